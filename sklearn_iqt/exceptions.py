@@ -1,0 +1,19 @@
+"""Errors and warnings that carry a meaning of their own."""
+
+__all__ = ["GeometryMismatchError", "PatchGeometryWarning", "UntrustedModelError", "VolumeReadError"]
+
+
+class VolumeReadError(ValueError):
+    """A file or image cannot be read as one finite 3-D volume with a usable affine."""
+
+
+class GeometryMismatchError(ValueError):
+    """Volumes that belong together do not fit: shapes, scale or affines disagree."""
+
+
+class UntrustedModelError(ValueError):
+    """A model file is damaged, of an unknown kind, or asks for more than parameters and arrays."""
+
+
+class PatchGeometryWarning(UserWarning):
+    """Rows do not have the length of a patch, so nothing that needs geometry can be used on them."""
