@@ -1,0 +1,425 @@
+"""Read and write single volumes as NIfTI."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import os
+import shutil
+import stat
+import uuid
+import zlib
+from collections.abc import Iterator, Sequence
+from numbers import Integral
+from pathlib import Path
+
+import nibabel
+import numpy as np
+from nibabel.fileholders import FileHolder
+from nibabel.nifti1 import Nifti1Header
+from nibabel.spatialimages import HeaderDataError, SpatialImage
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from sklearn_iqt.exceptions import GeometryMismatchError, VolumeReadError
+from sklearn_iqt.io._gate import (
+    MAX_VOXELS,
+    VOXEL_DTYPES,
+    VolumeHeader,
+    check_size,
+    clean_header,
+    count_nonfinite,
+    header_size,
+    parse_header,
+    report_nonfinite,
+    squeezed_shape,
+    warn_repairs,
+)
+from sklearn_iqt.io._geometry import check_affine, check_alignment, check_zoom, scaled_affine
+from sklearn_iqt.io._stream import ByteReader, TruncatedStreamError
+
+# Slices are turned from file order into C order in slabs of about this many bytes.
+_SLAB_BYTES = 1 << 24
+
+
+def load_volume(
+    path: str | os.PathLike[str], *, max_voxels: int = MAX_VOXELS
+) -> nibabel.Nifti1Image:
+    """Read one 3-D volume from a NIfTI file that need not be trusted.
+
+    Parameters
+    ----------
+    path : str or path-like
+        File that ends in ``.nii`` or ``.nii.gz``: NIfTI-1 or NIfTI-2, either byte order, integer
+        or float voxels with or without intensity scaling.
+    max_voxels : int, default=2**29
+        Largest number of voxels to accept. A volume takes 4 bytes a voxel in memory.
+
+    Returns
+    -------
+    nibabel.Nifti1Image
+        Image in memory: finite float32 voxels of shape (i, j, k) in C order, a finite
+        invertible affine and the cleaned header. Trailing axes of length one are dropped. A
+        NIfTI-2 file gives its subclass Nifti2Image.
+
+    Raises
+    ------
+    VolumeReadError
+        Whatever is wrong with the file; the message names the file and says what to do.
+
+    Warns
+    -----
+    UserWarning
+        Once for a file whose header had to be repaired, with the list of repairs.
+
+    Notes
+    -----
+    Sizes are checked against the bytes on disk before memory is asked for, and a compressed file
+    is inflated only as far as its header declares, so that a decompression bomb costs nothing.
+    Extensions of the header are skipped.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from sklearn_iqt.io import load_volume, save_volume
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> path = save_volume(np.ones((2, 3, 4)), Path(folder.name) / "ones.nii.gz")
+    >>> image = load_volume(path)
+    >>> image.shape, image.get_data_dtype().name
+    ((2, 3, 4), 'float32')
+    >>> folder.cleanup()
+    """
+    if not isinstance(max_voxels, Integral) or max_voxels < 1:
+        raise ValueError(f"load_volume: max_voxels must be a positive integer, got {max_voxels!r}.")
+    name = os.fspath(path)
+    with _opened(name) as (reader, size_on_disk, compressed):
+        checked = _read_header(reader, name)
+        check_size(checked, size_on_disk, compressed, int(max_voxels), name)
+        reader.skip(checked.offset - checked.header.sizeof_hdr)
+        volume = _read_voxels(reader, checked, name)
+        reader.check_end()
+    warn_repairs(checked.repairs, name)
+    return _image(volume, checked.affine, checked.header)
+
+
+def save_volume(
+    volume: ArrayLike | SpatialImage,
+    path: str | os.PathLike[str],
+    *,
+    like: SpatialImage | str | os.PathLike[str] | None = None,
+    affine: ArrayLike | None = None,
+    zoom: float | Sequence[float] = (1, 1, 1),
+    alignment: str = "center",
+    dtype: DTypeLike = "float32",
+) -> Path:
+    """Write one 3-D volume to a NIfTI file, whole or not at all.
+
+    Parameters
+    ----------
+    volume : array-like of shape (i, j, k) or nibabel image
+        Finite voxels. An image also brings its header and affine.
+    path : str or path-like
+        File to write, ending in ``.nii`` or ``.nii.gz``. An existing file is replaced only once
+        the new one is complete.
+    like : nibabel image or path, default=None
+        Image whose header (units, qform and sform, description, intent) and affine are carried
+        over; it takes the place of the header of `volume`.
+    affine : array-like of shape (4, 4), default=None
+        Voxel-to-mm matrix of `volume` itself, in place of the one that is carried over.
+    zoom : float or sequence of three floats, default=(1, 1, 1)
+        How many times smaller the voxels of `volume` are than those of the affine carried over.
+    alignment : {"center", "corner"}, default="center"
+        How the two grids lie, see :func:`scaled_affine`.
+    dtype : dtype, default="float32"
+        Type of the voxels in the file. An integer type rounds, and refuses values that do not
+        fit; no intensity scaling is ever written.
+
+    Returns
+    -------
+    pathlib.Path
+        The file written.
+
+    Raises
+    ------
+    ValueError
+        If the volume is not 3-D, real and finite, does not fit `dtype`, or a parameter is wrong.
+    GeometryMismatchError
+        If the shape of `volume` is not the shape of `like` times `zoom`.
+    OSError
+        If the file cannot be written. The old file, if any, is left as it was.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from sklearn_iqt.io import load_volume, save_volume
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> low, high = Path(folder.name) / "low.nii", Path(folder.name) / "high.nii.gz"
+    >>> low = save_volume(np.ones((8, 8, 2)), low, affine=np.diag([1, 1, 4, 1]))
+    >>> high = save_volume(np.ones((8, 8, 8)), high, like=low, zoom=(1, 1, 4))
+    >>> [float(size) for size in load_volume(high).header.get_zooms()]
+    [1.0, 1.0, 1.0]
+    >>> folder.cleanup()
+    """
+    target = Path(path)
+    compressed = _is_compressed(target.name)
+    if compressed is None:
+        raise ValueError(
+            f"save_volume: {str(target)!r} must end in '.nii' or '.nii.gz'; other formats are not "
+            "written."
+        )
+    check_alignment(alignment, "save_volume")
+    factors = check_zoom(zoom, "save_volume")
+    if like is None and isinstance(volume, SpatialImage):
+        like = volume
+    voxels = _storable(volume, np.dtype(dtype))
+    header, matrix = _geometry(voxels.shape, like, affine, factors, alignment)
+    header.set_data_dtype(voxels.dtype)
+    header["cal_min"] = header["cal_max"] = 0
+    image = _image(voxels, matrix, header)
+    image.header.set_slope_inter(1, 0)
+    _write_whole(image, target, compressed)
+    return target
+
+
+def _is_compressed(name: str) -> bool | None:
+    """Tell from the name whether a NIfTI file is compressed; None when it is no NIfTI name."""
+    lower = name.lower()
+    if lower.endswith(".nii.gz"):
+        return True
+    return False if lower.endswith(".nii") else None
+
+
+@contextlib.contextmanager
+def _opened(name: str) -> Iterator[tuple[ByteReader, int, bool]]:
+    """Open a file for reading; whatever fails inside the block becomes a VolumeReadError."""
+    compressed = _is_compressed(name)
+    if compressed is None:
+        raise VolumeReadError(
+            f"{name}: only '.nii' and '.nii.gz' files are read. Convert the scan to NIfTI."
+        )
+    try:
+        status = os.stat(name)
+        if not stat.S_ISREG(status.st_mode):
+            kind = "a directory" if stat.S_ISDIR(status.st_mode) else "not a regular file"
+            raise VolumeReadError(f"{name}: it is {kind}. Pass the path of one NIfTI file.")
+        if status.st_size == 0:
+            raise VolumeReadError(f"{name}: the file is empty. Copy or convert the scan again.")
+        with open(name, "rb") as stream:
+            gzipped = stream.read(2) == b"\x1f\x8b"
+            if gzipped != compressed:
+                fact = "gzip-compressed" if gzipped else "not gzip-compressed"
+                raise VolumeReadError(
+                    f"{name}: the file is {fact}, against its name. Rename it to end in "
+                    f"{'.nii.gz' if gzipped else '.nii'!r} if it is a NIfTI file."
+                )
+            stream.seek(0)
+            yield ByteReader(stream, compressed), status.st_size, compressed
+    except VolumeReadError:
+        raise
+    except FileNotFoundError as fault:
+        raise VolumeReadError(f"{name}: there is no such file. Check the path.") from fault
+    except TruncatedStreamError as fault:
+        raise VolumeReadError(
+            f"{name}: the file ends too early. It is truncated; copy it again."
+        ) from fault
+    except zlib.error as fault:
+        raise VolumeReadError(
+            f"{name}: the compressed bytes are damaged ({fault}). Copy the file again."
+        ) from fault
+    except (OSError, ValueError, MemoryError, OverflowError) as fault:
+        raise VolumeReadError(
+            f"{name}: the file cannot be read ({type(fault).__name__}: {fault}). Check the file, "
+            "its permissions and the free memory."
+        ) from fault
+
+
+def _read_header(reader: ByteReader, name: str) -> VolumeHeader:
+    leading = reader.read(348)
+    return parse_header(leading + reader.read(header_size(leading) - 348), name)
+
+
+def _read_voxels(reader: ByteReader, checked: VolumeHeader, name: str) -> NDArray[np.float32]:
+    """Read slab by slab, so that the file order never costs a second whole volume."""
+    shape, dtype = checked.shape, checked.voxel_dtype
+    slice_bytes = shape[0] * shape[1] * dtype.itemsize
+    thickness = min(shape[2], max(1, _SLAB_BYTES // slice_bytes))
+    buffer = np.empty(thickness * slice_bytes, dtype=np.uint8)
+    volume = np.empty(shape, dtype=np.float32)
+    scaled = (checked.slope, checked.intercept) != (1.0, 0.0)
+    n_bad = 0
+    for start in range(0, shape[2], thickness):
+        stop = min(start + thickness, shape[2])
+        filled = buffer[: (stop - start) * slice_bytes]
+        reader.readinto(filled)
+        slab = filled.view(dtype)
+        with np.errstate(over="ignore", invalid="ignore"):
+            if scaled:
+                slab = slab * np.float64(checked.slope) + checked.intercept
+            slab = slab.astype(np.float32)
+        n_bad += count_nonfinite(slab)
+        volume[..., start:stop] = slab.reshape((*shape[:2], stop - start), order="F")
+    report_nonfinite(n_bad, volume.size, name)
+    return volume
+
+
+def _image(
+    volume: NDArray, affine: NDArray[np.float64], header: Nifti1Header
+) -> nibabel.Nifti1Image:
+    """Build the kind of image that the header is of."""
+    klass = nibabel.Nifti2Image if header.sizeof_hdr == 540 else nibabel.Nifti1Image
+    return klass(volume, affine, header)
+
+
+def _storable(volume: ArrayLike | SpatialImage, dtype: np.dtype) -> NDArray:
+    """Return the voxels in the type of the file, or raise ValueError if they do not fit."""
+    if dtype.kind not in "iuf" or dtype.str[1:] not in VOXEL_DTYPES.values():
+        allowed = ", ".join(sorted(np.dtype(code).name for code in VOXEL_DTYPES.values()))
+        raise ValueError(f"save_volume: dtype must be one of {allowed}; got {dtype}.")
+    voxels = np.asarray(volume.dataobj if isinstance(volume, SpatialImage) else volume)
+    if voxels.dtype.kind not in "biuf":
+        raise ValueError(f"save_volume: the volume holds {voxels.dtype}, not real numbers.")
+    if isinstance(volume, SpatialImage):
+        voxels = voxels.reshape(squeezed_shape(voxels.shape, "save_volume: the image"))
+    if voxels.ndim != 3 or voxels.size == 0:
+        raise ValueError(
+            f"save_volume: one 3-D volume is needed, got an array of shape {voxels.shape}."
+        )
+    n_bad = count_nonfinite(voxels)
+    if n_bad:
+        raise ValueError(
+            f"save_volume: {n_bad} of {voxels.size} voxels are NaN or infinite. Replace them first."
+        )
+    if dtype.kind != "f" and voxels.dtype.kind == "f":
+        voxels = np.rint(voxels)
+    limits = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
+    lowest, highest = voxels.min().item(), voxels.max().item()
+    if lowest < limits.min or highest > limits.max:
+        raise ValueError(
+            f"save_volume: values from {lowest:g} to {highest:g} do not fit {dtype}, which holds "
+            f"{limits.min:g} to {limits.max:g}. Use a wider dtype or rescale the volume."
+        )
+    return voxels.astype(dtype.newbyteorder("="), copy=False)
+
+
+def _geometry(
+    shape: tuple[int, ...],
+    like: SpatialImage | str | os.PathLike[str] | None,
+    affine: ArrayLike | None,
+    zoom: NDArray[np.float64],
+    alignment: str,
+) -> tuple[Nifti1Header, NDArray[np.float64]]:
+    """Return the header and affine of a new file."""
+    if affine is not None and (zoom != 1).any():
+        raise ValueError(
+            "save_volume: affine is the matrix of the volume as it is, so it cannot be combined "
+            "with zoom. Pass one of the two."
+        )
+    if like is None:
+        header, base = Nifti1Header(), np.eye(4)
+        header.set_xyzt_units("mm")
+    else:
+        header, base, like_shape = _reference(like)
+        if affine is None and (np.abs(zoom * like_shape - shape) >= 1).any():
+            raise GeometryMismatchError(
+                f"save_volume: a volume of shape {shape} does not cover the field of view of "
+                f"`like`, shape {like_shape} times zoom {tuple(zoom.tolist())}. Pass the zoom "
+                "between the two, or the affine of the volume."
+            )
+        if affine is None and (zoom == 1).all() and _tells(header, base):
+            return _reshaped(header, shape), base
+    header = _reshaped(header, shape)
+    for field in ("slice_start", "slice_end", "slice_code", "slice_duration"):
+        header[field] = 0
+    if affine is None:
+        matrix = scaled_affine(base, zoom, alignment)
+    else:
+        matrix = check_affine(affine, "save_volume: affine")
+    _set_affine(header, matrix, base, zoom, alignment)
+    return header, matrix
+
+
+def _reference(
+    like: SpatialImage | str | os.PathLike[str],
+) -> tuple[Nifti1Header, NDArray[np.float64], tuple[int, int, int]]:
+    """Return header, affine and shape of an image or file without reading its voxels."""
+    if not isinstance(like, SpatialImage):
+        name = os.fspath(like)
+        with _opened(name) as (reader, _, _):
+            checked = _read_header(reader, name)
+        return checked.header, checked.affine, checked.shape
+    shape = squeezed_shape(tuple(like.shape), "save_volume: like")
+    if like.affine is None:
+        raise ValueError("save_volume: the image has no affine. Pass affine as well.")
+    affine = check_affine(like.affine, "save_volume: the affine of the image")
+    if not isinstance(like.header, Nifti1Header):
+        header = Nifti1Header()
+        header.set_xyzt_units("mm")
+        return header, affine, shape
+    return clean_header(like.header, shape), affine, shape
+
+
+def _tells(header: Nifti1Header, affine: NDArray[np.float64]) -> bool:
+    """Tell whether a header already says this affine, to the bit that a file can hold."""
+    coded = header["sform_code"] > 0 or header["qform_code"] > 0
+    return coded and np.array_equal(np.float32(header.get_best_affine()), np.float32(affine))
+
+
+def _reshaped(header: Nifti1Header, shape: tuple[int, ...]) -> Nifti1Header:
+    try:
+        header.set_data_shape(shape)
+    except HeaderDataError as fault:
+        raise ValueError(
+            f"save_volume: NIfTI-1 cannot hold the shape {shape}. Pass a NIfTI-2 image as `like`."
+        ) from fault
+    return header
+
+
+def _set_affine(
+    header: Nifti1Header,
+    matrix: NDArray[np.float64],
+    base: NDArray[np.float64],
+    zoom: NDArray[np.float64],
+    alignment: str,
+) -> None:
+    """Write the affine as sform, and carry a qform that names a space of its own along."""
+    sform_code, qform_code = int(header["sform_code"]), int(header["qform_code"])
+    moved = not np.allclose(scaled_affine(base, zoom, alignment), matrix)
+    if qform_code > 0 and not moved:
+        header.set_qform(scaled_affine(header.get_qform(), zoom, alignment), qform_code)
+    else:
+        header.set_qform(matrix, qform_code)
+        if qform_code > 0 and not np.allclose(header.get_qform(), matrix, atol=1e-3):
+            # A qform cannot say shears; a wrong one is worse than none.
+            header.set_qform(None, 0)
+    header.set_sform(matrix, sform_code or qform_code or 2)
+
+
+def _write_whole(image: nibabel.Nifti1Image, target: Path, compressed: bool) -> None:
+    """Write under another name in the same folder, then rename: never half a file."""
+    final = Path(os.path.realpath(target))
+    if not final.parent.is_dir():
+        raise FileNotFoundError(
+            f"save_volume: the folder {str(target.parent)!r} does not exist. Create it first."
+        )
+    part = final.with_name(f".{uuid.uuid4().hex}.part")
+    try:
+        with open(part, "xb") as stream:
+            if compressed:
+                # Level 1 as in nibabel: noise hardly shrinks further. No time stamp, so that the
+                # same volume gives the same bytes.
+                with gzip.GzipFile("", "wb", 1, stream, mtime=0) as inflated:
+                    image.to_file_map({"image": FileHolder(fileobj=inflated)})
+            else:
+                image.to_file_map({"image": FileHolder(fileobj=stream)})
+            stream.flush()
+            os.fsync(stream.fileno())
+        if final.is_file():
+            shutil.copymode(final, part)
+        os.replace(part, final)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise
