@@ -1,1 +1,14 @@
+"""Volumes in and out: containers, NIfTI files, and the gate that refuses bad ones."""
 
+from sklearn_iqt.io._collection import VolumeCollection, as_volumes, is_rows
+from sklearn_iqt.io._geometry import scaled_affine
+from sklearn_iqt.io._nifti import load_volume, save_volume
+
+__all__ = [
+    "VolumeCollection",
+    "as_volumes",
+    "is_rows",
+    "load_volume",
+    "save_volume",
+    "scaled_affine",
+]

@@ -1,0 +1,335 @@
+"""The template of every estimator: rows or volumes in, the same kind out.
+
+This is the only place that knows both modes. A subclass says how rows are learned and predicted, in
+``_fit_patches`` and ``_predict_patches``; it never sees a volume.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, RegressorMixin, _fit_context, clone
+from sklearn.metrics import r2_score
+from sklearn.utils import Tags, check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted, validate_data
+from tqdm.auto import tqdm
+
+from sklearn_iqt.exceptions import GeometryMismatchError, PatchGeometryWarning
+from sklearn_iqt.io import VolumeCollection, as_volumes, is_rows
+from sklearn_iqt.patches import (
+    PatchMerger,
+    PatchTransformer,
+    check_pair_shapes,
+    check_pairs,
+    chunks,
+    cut_patches,
+    foreground_index,
+    per_axis,
+    sample_pair,
+    share,
+)
+from sklearn_iqt.preprocessing import foreground_mask, intensity_scale, upsample
+
+__all__ = ["BaseIQTRegressor"]
+
+# Rows are cut, predicted and merged in runs of this many bytes: enough for efficient matrix
+# products, little beside a volume.
+CHUNK_BYTES = 2**26
+
+
+class BaseIQTRegressor(RegressorMixin, BaseEstimator):
+    """Learn to enhance volumes, or the rows of voxels that patches of volumes make.
+
+    Given volumes, ``fit`` scales each pair by the intensities of its low volume, draws paired
+    patches and learns from their rows; ``predict`` cuts every patch, predicts its row and averages
+    the overlaps. Given a 2-D array, the same estimator is an ordinary multi-output regressor on
+    rows. The number of dimensions alone decides.
+
+    Subclasses take ``patcher``, ``scale``, ``alignment``, ``max_patches``, ``random_state`` and
+    ``verbose`` as parameters and write ``_fit_patches(X, y, groups)`` and
+    ``_predict_patches(X)``.
+
+    Attributes
+    ----------
+    patcher_ : PatchTransformer
+        The fitted copy of ``patcher``.
+    scale_ : tuple of 3 ints
+        High-resolution voxels for each low-resolution voxel, along each axis.
+    n_features_in_ : int
+        Voxels of an input patch.
+    n_outputs_ : int
+        Voxels of an output patch.
+    """
+
+    # Whether patches are cut from the interpolated volume, on the high-resolution grid.
+    _interpolates_first = False
+    # Spline order of the baseline: what the estimator improves on, and the value of background.
+    order = 3
+
+    _parameter_constraints: dict = {
+        "patcher": [PatchTransformer, None],
+        "scale": [Interval(Integral, 1, None, closed="left"), tuple, list, np.ndarray],
+        "alignment": [StrOptions({"center", "corner"})],
+        "verbose": ["verbose"],
+    }
+
+    patcher: Any
+    scale: Any
+    alignment: str
+    max_patches: int | None
+    random_state: Any
+    verbose: Any
+
+    def _default_patcher(self) -> PatchTransformer:
+        return PatchTransformer()
+
+    def _fit_patches(self, X: np.ndarray, y: np.ndarray, groups: np.ndarray | None) -> None:
+        raise NotImplementedError(f"{type(self).__name__} must write _fit_patches.")
+
+    def _predict_patches(self, X: np.ndarray) -> np.ndarray:
+        raise NotImplementedError(f"{type(self).__name__} must write _predict_patches.")
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X: Any, y: Any, *, mask: Any = None) -> Any:
+        """Learn from pairs of volumes, or from paired rows.
+
+        Parameters
+        ----------
+        X : array of shape (n, i, j, k), sequence of volumes, or array of shape (n_rows, n_voxels)
+            Low-quality volumes (3-D arrays, nibabel images or paths), or rows of input patches.
+        y : same kind as X
+            High-quality volumes, ``scale`` times as large, or rows of output patches.
+        mask : sequence of volumes, optional
+            Foreground of each low volume, where positive. By default the voxels at or above the
+            mean of the high volume. Volumes only.
+
+        Returns
+        -------
+        object
+            The fitted estimator.
+
+        Raises
+        ------
+        GeometryMismatchError
+            If the volumes of a pair do not fit each other or their mask.
+        ValueError
+            If a volume is not finite, or no patch holds enough foreground.
+        """
+        name = type(self).__name__
+        if y is None:
+            raise ValueError(f"{name} requires y to be passed, but the target y is None.")
+        self.scale_ = per_axis(self.scale, "scale", name)
+        patcher = self._default_patcher() if self.patcher is None else clone(self.patcher)
+        self.patcher_ = patcher.set_params(scale=self._patch_scale()).fit()
+        if not is_rows(X):
+            return self._fit_volumes(X, y, mask)
+        if mask is not None:
+            raise ValueError(f"{name}: mask belongs to volumes; X has rows. Leave rows out instead.")
+        X, y = validate_data(
+            self, X, y, multi_output=True, y_numeric=True, dtype=(np.float64, np.float32)
+        )
+        return self._fit_rows(X, y.astype(X.dtype, copy=False), None)
+
+    def predict(self, X: Any, *, mask: Any = None, return_std: bool = False) -> Any:
+        """Enhance volumes or rows.
+
+        Parameters
+        ----------
+        X : array of shape (n, i, j, k), sequence of volumes, or array of shape (n_rows, n_voxels)
+            What is to be enhanced: volumes in any unit of intensity, or rows of input patches.
+        mask : sequence of volumes, optional
+            Foreground of each volume, where positive; patches that are mostly outside are filled
+            by interpolation. By default the voxels at or above the mean. Volumes only.
+        return_std : bool
+            Whether to return the spread of the overlapping predictions as well. Volumes only.
+
+        Returns
+        -------
+        prediction : ndarray
+            Rows for rows, a 4-D array for a 4-D array, otherwise a 1-D object array of 3-D arrays,
+            or of images if images or paths came in. Volumes are float32, in the units of ``X``.
+        std : same kind as the prediction
+            Standard deviation of the overlapping predictions of each voxel; only with
+            ``return_std``. It tells where patches disagree and is no confidence interval.
+        """
+        check_is_fitted(self)
+        if not is_rows(X):
+            return self._predict_volumes(X, mask, return_std)
+        if mask is not None or return_std:
+            raise ValueError(
+                f"{type(self).__name__}: mask and return_std belong to volumes; X has rows."
+            )
+        X = validate_data(self, X, reset=False, dtype=(np.float64, np.float32))
+        rows = self._predict_patches(X)
+        return rows.ravel() if self._flat_target else rows
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the coefficient of determination, over rows or as a mean over volumes.
+
+        Parameters
+        ----------
+        X : volumes or rows
+            What is to be enhanced.
+        y : volumes or rows
+            The truth.
+        sample_weight : array-like of shape (n,), optional
+            Weight of each row or volume.
+
+        Returns
+        -------
+        float
+            R² of the voxels; one is perfect.
+        """
+        if is_rows(X):
+            return super().score(X, y, sample_weight)
+        truth = as_volumes(y, name="y", caller=type(self).__name__)
+        prediction = as_volumes(self.predict(X))
+        check_pairs(prediction, truth, None, caller=type(self).__name__)
+        scores = [r2_score(t.ravel(), p.ravel()) for t, p in zip(truth, prediction, strict=True)]
+        return float(np.average(scores, weights=sample_weight))
+
+    def _patch_scale(self) -> tuple[int, int, int]:
+        return (1, 1, 1) if self._interpolates_first else self.scale_
+
+    def _interpolate(self, volumes: np.ndarray) -> np.ndarray:
+        return upsample(volumes, self.scale_, order=self.order, alignment=self.alignment)
+
+    def _progress(self, items: Iterable, what: str) -> Any:
+        return tqdm(items, desc=f"{type(self).__name__}: {what}", disable=not self.verbose)
+
+    def _fit_rows(self, X: np.ndarray, y: np.ndarray, groups: np.ndarray | None) -> Any:
+        self.n_features_in_ = X.shape[1]
+        self._flat_target = y.ndim == 1
+        y = y.reshape(len(y), -1)
+        self.n_outputs_ = y.shape[1]
+        self.y_mean_ = y.mean(axis=0)
+        if not self._rows_are_patches():
+            grid = self.patcher_.grid(self.patcher_.patch_size_)
+            warnings.warn(
+                f"{type(self).__name__}: rows of {X.shape[1]} inputs and {y.shape[1]} outputs are "
+                f"not patches of {grid.patch_size} and {grid.high.patch_size} voxels; learning "
+                "from bare features, relative to the mean of y. Set patcher to the patches that "
+                "were cut.",
+                PatchGeometryWarning,
+                stacklevel=2,
+            )
+        self._fit_patches(X, y, groups)
+        return self
+
+    def _rows_are_patches(self) -> bool:
+        grid = self.patcher_.grid(self.patcher_.patch_size_)
+        return (self.n_features_in_, self.n_outputs_) == (grid.n_voxels, grid.high.n_voxels)
+
+    def _baseline_patches(self, X: np.ndarray) -> np.ndarray:
+        """What to expect before learning: interpolated patches, or the mean of the targets."""
+        if not self._rows_are_patches():
+            return np.broadcast_to(self.y_mean_, (len(X), self.n_outputs_))
+        if self._interpolates_first:
+            return X
+        patches = X.reshape(-1, *self.patcher_.patch_size_)
+        return self._interpolate(patches).reshape(len(X), -1)
+
+    def _scaled(
+        self, volume: np.ndarray, mask: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray, float]:
+        """Return what patches are cut from, the baseline, and the intensity that became one."""
+        if mask is not None and mask.shape != volume.shape:
+            raise GeometryMismatchError(
+                f"{type(self).__name__}: a mask has shape {mask.shape}, its volume {volume.shape}."
+            )
+        unit = intensity_scale(volume, mask)
+        low = (volume / unit).astype(np.float32)
+        baseline = self._interpolate(low)
+        return (baseline if self._interpolates_first else low), baseline, unit
+
+    def _read_mask(self, masks: VolumeCollection | None, n: int) -> np.ndarray | None:
+        return None if masks is None else masks[n] > 0
+
+    def _mask_on_patches(self, mask: np.ndarray | None) -> np.ndarray | None:
+        if mask is None or not self._interpolates_first:
+            return mask
+        nearest = upsample(mask, self.scale_, order=0, alignment=self.alignment)
+        return nearest > 0.5
+
+    def _fit_volumes(self, X: Any, y: Any, mask: Any) -> Any:
+        name = type(self).__name__
+        low, high = as_volumes(X, caller=name), as_volumes(y, name="y", caller=name)
+        masks = None if mask is None else as_volumes(mask, name="mask", caller=name)
+        check_pairs(low, high, masks, caller=name)
+        random_state = check_random_state(self.random_state)
+        rows = []
+        quotas = share(self.max_patches, len(low))
+        for n, quota in enumerate(self._progress(quotas, "cutting patches")):
+            volume, target, volume_mask = low[n], high[n], self._read_mask(masks, n)
+            check_pair_shapes(volume, target, self.scale_, n, caller=name)
+            inputs, _, unit = self._scaled(volume, volume_mask)
+            rows.append(
+                sample_pair(
+                    inputs,
+                    (target / unit).astype(np.float32),
+                    self.patcher_.grid(inputs.shape),
+                    mask=self._mask_on_patches(volume_mask),
+                    n_patches=quota,
+                    background=self.patcher_.background,
+                    random_state=random_state,
+                )
+            )
+        groups = np.repeat(np.arange(len(rows)), [len(low_rows) for low_rows, _ in rows])
+        if not len(groups):
+            raise ValueError(
+                f"{name}: every patch of every volume is more than "
+                f"{self.patcher_.background:.0%} background; check the volumes and masks, or raise "
+                "the patcher's background."
+            )
+        low_rows, high_rows = map(np.concatenate, zip(*rows, strict=True))
+        del rows
+        return self._fit_rows(low_rows, high_rows, groups)
+
+    def _predict_volumes(self, X: Any, mask: Any, return_std: bool) -> Any:
+        name = type(self).__name__
+        if not self._rows_are_patches():
+            raise ValueError(
+                f"{name}: was fitted on rows that are not patches of its patcher, so it cannot "
+                "enhance volumes."
+            )
+        volumes = as_volumes(X, caller=name)
+        masks = None if mask is None else as_volumes(mask, name="mask", caller=name)
+        check_pairs(volumes, None, masks, caller=name)
+        results = [
+            self._predict_volume(volumes[n], self._read_mask(masks, n), return_std)
+            for n in self._progress(range(len(volumes)), "enhancing")
+        ]
+        wrapped = [
+            volumes.wrap(outputs, zoom=self.scale_, alignment=self.alignment)
+            for outputs in zip(*results, strict=True)
+        ]
+        return tuple(wrapped) if return_std else wrapped[0]
+
+    def _predict_volume(
+        self, volume: np.ndarray, mask: np.ndarray | None, return_std: bool
+    ) -> tuple[np.ndarray, ...]:
+        name = type(self).__name__
+        inputs, baseline, unit = self._scaled(volume, mask)
+        grid = self.patcher_.grid(inputs.shape)
+        patch_mask = foreground_mask(inputs) if mask is None else self._mask_on_patches(mask)
+        index = foreground_index(grid, patch_mask, self.patcher_.background, caller=name)
+        merger = PatchMerger(grid, self.patcher_.window, fill=baseline, return_std=return_std)
+        row_bytes = inputs.itemsize * (grid.n_voxels + grid.high.n_voxels)
+        for part in chunks(index, max(CHUNK_BYTES // row_bytes, 1)):
+            merger.add(self._predict_patches(cut_patches(inputs, grid, part)), part)
+        outputs = merger.finalize() if return_std else (merger.finalize(),)
+        for output in outputs:
+            if not np.isfinite(output).all():
+                raise FloatingPointError(f"{name}: the prediction is not finite; refit the model.")
+            output *= np.float32(unit)
+        return outputs
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags

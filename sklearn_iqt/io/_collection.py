@@ -1,0 +1,261 @@
+"""One view on every container in which users keep their volumes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, overload
+
+import numpy as np
+from nibabel.nifti1 import Nifti1Image
+from nibabel.spatialimages import SpatialImage
+
+from sklearn_iqt.io._gate import check_image
+from sklearn_iqt.io._geometry import scaled_affine
+from sklearn_iqt.io._nifti import load_volume
+
+__all__ = ["VolumeCollection", "as_volumes", "is_rows"]
+
+
+def is_rows(X: Any) -> bool:
+    """Tell whether ``X`` is a table of rows; its number of dimensions alone decides.
+
+    Parameters
+    ----------
+    X : object
+        What a user passed to ``fit`` or ``predict``.
+
+    Returns
+    -------
+    bool
+        True unless ``X`` is one of the containers of volumes that :func:`as_volumes` accepts.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> is_rows(np.zeros((10, 27))), is_rows(np.zeros((2, 8, 8, 8)))
+    (True, False)
+    """
+    if isinstance(X, (VolumeCollection, SpatialImage, str, os.PathLike)):
+        return False
+    if isinstance(X, np.ndarray) and X.dtype != object:
+        return X.ndim < 3
+    if isinstance(X, (list, tuple, np.ndarray)) and len(X):
+        first = X[0]
+        if isinstance(first, (SpatialImage, str, os.PathLike)):
+            return False
+        return np.ndim(first) < 2
+    return True
+
+
+def as_volumes(X: Any, *, name: str = "X", caller: str = "as_volumes") -> VolumeCollection:
+    """Return ``X`` as a sequence of checked 3-D volumes, loaded one at a time.
+
+    Parameters
+    ----------
+    X : array of shape (n, i, j, k), or sequence of volumes
+        A sequence is a list, tuple or 1-D object array whose items are 3-D arrays (shapes may
+        differ), nibabel images, or paths of NIfTI files.
+    name : str
+        How messages call ``X``.
+    caller : str
+        Who is speaking in messages.
+
+    Returns
+    -------
+    VolumeCollection
+        A lazy sequence; indexing loads and checks one volume.
+
+    Raises
+    ------
+    ValueError
+        If ``X`` is empty or no collection of volumes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> volumes = as_volumes([np.zeros((4, 4, 2)), np.ones((5, 4, 2))])
+    >>> len(volumes), volumes[1].shape
+    (2, (5, 4, 2))
+    """
+    if isinstance(X, VolumeCollection):
+        return X
+    if isinstance(X, (SpatialImage, str, os.PathLike)):
+        raise ValueError(f"{caller}: {name} is a single {type(X).__name__}; wrap it in a list.")
+    if isinstance(X, np.ndarray) and X.dtype != object and X.ndim == 3:
+        raise ValueError(
+            f"{caller}: {name} is one 3-D array of shape {X.shape}; a collection of volumes is "
+            f"expected. Wrap it in a list: [{name}]."
+        )
+    if isinstance(X, np.ndarray) and X.dtype != object and X.ndim != 4:
+        raise ValueError(
+            f"{caller}: {name} has {X.ndim} dimensions, shape {X.shape}; volumes come as a 4-D "
+            "array (n, i, j, k) or as a list of 3-D arrays, nibabel images or paths."
+        )
+    if isinstance(X, np.ndarray) and X.dtype == object and X.ndim != 1:
+        raise ValueError(
+            f"{caller}: {name} is an object array of shape {X.shape}; only 1-D object arrays hold "
+            "volumes."
+        )
+    if not isinstance(X, (list, tuple, np.ndarray)):
+        raise ValueError(
+            f"{caller}: {name} is a {type(X).__name__}; expected a 4-D array (n, i, j, k) or a "
+            "list of 3-D arrays, nibabel images or paths."
+        )
+    if len(X) == 0:
+        raise ValueError(f"{caller}: {name} holds no volume; pass at least one.")
+    return VolumeCollection(X, name=name, caller=caller)
+
+
+class VolumeCollection(Sequence):
+    """Sequence of volumes that checks each one when it is read.
+
+    Parameters
+    ----------
+    items : ndarray of shape (n, i, j, k) or sequence
+        What :func:`as_volumes` accepted.
+    name, caller : str
+        Used in messages.
+
+    Attributes
+    ----------
+    kind : {"stack", "arrays", "images"}
+        The user's container: a 4-D array, a sequence of arrays, or images and paths.
+    """
+
+    def __init__(self, items: Any, *, name: str = "X", caller: str = "as_volumes") -> None:
+        self._items = items
+        self._name = name
+        self._caller = caller
+        self.kind: Literal["stack", "arrays", "images"]
+        if isinstance(items, np.ndarray) and items.dtype != object:
+            self.kind = "stack"
+        elif isinstance(items[0], (SpatialImage, str, os.PathLike)):
+            self.kind = "images"
+        else:
+            self.kind = "arrays"
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @overload
+    def __getitem__(self, index: int) -> np.ndarray: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> VolumeCollection: ...
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return VolumeCollection(self._items[index], name=self._name, caller=self._caller)
+        return self.read(index)[0]
+
+    def read(self, index: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """Load and check one volume.
+
+        Parameters
+        ----------
+        index : int
+            Position in the collection.
+
+        Returns
+        -------
+        volume : ndarray of shape (i, j, k), float32 or float64
+            Possibly the user's own memory: not to be written to.
+        affine : ndarray of shape (4, 4) or None
+            Voxel to mm; None for plain arrays.
+
+        Raises
+        ------
+        VolumeReadError
+            If a file or image cannot be read as one finite volume.
+        ValueError
+            If an array is not a finite, non-empty 3-D volume of real numbers.
+        """
+        item = self._items[index]
+        where = f"{self._caller}: {self._name}[{index}]"
+        if isinstance(item, (str, os.PathLike)):
+            image = load_volume(item)
+            return np.asarray(image.dataobj), image.affine
+        if isinstance(item, SpatialImage):
+            return check_image(item, name=where)
+        return self._check_array(item, where), None
+
+    def affine(self, index: int) -> np.ndarray | None:
+        """Return the voxel-to-mm matrix of one volume, or None for plain arrays.
+
+        Parameters
+        ----------
+        index : int
+            Position in the collection.
+
+        Returns
+        -------
+        ndarray of shape (4, 4) or None
+            The affine of the image or file.
+        """
+        return self.read(index)[1] if self.kind == "images" else None
+
+    def wrap(
+        self,
+        volumes: Iterable[np.ndarray],
+        zoom: Sequence[float] = (1, 1, 1),
+        alignment: str = "center",
+    ) -> np.ndarray:
+        """Put results into the kind of container the user came with.
+
+        Parameters
+        ----------
+        volumes : iterable of ndarray
+            One result per volume of this collection, in order.
+        zoom : sequence of 3 floats
+            How much smaller the voxels of the results are than those of this collection.
+        alignment : {"center", "corner"}
+            See :func:`sklearn_iqt.io.scaled_affine`.
+
+        Returns
+        -------
+        ndarray
+            4-D for a 4-D array; a 1-D object array of arrays, or of images with the affine and
+            header carried over, otherwise. (A plain list would break ``cross_val_predict``.)
+        """
+        results = list(volumes)
+        if self.kind == "stack":
+            return np.stack(results)
+        wrapped = np.empty(len(results), dtype=object)
+        for index, result in enumerate(results):
+            if self.kind == "images":
+                result = self._as_image(index, result, zoom, alignment)
+            wrapped[index] = result
+        return wrapped
+
+    def _as_image(self, index: int, result: np.ndarray, zoom: Any, alignment: str) -> Nifti1Image:
+        item = self._items[index]
+        source = load_volume(item) if isinstance(item, (str, os.PathLike)) else item
+        header = source.header.copy() if isinstance(source, Nifti1Image) else None
+        image = Nifti1Image(result, scaled_affine(source.affine, zoom, alignment), header)
+        image.header.set_data_dtype(result.dtype)
+        image.header.set_slope_inter(1, 0)
+        image.header["cal_min"] = image.header["cal_max"] = 0
+        return image
+
+    def _check_array(self, item: Any, where: str) -> np.ndarray:
+        if np.ndim(item) != 3:
+            raise ValueError(
+                f"{where} has {np.ndim(item)} dimensions, shape {np.shape(item)}; each volume "
+                "must be a 3-D array, all items of one kind."
+            )
+        volume = np.asarray(item)
+        if volume.dtype.kind not in "fiub":
+            raise ValueError(f"{where} has dtype {volume.dtype}; volumes hold real numbers.")
+        if volume.size == 0:
+            raise ValueError(f"{where} is empty, shape {volume.shape}; volumes need voxels.")
+        if volume.dtype not in (np.float32, np.float64):
+            volume = volume.astype(np.float32)
+        volume = np.asarray(volume, dtype=volume.dtype.newbyteorder("="))
+        n_bad = volume.size - np.count_nonzero(np.isfinite(volume))
+        if n_bad:
+            raise ValueError(
+                f"{where} has {n_bad} voxels that are NaN or infinite, of {volume.size}; replace "
+                "or mask them before."
+            )
+        return volume

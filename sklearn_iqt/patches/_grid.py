@@ -1,0 +1,191 @@
+"""The geometry of overlapping patches, frozen and free of any voxel values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+
+__all__ = ["PatchGrid", "per_axis"]
+
+
+def per_axis(value: Any, name: str, caller: str) -> tuple[int, int, int]:
+    """Return one positive integer for each axis ``(i, j, k)``.
+
+    Parameters
+    ----------
+    value : int or sequence of 3 ints
+        One number for all axes, or one each.
+    name, caller : str
+        Used in the message.
+
+    Returns
+    -------
+    tuple of 3 ints
+        All at least one.
+
+    Raises
+    ------
+    ValueError
+        If ``value`` is anything else.
+    """
+    numbers = (value,) * 3 if isinstance(value, Integral) else tuple(np.atleast_1d(value).tolist())
+    if len(numbers) != 3 or not all(isinstance(v, Integral) and v >= 1 for v in numbers):
+        raise ValueError(
+            f"{caller}: {name} must be a positive integer or three of them, one for each axis "
+            f"(i, j, k); got {value!r}."
+        )
+    return tuple(int(v) for v in numbers)  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class PatchGrid:
+    """Where the patches of one volume lie, before and after enhancement.
+
+    Patches stand ``stride`` voxels apart; the last one on each axis is shifted inward so that every
+    voxel is covered. A volume smaller than a patch is padded at its far end to hold one patch.
+
+    Parameters
+    ----------
+    shape : tuple of 3 ints
+        Shape of the volume, in voxels.
+    patch_size : int or tuple of 3 ints
+        Shape of a patch, in voxels.
+    stride : int or tuple of 3 ints
+        Steps between patches, in voxels; not above ``patch_size``.
+    scale : int or tuple of 3 ints
+        High-resolution voxels for each voxel: the grid of the high volume is :attr:`high`.
+
+    Raises
+    ------
+    ValueError
+        If a size is not a positive integer, or a stride leaves voxels uncovered.
+
+    Examples
+    --------
+    >>> grid = PatchGrid(shape=(10, 10, 4), patch_size=4, stride=(3, 3, 4), scale=(1, 1, 4))
+    >>> grid.n_patches
+    9
+    >>> grid.positions([0, 8])
+    array([[0, 0, 0],
+           [6, 6, 0]])
+    >>> grid.high.shape, grid.high.patch_size
+    ((10, 10, 16), (4, 4, 16))
+    """
+
+    shape: Sequence[int]
+    patch_size: int | Sequence[int]
+    stride: int | Sequence[int]
+    scale: int | Sequence[int] = 1
+
+    def __post_init__(self) -> None:
+        for name in ("shape", "patch_size", "stride", "scale"):
+            object.__setattr__(self, name, per_axis(getattr(self, name), name, "PatchGrid"))
+        if any(step > size for step, size in zip(self.stride, self.patch_size, strict=True)):
+            raise ValueError(
+                f"PatchGrid: stride {self.stride} is larger than patch_size {self.patch_size}, "
+                "which leaves voxels between the patches uncovered; lower the stride."
+            )
+
+    @property
+    def padded_shape(self) -> tuple[int, ...]:
+        """Shape of the volume once it can hold a patch."""
+        return tuple(map(max, self.shape, self.patch_size))
+
+    @cached_property
+    def starts(self) -> tuple[np.ndarray, ...]:
+        """First voxel of the patches along each axis."""
+        starts = []
+        for length, size, step in zip(
+            self.padded_shape, self.patch_size, self.stride, strict=True
+        ):
+            last = length - size
+            starts.append(np.unique(np.append(np.arange(0, last, step), last)))
+        return tuple(starts)
+
+    @property
+    def n_starts(self) -> tuple[int, ...]:
+        """Number of patches along each axis."""
+        return tuple(map(len, self.starts))
+
+    @property
+    def n_patches(self) -> int:
+        """Number of patches in all."""
+        return int(np.prod(self.n_starts))
+
+    @property
+    def n_voxels(self) -> int:
+        """Number of voxels in a patch, which is the length of a row."""
+        return int(np.prod(self.patch_size))
+
+    @cached_property
+    def high(self) -> PatchGrid:
+        """The grid of the same patches on the high-resolution volume."""
+        factor = np.asarray(self.scale)
+        return replace(
+            self,
+            shape=tuple(factor * self.shape),
+            patch_size=tuple(factor * self.patch_size),
+            stride=tuple(factor * self.stride),
+            scale=1,
+        )
+
+    def positions(self, index: Any = None) -> np.ndarray:
+        """Return the first voxel of patches.
+
+        Parameters
+        ----------
+        index : int array-like of shape (n,), optional
+            Numbers of the patches, counted in C order; all of them by default.
+
+        Returns
+        -------
+        ndarray of int64, shape (n, 3)
+            First voxel along (i, j, k).
+        """
+        index = np.arange(self.n_patches) if index is None else np.asarray(index, dtype=np.intp)
+        along = np.unravel_index(index, self.n_starts)
+        return np.stack([s[a] for s, a in zip(self.starts, along, strict=True)], axis=-1)
+
+    def counts(self) -> np.ndarray:
+        """Return how many patches cover each voxel.
+
+        Returns
+        -------
+        ndarray of int64, shape ``shape``
+            At least one everywhere.
+        """
+        return np.einsum("i,j,k->ijk", *(self._counts_along(axis) for axis in range(3)))
+
+    def fraction(self, mask: np.ndarray) -> np.ndarray:
+        """Return the fraction of each patch that lies in a mask.
+
+        Parameters
+        ----------
+        mask : ndarray of bool, shape ``shape``
+            For example the foreground.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_patches,)
+            Between zero and one; voxels of padding repeat the edge.
+        """
+        sums = pad_to(np.asarray(mask), self.padded_shape).astype(np.int64)
+        for axis, (starts, size) in enumerate(zip(self.starts, self.patch_size, strict=True)):
+            total = np.insert(np.cumsum(sums, axis=axis), 0, 0, axis=axis)
+            sums = total.take(starts + size, axis=axis) - total.take(starts, axis=axis)
+        return sums.ravel() / self.n_voxels
+
+    def _counts_along(self, axis: int) -> np.ndarray:
+        covered = np.add.outer(self.starts[axis], np.arange(self.patch_size[axis])).ravel()
+        return np.bincount(covered, minlength=self.padded_shape[axis])[: self.shape[axis]]
+
+
+def pad_to(volume: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """Repeat the far edges of a volume until it has ``shape``; a view where nothing is missing."""
+    missing = [(0, want - have) for want, have in zip(shape, volume.shape, strict=True)]
+    return np.pad(volume, missing, mode="edge") if np.any(missing) else volume

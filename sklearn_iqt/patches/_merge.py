@@ -1,0 +1,201 @@
+"""Joining overlapping patches into a volume."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+from scipy.signal import windows
+
+from sklearn_iqt.exceptions import GeometryMismatchError
+from sklearn_iqt.patches._grid import PatchGrid
+
+__all__ = ["PatchMerger", "patch_window"]
+
+WINDOWS = ("uniform", "hann", "gaussian")
+
+
+def patch_window(patch_size: tuple[int, int, int], window: str = "uniform") -> np.ndarray:
+    """Return the weight of each voxel of a patch when overlapping patches are averaged.
+
+    Parameters
+    ----------
+    patch_size : tuple of 3 ints
+        Shape of a patch, in voxels.
+    window : {"uniform", "hann", "gaussian"}
+        A Gaussian has a standard deviation of an eighth of the patch. No weight is zero, so that
+        the outermost voxels of a volume are still covered.
+
+    Returns
+    -------
+    ndarray of float64, shape ``patch_size``
+        Separable product of one window for each axis.
+
+    Examples
+    --------
+    >>> patch_window((1, 1, 3), "hann").ravel()
+    array([0.5, 1. , 0.5])
+    """
+    make = {
+        "uniform": np.ones,
+        "hann": lambda size: windows.hann(size + 2)[1:-1],
+        "gaussian": lambda size: windows.gaussian(size, std=size / 8),
+    }
+    if window not in make:
+        raise ValueError(f"patch_window: window must be one of {WINDOWS}; got {window!r}.")
+    return np.einsum("i,j,k->ijk", *(make[window](size) for size in patch_size))
+
+
+class PatchMerger:
+    """Average overlapping patches into a volume, holding only the planes still in the making.
+
+    Patches arrive in the order of their grid. As soon as no later patch can reach a plane, it is
+    finished and leaves the float64 accumulators, so these are as thick as one run of patches
+    whatever the size of the volume.
+
+    Parameters
+    ----------
+    grid : PatchGrid
+        Geometry of the low volume; the merged volume has shape ``grid.high.shape``.
+    window : {"uniform", "hann", "gaussian"}
+        Weights of the voxels of a patch.
+    fill : ndarray of shape ``grid.high.shape``, optional
+        Values where no patch was added. Without it, an uncovered voxel is an error.
+    dtype : dtype
+        Of the merged volume.
+    return_std : bool
+        Whether :meth:`finalize` also returns the spread of the overlapping values.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_iqt.patches import cut_patches
+    >>> grid = PatchGrid((5, 5, 5), patch_size=3, stride=1)
+    >>> volume = np.random.default_rng(0).random((5, 5, 5))
+    >>> merger = PatchMerger(grid, dtype=np.float64)
+    >>> merger.add(cut_patches(volume, grid), np.arange(grid.n_patches))
+    >>> bool(np.allclose(merger.finalize(), volume))
+    True
+    """
+
+    def __init__(
+        self,
+        grid: PatchGrid,
+        window: str = "uniform",
+        *,
+        fill: np.ndarray | None = None,
+        dtype: Any = np.float32,
+        return_std: bool = False,
+    ) -> None:
+        self.grid = grid.high
+        self.window = patch_window(self.grid.patch_size, window)
+        self.fill = fill
+        self.return_std = return_std
+        if fill is not None and fill.shape != self.grid.shape:
+            raise GeometryMismatchError(
+                f"PatchMerger: fill has shape {fill.shape}; the merged volume has "
+                f"{self.grid.shape}."
+            )
+        self._mean = np.empty(self.grid.shape, dtype)
+        self._std = np.empty(self.grid.shape, dtype) if return_std else None
+        self._first = 0
+        # Sums of weights, of weighted values and, for the spread, of weighted squares.
+        self._sums = np.zeros((2 + return_std, 0, *self.grid.padded_shape[1:]))
+
+    def add(self, rows: np.ndarray, index: Any) -> None:
+        """Add a run of patches.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n, ``grid.high.n_voxels``)
+            Values of the patches.
+        index : int array-like of shape (n,)
+            Their numbers on the grid, none on an earlier plane than a run before.
+
+        Raises
+        ------
+        ValueError
+            If the rows do not fit the grid, or come too late.
+        """
+        if np.shape(rows) != (len(index), self.grid.n_voxels):
+            raise ValueError(
+                f"PatchMerger: rows have shape {np.shape(rows)}; {len(index)} patches of "
+                f"{self.grid.n_voxels} voxels were announced."
+            )
+        if not len(index):
+            return
+        positions = self.grid.positions(index)
+        first, last = positions[:, 0].min(), positions[:, 0].max()
+        if first < self._first:
+            raise ValueError(
+                f"PatchMerger: a patch starts on plane {first}, but planes before {self._first} "
+                "are finished; add patches in the order of the grid."
+            )
+        self._finish(first)
+        self._grow(last + self.grid.patch_size[0] - first)
+        positions[:, 0] -= first
+        _accumulate(self._sums, np.asarray(rows), positions, self.window)
+
+    def finalize(self) -> Any:
+        """Return the merged volume.
+
+        Returns
+        -------
+        volume : ndarray of shape ``grid.high.shape``
+            Weighted mean of the patches over each voxel.
+        std : ndarray of the same shape
+            Weighted standard deviation of the patches over each voxel, zero where fewer than two
+            reach; only with ``return_std``.
+
+        Raises
+        ------
+        ValueError
+            If voxels are uncovered and no ``fill`` was given.
+        """
+        self._finish(self.grid.padded_shape[0])
+        return (self._mean, self._std) if self.return_std else self._mean
+
+    def _grow(self, n_planes: int) -> None:
+        missing = max(n_planes - self._sums.shape[1], 0)
+        self._sums = np.pad(self._sums, ((0, 0), (0, missing), (0, 0), (0, 0)))
+
+    def _finish(self, plane: int) -> None:
+        """Write out the planes before ``plane``; padding beyond the volume is dropped."""
+        self._grow(plane - self._first)
+        n_i, n_j, n_k = self.grid.shape
+        planes = slice(self._first, min(plane, n_i))
+        weights, *sums = self._sums[:, : planes.stop - planes.start, :n_j, :n_k]
+        uncovered = weights == 0
+        if self.fill is None and uncovered.any():
+            raise ValueError(
+                f"PatchMerger: no patch covers {np.count_nonzero(uncovered)} voxels on planes "
+                f"{planes.start} to {planes.stop - 1}; add all patches or give fill."
+            )
+        divisor = np.where(uncovered, 1, weights)
+        mean = sums[0] / divisor
+        if self._std is not None:
+            self._std[planes] = np.sqrt(np.maximum(sums[1] / divisor - mean**2, 0))
+        if self.fill is not None:
+            mean = np.where(uncovered, self.fill[planes], mean)
+        self._mean[planes] = mean
+        self._sums = self._sums[:, plane - self._first :]
+        self._first = plane
+
+
+@njit(cache=True, nogil=True)
+def _accumulate(sums, rows, positions, window):  # pragma: no cover  (compiled)
+    size_i, size_j, size_k = window.shape
+    for n in range(len(rows)):
+        i, j, k = positions[n]
+        voxel = 0
+        for a in range(size_i):
+            for b in range(size_j):
+                for c in range(size_k):
+                    weight = window[a, b, c]
+                    value = np.float64(rows[n, voxel])
+                    sums[0, i + a, j + b, k + c] += weight
+                    sums[1, i + a, j + b, k + c] += weight * value
+                    if len(sums) > 2:
+                        sums[2, i + a, j + b, k + c] += weight * value * value
+                    voxel += 1

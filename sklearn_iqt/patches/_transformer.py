@@ -1,0 +1,325 @@
+"""Volumes to rows and back, as a scikit-learn transformer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
+from sklearn.utils import Tags, check_array, check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_iqt.exceptions import GeometryMismatchError
+from sklearn_iqt.io import as_volumes
+from sklearn_iqt.patches._cut import cut_patches
+from sklearn_iqt.patches._grid import PatchGrid, per_axis
+from sklearn_iqt.patches._merge import WINDOWS, PatchMerger
+from sklearn_iqt.patches._sampling import sample_pair, share
+
+__all__ = ["PatchTransformer"]
+
+
+class PatchTransformer(TransformerMixin, BaseEstimator):
+    """Cut volumes into rows of voxels, and average rows back into volumes.
+
+    Every IQT estimator holds one of these as its ``patcher``, so that ``patcher__patch_size`` can
+    be searched like any parameter. On its own it prepares rows for any scikit-learn regressor;
+    keep the ``groups`` of the rows at hand then, because patches of one subject must not be split
+    between training and test.
+
+    Parameters
+    ----------
+    patch_size : int or tuple of 3 ints
+        Shape of a patch, in voxels of the volume that is cut.
+    stride : int or tuple of 3 ints, optional
+        Steps between patches, in voxels. Half the patch size by default.
+    scale : int or tuple of 3 ints
+        High-resolution voxels for each voxel. Rows given to :meth:`inverse_transform` hold patches
+        of ``patch_size * scale`` voxels.
+    window : {"uniform", "hann", "gaussian"}
+        Weights with which overlapping patches are averaged.
+    max_patches : int, optional
+        Most rows that :meth:`sample` draws, shared evenly by the volumes. All by default.
+    background : float, in [0, 1]
+        Patches with a larger fraction of background are neither drawn by :meth:`sample` nor
+        enhanced by an estimator.
+    random_state : int, RandomState instance or None
+        Determines the rows that :meth:`sample` draws.
+
+    Attributes
+    ----------
+    patch_size_, stride_, scale_ : tuple of 3 ints
+        The parameters, one number for each axis.
+    shapes_ : list of tuple
+        Shapes of the volumes seen in ``fit``.
+
+    See Also
+    --------
+    PatchGrid : The geometry alone.
+    PatchMerger : The averaging alone, streaming.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_iqt import PatchTransformer
+    >>> volumes = np.random.default_rng(0).random((2, 8, 9, 10))
+    >>> patcher = PatchTransformer(patch_size=4, stride=2).fit(volumes)
+    >>> rows = patcher.transform(volumes)
+    >>> rows.shape
+    (96, 64)
+    >>> bool(np.allclose(patcher.inverse_transform(rows), volumes))
+    True
+    """
+
+    _parameter_constraints: dict = {
+        "patch_size": [Interval(Integral, 1, None, closed="left"), tuple, list, np.ndarray],
+        "stride": [Interval(Integral, 1, None, closed="left"), tuple, list, np.ndarray, None],
+        "scale": [Interval(Integral, 1, None, closed="left"), tuple, list, np.ndarray],
+        "window": [StrOptions(set(WINDOWS))],
+        "max_patches": [Interval(Integral, 1, None, closed="left"), None],
+        "background": [Interval(Real, 0, 1, closed="both")],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        patch_size: int | Sequence[int] = 7,
+        stride: int | Sequence[int] | None = None,
+        scale: int | Sequence[int] = 1,
+        window: str = "uniform",
+        max_patches: int | None = None,
+        background: float = 0.8,
+        random_state: Any = None,
+    ) -> None:
+        self.patch_size = patch_size
+        self.stride = stride
+        self.scale = scale
+        self.window = window
+        self.max_patches = max_patches
+        self.background = background
+        self.random_state = random_state
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any = None, y: Any = None) -> PatchTransformer:
+        """Check the parameters and remember the shapes of the volumes.
+
+        Parameters
+        ----------
+        X : array of shape (n, i, j, k), or sequence of volumes, optional
+            3-D arrays, nibabel images or paths. Without volumes no shapes are remembered.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        PatchTransformer
+            The fitted transformer.
+        """
+        caller = type(self).__name__
+        self.patch_size_ = per_axis(self.patch_size, "patch_size", caller)
+        self.scale_ = per_axis(self.scale, "scale", caller)
+        half = tuple(max(size // 2, 1) for size in self.patch_size_)
+        self.stride_ = half if self.stride is None else per_axis(self.stride, "stride", caller)
+        self.shapes_, self._kind = [], "arrays"
+        self.grid(self.patch_size_)  # refuses a stride that is too large
+        if X is not None:
+            volumes = as_volumes(X, caller=caller)
+            self.shapes_ = [volume.shape for volume in volumes]
+            self._kind = volumes.kind
+        return self
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Cut all patches of all volumes.
+
+        Parameters
+        ----------
+        X : array of shape (n, i, j, k), or sequence of volumes
+            3-D arrays, nibabel images or paths; shapes may differ from those seen in ``fit``.
+
+        Returns
+        -------
+        ndarray of shape (n_patches, voxels of a patch)
+            Rows of voxels in C order, volume after volume. Beware of the size: at stride 1 every
+            voxel is repeated as often as a patch has voxels.
+        """
+        check_is_fitted(self)
+        volumes = as_volumes(X, caller=type(self).__name__)
+        return np.concatenate([cut_patches(v, self.grid(v.shape)) for v in volumes])
+
+    def inverse_transform(self, rows: Any, shapes: Sequence[Sequence[int]] | None = None) -> Any:
+        """Average rows back into volumes.
+
+        Parameters
+        ----------
+        rows : array-like of shape (n_patches, voxels of a patch)
+            Rows for every patch of every volume, in the order of :meth:`transform`; a patch has
+            ``patch_size * scale`` voxels here.
+        shapes : sequence of tuples, optional
+            Shapes of the volumes that were cut (before scaling); those of ``fit`` by default.
+
+        Returns
+        -------
+        ndarray
+            4-D if ``fit`` saw a 4-D array and ``shapes`` is not given, otherwise a 1-D object
+            array of 3-D arrays.
+
+        Raises
+        ------
+        GeometryMismatchError
+            If the number of rows or their length does not fit the shapes.
+        """
+        check_is_fitted(self)
+        rows = check_array(rows, dtype=(np.float64, np.float32))
+        grids = [self.grid(shape) for shape in (self.shapes_ if shapes is None else shapes)]
+        stops = np.cumsum([grid.n_patches for grid in grids])
+        expected = (stops[-1], grids[0].high.n_voxels)
+        if rows.shape != expected:
+            raise GeometryMismatchError(
+                f"PatchTransformer: rows have shape {rows.shape}; {len(grids)} volumes with "
+                f"patches of {grids[0].high.patch_size} voxels need {tuple(map(int, expected))}."
+            )
+        volumes = np.empty(len(grids), dtype=object)
+        for index, (grid, part) in enumerate(zip(grids, np.split(rows, stops[:-1]), strict=True)):
+            merger = PatchMerger(grid, self.window, dtype=rows.dtype)
+            merger.add(part, np.arange(grid.n_patches))
+            volumes[index] = merger.finalize()
+        return np.stack(volumes) if shapes is None and self._kind == "stack" else volumes
+
+    def groups(self, X: Any, groups: Any = None) -> np.ndarray:
+        """Return for each row of ``transform(X)`` the volume or subject that it comes from.
+
+        Parameters
+        ----------
+        X : array of shape (n, i, j, k), or sequence of volumes
+            The volumes that are cut.
+        groups : array-like of shape (n,), optional
+            Subject of each volume; its position in ``X`` by default.
+
+        Returns
+        -------
+        ndarray of shape (n_patches,)
+            To be passed as ``groups`` to scikit-learn's group-wise splitters.
+        """
+        check_is_fitted(self)
+        volumes = as_volumes(X, caller=type(self).__name__)
+        labels = np.arange(len(volumes)) if groups is None else np.asarray(groups)
+        return np.repeat(labels, [self.grid(volume.shape).n_patches for volume in volumes])
+
+    def sample(
+        self, low: Any, high: Any, mask: Any = None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Draw paired rows for training, leaving out background.
+
+        Parameters
+        ----------
+        low, high : array of shape (n, i, j, k), or sequence of volumes
+            Pairs; a high volume is ``scale`` times as large as its low volume.
+        mask : sequence of volumes, optional
+            Foreground on the grid of the low volumes, where positive. By default what is at or
+            above the mean of a high volume.
+
+        Returns
+        -------
+        low_rows : ndarray of shape (n_rows, voxels of a low patch)
+            At most ``max_patches`` rows.
+        high_rows : ndarray of shape (n_rows, voxels of a high patch)
+            Their counterparts.
+        groups : ndarray of int, shape (n_rows,)
+            Number of the volume that each row comes from.
+
+        Raises
+        ------
+        GeometryMismatchError
+            If the volumes of a pair do not fit.
+        """
+        check_is_fitted(self)
+        caller = type(self).__name__
+        low, high = as_volumes(low, caller=caller), as_volumes(high, name="y", caller=caller)
+        check_pairs(low, high, mask, caller=caller)
+        mask = None if mask is None else as_volumes(mask, name="mask", caller=caller)
+        random_state = check_random_state(self.random_state)
+        rows = []
+        for n, quota in enumerate(share(self.max_patches, len(low))):
+            pair = low[n], high[n]
+            grid = self.grid(pair[0].shape)
+            check_pair_shapes(*pair, self.scale_, n, caller=caller)
+            rows.append(
+                sample_pair(
+                    *pair,
+                    grid,
+                    mask=None if mask is None else mask[n] > 0,
+                    n_patches=quota,
+                    background=self.background,
+                    random_state=random_state,
+                )
+            )
+        groups = np.repeat(np.arange(len(rows)), [len(low_rows) for low_rows, _ in rows])
+        low_rows, high_rows = map(np.concatenate, zip(*rows, strict=True))
+        return low_rows, high_rows, groups
+
+    def grid(self, shape: Sequence[int]) -> PatchGrid:
+        """Return the geometry of the patches of one volume.
+
+        Parameters
+        ----------
+        shape : tuple of 3 ints
+            Shape of the volume that is cut, in voxels.
+
+        Returns
+        -------
+        PatchGrid
+            Positions, counts and the high-resolution counterpart.
+        """
+        check_is_fitted(self)
+        return PatchGrid(tuple(shape), self.patch_size_, self.stride_, self.scale_)
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Name the columns of a row after the place of their voxel in the patch.
+
+        Parameters
+        ----------
+        input_features : None
+            Ignored.
+
+        Returns
+        -------
+        ndarray of str
+            ``"voxel_i_j_k"`` for each voxel, in C order.
+        """
+        check_is_fitted(self)
+        places = np.ndindex(*self.patch_size_)
+        return np.asarray([f"voxel_{i}_{j}_{k}" for i, j, k in places], dtype=object)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.input_tags.three_d_array = True
+        tags.requires_fit = True
+        return tags
+
+
+def check_pairs(
+    low: Sequence, high: Sequence | None, mask: Sequence | None, *, caller: str
+) -> None:
+    """Refuse collections that do not have one high volume and one mask for each low volume."""
+    for name, other in (("y", high), ("mask", mask)):
+        if other is not None and len(other) != len(low):
+            raise ValueError(
+                f"{caller}: X holds {len(low)} volumes but {name} holds {len(other)}; volumes come "
+                "in pairs."
+            )
+
+
+def check_pair_shapes(
+    low: np.ndarray, high: np.ndarray, scale: tuple[int, ...], number: int, *, caller: str
+) -> None:
+    """Refuse a pair whose shapes do not differ by ``scale``."""
+    expected = tuple(s * f for s, f in zip(low.shape, scale, strict=True))
+    if high.shape != expected:
+        raise GeometryMismatchError(
+            f"{caller}: pair {number} does not fit: low {low.shape} times scale {scale} is "
+            f"{expected}, but high has shape {high.shape}. Crop or resample it, or change scale."
+        )
