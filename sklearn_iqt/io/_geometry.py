@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 # Below this ratio of the smallest to the largest singular value, an affine read from 32-bit
 # header fields cannot be told from a singular one.
 _SINGULAR = 1e-5
+# Sizes and positions beyond these limits (mm) are no scan's, and overflow in later arithmetic.
+_SMALLEST, _LARGEST = 1e-9, 1e9
 
 
 def affine_fault(affine: NDArray[np.float64]) -> str | None:
@@ -23,6 +23,8 @@ def affine_fault(affine: NDArray[np.float64]) -> str | None:
     singular_values = np.linalg.svd(affine[:3, :3], compute_uv=False)
     if singular_values[2] <= _SINGULAR * singular_values[0]:
         return "is singular: it squeezes the volume flat"
+    if singular_values[2] < _SMALLEST or np.abs(affine).max() > _LARGEST:
+        return f"has entries no scan has: {affine[:3].tolist()}"
     return None
 
 
@@ -35,7 +37,7 @@ def check_affine(affine: ArrayLike, name: str = "affine") -> NDArray[np.float64]
     return matrix
 
 
-def check_zoom(zoom: float | Sequence[float], caller: str) -> NDArray[np.float64]:
+def check_zoom(zoom: ArrayLike, caller: str) -> NDArray[np.float64]:
     """Return `zoom` as three positive finite floats or raise ValueError."""
     factors = np.asarray(zoom, dtype=np.float64)
     if factors.ndim == 0:
@@ -55,7 +57,7 @@ def check_alignment(alignment: str, caller: str) -> str:
 
 
 def scaled_affine(
-    affine: ArrayLike, zoom: float | Sequence[float], alignment: str = "center"
+    affine: ArrayLike, zoom: ArrayLike, alignment: str = "center"
 ) -> NDArray[np.float64]:
     """Return the affine of the grid with `zoom` times more voxels along each axis.
 

@@ -9,7 +9,7 @@ import shutil
 import stat
 import uuid
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from numbers import Integral
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import nibabel
 import numpy as np
 from nibabel.fileholders import FileHolder
 from nibabel.nifti1 import Nifti1Header
-from nibabel.spatialimages import HeaderDataError, SpatialImage
+from nibabel.spatialimages import SpatialImage
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from sklearn_iqt.exceptions import GeometryMismatchError, VolumeReadError
@@ -109,7 +109,7 @@ def save_volume(
     *,
     like: SpatialImage | str | os.PathLike[str] | None = None,
     affine: ArrayLike | None = None,
-    zoom: float | Sequence[float] = (1, 1, 1),
+    zoom: ArrayLike = (1, 1, 1),
     alignment: str = "center",
     dtype: DTypeLike = "float32",
 ) -> Path:
@@ -295,11 +295,13 @@ def _storable(volume: ArrayLike | SpatialImage, dtype: np.dtype) -> NDArray:
     if dtype.kind != "f" and voxels.dtype.kind == "f":
         voxels = np.rint(voxels)
     limits = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
+    # As Python numbers they compare exactly; as floats, 2**63 would pass for an int64.
+    smallest, largest = np.array([limits.min, limits.max], dtype=dtype).tolist()
     lowest, highest = voxels.min().item(), voxels.max().item()
-    if lowest < limits.min or highest > limits.max:
+    if lowest < smallest or highest > largest:
         raise ValueError(
             f"save_volume: values from {lowest:g} to {highest:g} do not fit {dtype}, which holds "
-            f"{limits.min:g} to {limits.max:g}. Use a wider dtype or rescale the volume."
+            f"{smallest:g} to {largest:g}. Use a wider dtype or rescale the volume."
         )
     return voxels.astype(dtype.newbyteorder("="), copy=False)
 
@@ -368,12 +370,12 @@ def _tells(header: Nifti1Header, affine: NDArray[np.float64]) -> bool:
 
 
 def _reshaped(header: Nifti1Header, shape: tuple[int, ...]) -> Nifti1Header:
-    try:
-        header.set_data_shape(shape)
-    except HeaderDataError as fault:
+    # nibabel would fall back on a FreeSurfer convention that other tools cannot read.
+    if header.sizeof_hdr == 348 and max(shape) > np.iinfo(np.int16).max:
         raise ValueError(
             f"save_volume: NIfTI-1 cannot hold the shape {shape}. Pass a NIfTI-2 image as `like`."
-        ) from fault
+        )
+    header.set_data_shape(shape)
     return header
 
 

@@ -32,7 +32,7 @@ class ByteReader:
 
     def readinto(self, buffer: NDArray[np.uint8]) -> None:
         """Fill `buffer`, or raise TruncatedStreamError."""
-        view = memoryview(buffer)
+        view = buffer.data
         filled = 0
         while filled < len(view):
             chunk = self._some(min(len(view) - filled, 1 << 20))
