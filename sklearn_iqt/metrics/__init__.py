@@ -1,1 +1,19 @@
+"""Metrics between 3-D volumes and the scorers made of them."""
 
+from sklearn_iqt.metrics._scorers import (
+    neg_nrmse_scorer,
+    psnr_scorer,
+    ssim_scorer,
+    volume_scorers,
+)
+from sklearn_iqt.metrics._volume import nrmse, psnr, ssim
+
+__all__ = [
+    "neg_nrmse_scorer",
+    "nrmse",
+    "psnr",
+    "psnr_scorer",
+    "ssim",
+    "ssim_scorer",
+    "volume_scorers",
+]

@@ -1,0 +1,48 @@
+"""The metrics as scikit-learn scorers, for collections of volumes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sklearn.metrics import make_scorer
+
+from sklearn_iqt.metrics._volume import nrmse, psnr, ssim
+
+neg_nrmse_scorer = make_scorer(nrmse, greater_is_better=False)
+psnr_scorer = make_scorer(psnr)
+ssim_scorer = make_scorer(ssim)
+
+
+def volume_scorers(*, mask: bool | str = False, normalization: str = "max") -> dict[str, Any]:
+    """Return a scorer for each metric, for ``scoring=`` of scikit-learn's model selection.
+
+    Parameters
+    ----------
+    mask : bool or str, default=False
+        True asks metadata routing for ``mask``, one for each volume on the grid of its truth; a
+        string asks for it under that name. Estimators take a ``mask`` on the grid of their input,
+        so that under different grids the two need different names. Needs
+        ``sklearn.set_config(enable_metadata_routing=True)``.
+    normalization : {"max", "mean", "range", "p99"}, default="max"
+        Normaliser of the NRMSE, see :func:`nrmse`.
+
+    Returns
+    -------
+    dict of str to scorer
+        New scorers under "neg_nrmse", "psnr" and "ssim"; of all three, more is better.
+
+    Examples
+    --------
+    >>> from sklearn_iqt.metrics import volume_scorers
+    >>> sorted(volume_scorers())
+    ['neg_nrmse', 'psnr', 'ssim']
+    """
+    scorers = {
+        "neg_nrmse": make_scorer(nrmse, greater_is_better=False, normalization=normalization),
+        "psnr": make_scorer(psnr),
+        "ssim": make_scorer(ssim),
+    }
+    if mask:
+        for scorer in scorers.values():
+            scorer.set_score_request(mask=mask)
+    return scorers

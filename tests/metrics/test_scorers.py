@@ -1,0 +1,115 @@
+"""The scorers inside scikit-learn's model selection, with volumes of different shapes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import sklearn
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_score, cross_validate
+
+from sklearn_iqt.metrics import (
+    neg_nrmse_scorer,
+    nrmse,
+    psnr,
+    psnr_scorer,
+    ssim,
+    ssim_scorer,
+    volume_scorers,
+)
+
+
+class GainRegressor(RegressorMixin, BaseEstimator):
+    """Multiply every volume: the least that can be fitted, scored and searched over."""
+
+    def __init__(self, gain=1.0):
+        self.gain = gain
+
+    def fit(self, X, y):
+        self.n_volumes_ = len(X)
+        return self
+
+    def predict(self, X):
+        predictions = np.empty(len(X), dtype=object)
+        for index, volume in enumerate(X):
+            predictions[index] = self.gain * volume
+        return predictions
+
+
+@pytest.fixture
+def ragged():
+    rng = np.random.default_rng(0)
+    truths = [1 + rng.random((12, 13, 11 + n)) for n in range(6)]
+    lows = [truth + 0.1 * rng.normal(size=truth.shape) for truth in truths]
+    masks = [rng.random(truth.shape) > 0.3 for truth in truths]
+    return lows, truths, masks
+
+
+def test_scorers_are_the_metrics_of_the_prediction(ragged):
+    lows, truths, _ = ragged
+    model = GainRegressor(gain=1.1).fit(lows, truths)
+    predictions = model.predict(lows)
+    assert neg_nrmse_scorer(model, lows, truths) == -nrmse(truths, predictions)
+    assert psnr_scorer(model, lows, truths) == psnr(truths, predictions)
+    assert ssim_scorer(model, lows, truths) == ssim(truths, predictions)
+    mean = volume_scorers(normalization="mean")["neg_nrmse"]
+    assert mean(model, lows, truths) == -nrmse(truths, predictions, normalization="mean")
+
+
+def test_more_is_better_for_every_scorer(ragged):
+    lows, truths, _ = ragged
+    for scorer in volume_scorers().values():
+        search = GridSearchCV(GainRegressor(), {"gain": [0.5, 1.0, 2.0]}, scoring=scorer, cv=3)
+        assert search.fit(lows, truths).best_params_ == {"gain": 1.0}
+
+
+def test_multi_metric_cross_validation_by_subject(ragged):
+    lows, truths, _ = ragged
+    scores = cross_validate(
+        GainRegressor(),
+        lows,
+        truths,
+        groups=[0, 0, 1, 1, 2, 2],
+        cv=GroupKFold(3),
+        scoring=volume_scorers(),
+    )
+    for name, metric, sign in (("neg_nrmse", nrmse, -1), ("psnr", psnr, 1), ("ssim", ssim, 1)):
+        everything = metric(truths, lows, per_volume=True)
+        assert np.mean(scores[f"test_{name}"]) == pytest.approx(sign * everything.mean())
+
+
+@pytest.mark.parametrize("key", [True, "brain"])
+def test_masks_are_routed_to_the_scorers(ragged, key):
+    lows, truths, masks = ragged
+    name = "mask" if key is True else key
+    with sklearn.config_context(enable_metadata_routing=True):
+        scores = cross_validate(
+            GainRegressor(),
+            lows,
+            truths,
+            cv=3,
+            scoring=volume_scorers(mask=key),
+            params={name: masks},
+        )
+        alone = cross_val_score(
+            GainRegressor(),
+            lows,
+            truths,
+            cv=3,
+            scoring=volume_scorers(mask=key)["ssim"],
+            params={name: masks},
+        )
+    expected = ssim(truths, lows, mask=masks, per_volume=True).reshape(3, 2).mean(axis=1)
+    assert scores["test_ssim"] == pytest.approx(expected)
+    assert alone == pytest.approx(expected)
+    expected = nrmse(truths, lows, mask=masks, per_volume=True).reshape(3, 2).mean(axis=1)
+    assert -scores["test_neg_nrmse"] == pytest.approx(expected)
+    assert -scores["test_neg_nrmse"] != pytest.approx(nrmse(truths, lows))
+
+
+def test_asking_for_a_mask_does_not_change_the_shared_scorers(ragged):
+    lows, truths, _ = ragged
+    with sklearn.config_context(enable_metadata_routing=True):
+        volume_scorers(mask=True)
+        scores = cross_val_score(GainRegressor(), lows, truths, cv=3, scoring=ssim_scorer)
+    assert np.isfinite(scores).all()
