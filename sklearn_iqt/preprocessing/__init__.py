@@ -1,6 +1,17 @@
 """Volume in, volume out: intensity standardisation, interpolation and resampling."""
 
 from sklearn_iqt.preprocessing._interpolate import interpolation_matrix, upsample
+from sklearn_iqt.preprocessing._resample import resample_to, resample_to_voxel_size
 from sklearn_iqt.preprocessing._scaling import foreground_mask, intensity_scale
+from sklearn_iqt.preprocessing._standardize import NyulScaler, PercentileScaler
 
-__all__ = ["foreground_mask", "intensity_scale", "interpolation_matrix", "upsample"]
+__all__ = [
+    "NyulScaler",
+    "PercentileScaler",
+    "foreground_mask",
+    "intensity_scale",
+    "interpolation_matrix",
+    "resample_to",
+    "resample_to_voxel_size",
+    "upsample",
+]

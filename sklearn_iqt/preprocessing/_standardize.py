@@ -1,0 +1,338 @@
+"""Bring the intensities of volumes onto one scale: percentiles and Nyul's landmarks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
+from sklearn.utils import Tags
+from sklearn.utils._param_validation import Interval
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_iqt.exceptions import GeometryMismatchError
+from sklearn_iqt.io import VolumeCollection, as_volumes
+
+__all__ = ["NyulScaler", "PercentileScaler"]
+
+
+class _IntensityScaler(TransformerMixin, BaseEstimator):
+    """Volumes in, as many volumes out, each scaled by what its foreground looks like."""
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None, *, mask: Any = None) -> Any:
+        """Look at the training volumes.
+
+        Parameters
+        ----------
+        X : array of shape (n_volumes, i, j, k) or sequence of volumes
+            Arrays, nibabel images or paths.
+        y : None
+            Ignored.
+        mask : sequence of volumes, default=None
+            Voxels above zero are the foreground. By default those above the mean of their volume.
+
+        Returns
+        -------
+        object
+            The scaler itself.
+
+        Raises
+        ------
+        ValueError
+            If a volume is not finite, or its foreground is empty or constant.
+        """
+        self._check_parameters()
+        volumes, masks = self._collections(X, mask)
+        self._fit_volumes(self._named(volumes, masks))
+        return self
+
+    def transform(self, X: Any, *, mask: Any = None) -> Any:
+        """Scale each volume.
+
+        Parameters
+        ----------
+        X : array of shape (n_volumes, i, j, k) or sequence of volumes
+            Arrays, nibabel images or paths.
+        mask : sequence of volumes, default=None
+            Voxels above zero are the foreground that sets the scale; all voxels are transformed.
+
+        Returns
+        -------
+        ndarray
+            Scaled volumes in the same kind of container: 4-D for a 4-D array, else a 1-D object
+            array of arrays, or of images for images and paths.
+
+        Raises
+        ------
+        ValueError
+            If a volume is not finite, or its foreground is empty or constant.
+        """
+        check_is_fitted(self)
+        self._check_parameters()
+        volumes, masks = self._collections(X, mask)
+        return volumes.wrap(
+            self._scale(volume, foreground, name).astype(volume.dtype, copy=False)
+            for volume, foreground, name in self._named(volumes, masks)
+        )
+
+    def fit_transform(self, X: Any, y: Any = None, *, mask: Any = None) -> Any:
+        """Look at the volumes, then scale them.
+
+        Parameters
+        ----------
+        X : array of shape (n_volumes, i, j, k) or sequence of volumes
+            Arrays, nibabel images or paths.
+        y : None
+            Ignored.
+        mask : sequence of volumes, default=None
+            Voxels above zero are the foreground. By default those above the mean of their volume.
+
+        Returns
+        -------
+        ndarray
+            Scaled volumes, as from :meth:`transform`.
+        """
+        return self.fit(X, mask=mask).transform(X, mask=mask)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.input_tags.three_d_array = True
+        return tags
+
+    def _check_parameters(self) -> None:
+        """Check how the parameters fit together."""
+
+    def _fit_volumes(self, named: Iterator[tuple[NDArray, NDArray, str]]) -> None:
+        raise NotImplementedError
+
+    def _scale(self, volume: NDArray, foreground: NDArray, name: str) -> NDArray:
+        raise NotImplementedError
+
+    def _collections(self, X: Any, mask: Any) -> tuple[VolumeCollection, VolumeCollection | None]:
+        caller = type(self).__name__
+        volumes = as_volumes(X, caller=caller)
+        masks = None if mask is None else as_volumes(mask, name="mask", caller=caller)
+        if masks is not None and len(masks) != len(volumes):
+            raise ValueError(
+                f"{caller}: X holds {len(volumes)} volumes and mask {len(masks)}. Pass one mask "
+                "for each volume."
+            )
+        return volumes, masks
+
+    def _named(
+        self, volumes: VolumeCollection, masks: VolumeCollection | None
+    ) -> Iterator[tuple[NDArray, NDArray, str]]:
+        """Yield each volume with its foreground intensities and what to call it in messages."""
+        for index in range(len(volumes)):
+            name, volume = f"{type(self).__name__}: X[{index}]", volumes[index]
+            if masks is None:
+                inside = volume > volume.mean(dtype=np.float64)
+            else:
+                inside = masks[index] > 0
+                if inside.shape != volume.shape:
+                    raise GeometryMismatchError(
+                        f"{name} has shape {volume.shape} and its mask {inside.shape}. Pass a mask "
+                        "on the grid of the volume."
+                    )
+            if not inside.any():
+                raise ValueError(
+                    f"{name} has no foreground: it is constant or its mask is empty. Leave it out "
+                    "or pass another mask."
+                )
+            yield volume, volume[inside], name
+
+
+class PercentileScaler(_IntensityScaler):
+    """Scale each volume by percentiles of its own foreground.
+
+    Nothing is learned: a volume is scaled by itself alone, linearly, so that a gain on a volume
+    has no effect on the result.
+
+    Parameters
+    ----------
+    lower : float in [0, 100), default=None
+        Percentile that becomes the lower end of `output_range`. By default intensity 0 does, so
+        that the background stays where it is and ratios of intensities are kept.
+    upper : float in (0, 100], default=99.5
+        Percentile that becomes the upper end of `output_range`.
+    output_range : tuple of two floats, default=(0, 1)
+        Intensities that the two ends get.
+    clip : bool, default=False
+        Cut intensities to `output_range`.
+
+    See Also
+    --------
+    NyulScaler : Match whole histograms rather than two percentiles.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_iqt.preprocessing import PercentileScaler
+    >>> volume = np.arange(27.0).reshape(3, 3, 3)
+    >>> scaled = PercentileScaler(upper=100).fit_transform([volume])[0]
+    >>> float(scaled.min()), float(scaled.max())
+    (0.0, 1.0)
+    """
+
+    _parameter_constraints: dict = {
+        "lower": [Interval(Real, 0, 100, closed="left"), None],
+        "upper": [Interval(Real, 0, 100, closed="right")],
+        "output_range": [tuple, list],
+        "clip": ["boolean"],
+    }
+
+    def __init__(
+        self,
+        lower: float | None = None,
+        upper: float = 99.5,
+        *,
+        output_range: tuple[float, float] = (0, 1),
+        clip: bool = False,
+    ) -> None:
+        self.lower = lower
+        self.upper = upper
+        self.output_range = output_range
+        self.clip = clip
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.requires_fit = False
+        return tags
+
+    def _check_parameters(self) -> None:
+        _check_increasing(self.output_range, 2, "PercentileScaler: output_range")
+        if self.lower is not None and self.lower >= self.upper:
+            raise ValueError(
+                f"PercentileScaler: lower={self.lower} must be below upper={self.upper}."
+            )
+
+    def _fit_volumes(self, named: Iterator[tuple[NDArray, NDArray, str]]) -> None:
+        for _, foreground, name in named:
+            self._ends(foreground, name)
+
+    def _scale(self, volume: NDArray, foreground: NDArray, name: str) -> NDArray:
+        bottom, top = self._ends(foreground, name)
+        low, high = self.output_range
+        scaled = (volume - bottom) * ((high - low) / (top - bottom)) + low
+        return np.clip(scaled, low, high, out=scaled) if self.clip else scaled
+
+    def _ends(self, foreground: NDArray, name: str) -> tuple[float, float]:
+        top = float(np.percentile(foreground, self.upper))
+        bottom = 0.0 if self.lower is None else float(np.percentile(foreground, self.lower))
+        if not top > bottom:
+            raise ValueError(
+                f"{name}: the foreground has no range to scale by, {bottom:g} to {top:g}. Check "
+                "for a constant or negative volume, or set lower and upper further apart."
+            )
+        return bottom, top
+
+
+class NyulScaler(_IntensityScaler):
+    """Match the histograms of volumes to a standard one, learned from training volumes.
+
+    Parameters
+    ----------
+    percentiles : sequence of floats, default=(1, 10, 20, 30, 40, 50, 60, 70, 80, 90, 99)
+        Increasing percentiles of the foreground that are the landmarks.
+    output_range : tuple of two floats, default=(1, 100)
+        Standard intensities of the first and last landmark.
+
+    Attributes
+    ----------
+    landmarks_ : ndarray of shape (n_percentiles,)
+        Standard intensities of the landmarks.
+
+    See Also
+    --------
+    PercentileScaler : Scale by two percentiles, learning nothing.
+
+    Notes
+    -----
+    Each training volume has its first and last landmark mapped linearly to `output_range`, then
+    landmarks are averaged over volumes. A volume is transformed by the piecewise linear map from
+    its own landmarks to the standard ones, whose outer pieces go on beyond them [1]_, [2]_. Where
+    landmarks of a volume coincide, their standard intensities are averaged. A linear change of
+    intensity with positive gain does not change the result.
+
+    References
+    ----------
+    .. [1] L. G. Nyul and J. K. Udupa, "On standardizing the MR image intensity scale", Magn.
+       Reson. Med. 42 (1999).
+    .. [2] L. G. Nyul, J. K. Udupa and X. Zhang, "New variants of a method of MRI scale
+       standardization", IEEE Trans. Med. Imaging 19 (2000).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_iqt.preprocessing import NyulScaler
+    >>> volume = np.random.default_rng(0).random((8, 8, 8))
+    >>> scaled = NyulScaler().fit_transform([volume, 50 * volume + 3])
+    >>> bool(np.allclose(scaled[0], scaled[1]))
+    True
+    """
+
+    _parameter_constraints: dict = {
+        "percentiles": ["array-like"],
+        "output_range": [tuple, list],
+    }
+
+    def __init__(
+        self,
+        percentiles: tuple[float, ...] = (1, 10, 20, 30, 40, 50, 60, 70, 80, 90, 99),
+        *,
+        output_range: tuple[float, float] = (1, 100),
+    ) -> None:
+        self.percentiles = percentiles
+        self.output_range = output_range
+
+    def _check_parameters(self) -> None:
+        _check_increasing(self.output_range, 2, "NyulScaler: output_range")
+        percentiles = _check_increasing(self.percentiles, None, "NyulScaler: percentiles")
+        if percentiles[0] < 0 or percentiles[-1] > 100:
+            raise ValueError(f"NyulScaler: percentiles must lie in [0, 100], got {percentiles}.")
+
+    def _fit_volumes(self, named: Iterator[tuple[NDArray, NDArray, str]]) -> None:
+        low, high = self.output_range
+        standardized = []
+        for _, foreground, name in named:
+            own = self._own_landmarks(foreground, name)
+            standardized.append((own - own[0]) * ((high - low) / (own[-1] - own[0])) + low)
+        self.landmarks_ = np.mean(standardized, axis=0)
+
+    def _scale(self, volume: NDArray, foreground: NDArray, name: str) -> NDArray:
+        own, group = np.unique(self._own_landmarks(foreground, name), return_inverse=True)
+        standard = np.bincount(group, self.landmarks_) / np.bincount(group)
+        scaled = np.interp(volume, own, standard)
+        for outer, inner, beyond in ((0, 1, volume < own[0]), (-1, -2, volume > own[-1])):
+            slope = (standard[outer] - standard[inner]) / (own[outer] - own[inner])
+            scaled[beyond] = standard[outer] + slope * (volume[beyond] - own[outer])
+        return scaled
+
+    def _own_landmarks(self, foreground: NDArray, name: str) -> NDArray[np.float64]:
+        own = np.percentile(foreground.astype(np.float64, copy=False), self.percentiles)
+        if not own[-1] > own[0]:
+            raise ValueError(
+                f"{name}: its landmarks all have the intensity {own[0]:g}. Check for a constant "
+                "volume or a mask of one tissue."
+            )
+        return own
+
+
+def _check_increasing(numbers: Any, length: int | None, name: str) -> list[float]:
+    try:
+        checked = np.asarray(numbers, dtype=np.float64)
+    except (TypeError, ValueError):
+        checked = np.empty(0)
+    right_length = checked.ndim == 1 and (
+        checked.size == length or (not length and checked.size > 1)
+    )
+    if not (right_length and np.isfinite(checked).all() and (np.diff(checked) > 0).all()):
+        raise ValueError(
+            f"{name} must be {length or 'at least two'} increasing finite numbers, got {numbers!r}."
+        )
+    return checked.tolist()
