@@ -78,7 +78,7 @@ def resample_to(
     shape, target_affine = _grid(target)
     if shape == volume.shape and np.array_equal(affine, target_affine):
         return _image(volume.copy(), affine, header)
-    to_source = np.linalg.solve(affine, target_affine)
+    to_source = np.linalg.inv(affine) @ target_affine
     return _image(_sample(volume, shape, to_source, order, fill_value), target_affine, header)
 
 
@@ -128,12 +128,8 @@ def resample_to_voxel_size(
     (8, 8, 8)
     """
     _check_order(order, "resample_to_voxel_size")
-    wanted = (
-        np.broadcast_to(np.asarray(voxel_size, dtype=np.float64), (3,))
-        if np.size(voxel_size) in (1, 3)
-        else np.zeros(3)
-    )
-    if not (np.isfinite(wanted).all() and (wanted > 0).all()):
+    wanted = np.asarray(voxel_size, dtype=np.float64)
+    if wanted.shape not in ((), (3,)) or not (np.isfinite(wanted) & (wanted > 0)).all():
         raise ValueError(
             "resample_to_voxel_size: voxel_size must be one or three positive finite lengths in "
             f"mm, got {voxel_size!r}."
@@ -224,7 +220,9 @@ def _sample(
 def _image(
     volume: NDArray, affine: NDArray[np.float64], header: Nifti1Header | None
 ) -> nibabel.Nifti1Image:
-    image = nibabel.Nifti1Image(volume, affine, header)
+    second = header is not None and header.sizeof_hdr == 540
+    klass = nibabel.Nifti2Image if second else nibabel.Nifti1Image
+    image = klass(volume, affine, header)
     image.header.set_data_dtype(volume.dtype)
     image.header.set_slope_inter(1, 0)
     if header is None:

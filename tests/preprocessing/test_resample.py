@@ -1,0 +1,223 @@
+"""Resampling: positions, agreement with nibabel, edges, aliasing, and bad input."""
+
+from __future__ import annotations
+
+import nibabel
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from nibabel.affines import apply_affine, from_matvec, voxel_sizes
+from nibabel.processing import resample_from_to
+from scipy import ndimage
+
+from sklearn_iqt.io import save_volume, scaled_affine
+from sklearn_iqt.preprocessing import resample_to, resample_to_voxel_size, upsample
+
+OBLIQUE = from_matvec(
+    nibabel.eulerangles.euler2mat(0.3, -0.2, 0.1) @ np.diag([0.9, 1.1, 2.0]), [-10, 4, 7]
+)
+
+
+def smooth(shape=(20, 18, 12), seed=0):
+    volume = np.random.default_rng(seed).random(shape)
+    return ndimage.gaussian_filter(volume, 1.0)
+
+
+def ramp(shape, affine, direction):
+    """Return a volume whose intensity is the position along a direction, in mm."""
+    points = apply_affine(affine, np.moveaxis(np.indices(shape), 0, -1))
+    return points @ np.asarray(direction, dtype=float)
+
+
+# ---------------------------------------------------------------- onto a grid
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    st.tuples(*[st.floats(-0.4, 0.4)] * 3),
+    st.tuples(*[st.floats(0.6, 2.5)] * 3),
+    st.sampled_from([1, 3]),
+)
+def test_a_linear_ramp_is_found_where_it_is(angles, voxel, order):
+    shape = (18, 16, 14)
+    direction = (0.3, -1.0, 0.7)
+    volume = ramp(shape, OBLIQUE, direction)
+    center = apply_affine(OBLIQUE, (np.array(shape) - 1) / 2)
+    matrix = nibabel.eulerangles.euler2mat(*angles) @ np.diag(voxel)
+    affine = from_matvec(matrix, center - matrix @ [2.0, 2.5, 1.5])
+    result = resample_to((volume, OBLIQUE), ((5, 6, 4), affine), order=order)
+    points = apply_affine(
+        np.linalg.inv(OBLIQUE) @ affine, np.moveaxis(np.indices((5, 6, 4)), 0, -1)
+    )
+    # A spline repeats nothing here but bends a ramp close to the border.
+    margin = 4 if order == 3 else 0
+    inner = ((points >= margin) & (points <= np.array(shape) - 1 - margin)).all(axis=-1)
+    expected = ramp((5, 6, 4), affine, direction)
+    assert inner.any()
+    tolerance = 0.02 if order == 3 else 1e-9
+    np.testing.assert_allclose(result.get_fdata()[inner], expected[inner], atol=tolerance)
+
+
+@pytest.mark.parametrize("order", [0, 1, 3])
+def test_inside_it_agrees_with_nibabel(order):
+    volume = smooth()
+    image = nibabel.Nifti1Image(volume, np.diag([1, 1, 2, 1.0]))
+    target = (
+        (22, 20, 30),
+        from_matvec(nibabel.eulerangles.euler2mat(0.05, 0.02, -0.1) * 0.8, [1.1, 0.7, 1.9]),
+    )
+    ours = resample_to(image, target, order=order).get_fdata()
+    theirs = resample_from_to(image, target, order=order).get_fdata()
+    points = apply_affine(
+        np.linalg.inv(image.affine) @ target[1], np.moveaxis(np.indices(target[0]), 0, -1)
+    )
+    inner = ((points >= 0) & (points <= np.array(volume.shape) - 1)).all(axis=-1)
+    assert inner.mean() > 0.3
+    np.testing.assert_allclose(ours[inner], theirs[inner], atol=1e-9)
+    beyond = ((points < -0.6) | (points > np.array(volume.shape) - 0.4)).any(axis=-1)
+    assert beyond.any()
+    assert not ours[beyond].any()
+
+
+@pytest.mark.parametrize("alignment", ["center", "corner"])
+@pytest.mark.parametrize("order", [0, 1, 3])
+def test_it_agrees_with_the_baseline_interpolation(order, alignment):
+    volume = smooth((9, 8, 7))
+    scale = (1, 2, 4)
+    shape = tuple(n * s for n, s in zip(volume.shape, scale, strict=True))
+    target = shape, scaled_affine(OBLIQUE, scale, alignment)
+    ours = resample_to((volume, OBLIQUE), target, order=order).get_fdata()
+    baseline = upsample(volume, scale, order=order, alignment=alignment)
+    # Corner alignment ends beyond the field of view, where the baseline repeats the edge.
+    within = tuple(slice(0, s * (n - 1) + 1) for n, s in zip(volume.shape, scale, strict=True))
+    kept = within if alignment == "corner" else ...
+    if order == 0:  # halfway points may round either way
+        assert (ours[kept] == baseline[kept]).mean() > 0.8
+    else:
+        np.testing.assert_allclose(ours[kept], baseline[kept], atol=1e-6)
+
+
+def test_equal_grids_copy_the_voxels_to_the_bit():
+    volume = smooth().astype("f4")
+    volume.setflags(write=False)
+    result = resample_to((volume, OBLIQUE), (volume.shape, OBLIQUE))
+    np.testing.assert_array_equal(np.asarray(result.dataobj), volume)
+    assert not np.shares_memory(np.asarray(result.dataobj), volume)
+
+
+def test_there_and_back_on_a_finer_grid_is_the_identity():
+    volume = smooth()
+    fine = resample_to(
+        (volume, OBLIQUE), ((20, 36, 12), scaled_affine(OBLIQUE, (1, 2, 1), "corner"))
+    )
+    back = resample_to(fine, (volume.shape, OBLIQUE))
+    np.testing.assert_allclose(back.get_fdata(), volume, atol=1e-6)
+
+
+def test_labels_stay_labels_and_the_outside_gets_its_value():
+    labels = np.random.default_rng(0).integers(0, 4, size=(8, 8, 8)).astype(">i2")
+    shifted = from_matvec(np.eye(3), [0, 0, 3])
+    result = resample_to((labels, np.eye(4)), ((8, 8, 8), shifted), order=0, fill_value=-1)
+    voxels = result.get_fdata()
+    np.testing.assert_array_equal(voxels[..., :5], labels[..., 3:])
+    assert (voxels[..., 5:] == -1).all()
+
+
+def test_slabs_do_not_show(monkeypatch):
+    target = (15, 14, 13), scaled_affine(OBLIQUE, 0.9)
+    whole = resample_to((smooth(), OBLIQUE), target).get_fdata()
+    monkeypatch.setattr("sklearn_iqt.preprocessing._resample._SLAB_VOXELS", 400)
+    np.testing.assert_array_equal(resample_to((smooth(), OBLIQUE), target).get_fdata(), whole)
+
+
+def test_images_and_paths_and_their_headers(tmp_path):
+    image = nibabel.Nifti1Image(smooth().astype("f4"), OBLIQUE)
+    image.header["descrip"] = b"0.36 T"
+    image.header.set_xyzt_units("mm")
+    path = save_volume(image, tmp_path / "low.nii.gz")
+    target = nibabel.Nifti1Image(np.zeros((10, 10, 10), "u1"), scaled_affine(OBLIQUE, 0.7))
+    target_path = save_volume(target, tmp_path / "target.nii")
+    expected = resample_to(image, target)
+    assert expected.shape == (10, 10, 10)
+    assert expected.get_data_dtype() == np.float32
+    assert bytes(expected.header["descrip"]).rstrip(b"\0") == b"0.36 T"
+    np.testing.assert_allclose(expected.affine, target.affine)
+    from_paths = resample_to(path, target_path)
+    np.testing.assert_allclose(from_paths.get_fdata(), expected.get_fdata(), atol=1e-4)
+    written = nibabel.load(save_volume(from_paths, tmp_path / "result.nii"))
+    np.testing.assert_allclose(written.affine, target.affine, atol=1e-5)
+    np.testing.assert_allclose(written.header.get_zooms(), voxel_sizes(target.affine), rtol=1e-5)
+
+
+# ---------------------------------------------------------------- to a voxel size
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.tuples(*[st.integers(1, 12)] * 3),
+    st.tuples(*[st.floats(0.4, 5.0)] * 3),
+)
+def test_the_size_is_exact_and_the_field_of_view_stays(shape, voxel_size):
+    volume = np.random.default_rng(0).random(shape)
+    result = resample_to_voxel_size((volume, OBLIQUE), voxel_size)
+    np.testing.assert_allclose(voxel_sizes(result.affine), voxel_size)
+    shift = apply_affine(result.affine, (np.array(result.shape) - 1) / 2) - apply_affine(
+        OBLIQUE, (np.array(shape) - 1) / 2
+    )
+    assert np.abs(shift).max() < 1e-4
+    change = np.array(result.shape) * voxel_size - np.array(shape) * voxel_sizes(OBLIQUE)
+    assert (np.abs(change) <= np.maximum(0.5 * np.array(voxel_size), voxel_size) + 1e-9).all()
+    assert np.isfinite(result.get_fdata()).all()
+
+
+@pytest.mark.parametrize("voxel_size", [0.5, 0.7, 1.3, 3.0, (2.0, 0.5, 4.0)])
+@pytest.mark.parametrize("order", [0, 1, 3])
+def test_a_constant_stays_constant_to_the_rim(voxel_size, order):
+    result = resample_to_voxel_size((np.full((9, 8, 7), 5.0), OBLIQUE), voxel_size, order=order)
+    np.testing.assert_allclose(result.get_fdata(), 5.0, atol=1e-9)
+
+
+def test_same_size_changes_nothing():
+    volume = smooth()
+    result = resample_to_voxel_size((volume, OBLIQUE), voxel_sizes(OBLIQUE))
+    np.testing.assert_allclose(result.get_fdata(), volume, atol=1e-6)
+    np.testing.assert_allclose(result.affine, OBLIQUE, atol=1e-9)
+
+
+def test_blurring_keeps_stripes_from_aliasing():
+    stripes = np.zeros((4, 4, 63))
+    stripes[..., ::2] = 1  # far above what voxels four times as long can hold
+    blurred = resample_to_voxel_size((stripes, np.eye(4)), (1, 1, 4)).get_fdata()[..., 3:-3]
+    sharp = resample_to_voxel_size((stripes, np.eye(4)), (1, 1, 3), antialias=False).get_fdata()
+    np.testing.assert_allclose(blurred, 0.5, atol=0.01)
+    assert np.abs(sharp - 0.5).max() > 0.3
+
+
+# ---------------------------------------------------------------- bad input
+
+
+@pytest.mark.parametrize(
+    ("image", "target", "options", "reason"),
+    [
+        (np.zeros((3, 3, 3)), ((3, 3, 3), np.eye(4)), {}, "image must be"),
+        ((np.zeros((3, 3)), np.eye(4)), ((3, 3, 3), np.eye(4)), {}, "3-D"),
+        ((np.full((3, 3, 3), np.nan), np.eye(4)), ((3, 3, 3), np.eye(4)), {}, "NaN"),
+        ((np.zeros((3, 3, 3)), np.zeros((4, 4))), ((3, 3, 3), np.eye(4)), {}, "last row"),
+        ((np.zeros((3, 3, 3)), np.eye(4)), (3, 3, 3), {}, "target must be"),
+        ((np.zeros((3, 3, 3)), np.eye(4)), ((3, 3), np.eye(4)), {}, "target shape"),
+        ((np.zeros((3, 3, 3)), np.eye(4)), ((3, 3, 0), np.eye(4)), {}, "target shape"),
+        ((np.zeros((3, 3, 3)), np.eye(4)), ((3, 3, 3), np.diag([1, 0, 1, 1])), {}, "singular"),
+        ((np.zeros((3, 3, 3)), np.eye(4)), ((3, 3, 3), np.eye(4)), {"order": 6}, "order"),
+        ((np.zeros((3, 3, 3)), np.eye(4)), ((3, 3, 3), np.eye(4)), {"order": 1.5}, "order"),
+    ],
+)
+def test_bad_input_to_resample_to(image, target, options, reason):
+    with pytest.raises(ValueError, match=reason):
+        resample_to(image, target, **options)
+
+
+@pytest.mark.parametrize("voxel_size", [0, -1, np.nan, np.inf, (1, 1), (1, 1, 0), [[1, 1, 1]]])
+def test_bad_voxel_sizes(voxel_size):
+    with pytest.raises(ValueError, match="voxel_size must be"):
+        resample_to_voxel_size((np.zeros((3, 3, 3)), np.eye(4)), voxel_size)
