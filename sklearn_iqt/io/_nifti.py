@@ -238,7 +238,10 @@ def _opened(name: str) -> Iterator[tuple[ByteReader, int, bool]]:
 
 def _read_header(reader: ByteReader, name: str) -> VolumeHeader:
     leading = reader.read(348)
-    return parse_header(leading + reader.read(header_size(leading) - 348), name)
+    leading += reader.read(header_size(leading) - 348)
+    # Signalling NaN and overflows are judged, not warned about.
+    with np.errstate(all="ignore"):
+        return parse_header(leading, name)
 
 
 def _read_voxels(reader: ByteReader, checked: VolumeHeader, name: str) -> NDArray[np.float32]:

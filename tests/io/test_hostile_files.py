@@ -43,6 +43,8 @@ def qform_only(**fields):
 GOOD = nifti_bytes()
 GOOD_GZ = gzipped(GOOD)
 NOISE = np.random.default_rng(0).bytes(4096)
+SIGNALLING = bytearray(GOOD)
+SIGNALLING[84:88] = b"\x00\x00\xa0\x7f"  # warns when it is merely copied to float64
 FLIPPED = bytearray(GOOD_GZ)
 FLIPPED[-8] ^= 0xFF
 
@@ -105,6 +107,7 @@ HOSTILE = {
     "nifti-2 sform NaN": ("a.nii", nifti_bytes(version=2, affine=affine_with(NAN)), "affine"),
     "pixdim NaN": ("a.nii", nifti_bytes(pixdim={2: NAN}), "pixdim"),
     "pixdim inf": ("a.nii", nifti_bytes(pixdim={3: INF}), "pixdim"),
+    "pixdim signalling NaN": ("a.nii", bytes(SIGNALLING), "pixdim"),
     "qfac NaN": ("a.nii", qform_only(pixdim={0: NAN}), "pixdim"),
     "quaternion NaN": ("a.nii", qform_only(quatern_b=NAN), "qform"),
     "quaternion too long": ("a.nii", qform_only(quatern_b=1, quatern_c=1), "qform"),
@@ -168,7 +171,8 @@ def test_hostile_file_ends_in_one_error_that_says_why(case, tmp_path):
     path.write_bytes(content)
     tracemalloc.start()
     try:
-        with pytest.raises(VolumeReadError) as caught:
+        with pytest.raises(VolumeReadError) as caught, warnings.catch_warnings():
+            warnings.simplefilter("error", RuntimeWarning)
             load_volume(path)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
