@@ -129,7 +129,9 @@ class BaseIQTRegressor(RegressorMixin, BaseEstimator):
         if not is_rows(X):
             return self._fit_volumes(X, y, mask)
         if mask is not None:
-            raise ValueError(f"{name}: mask belongs to volumes; X has rows. Leave rows out instead.")
+            raise ValueError(
+                f"{name}: mask belongs to volumes; X has rows. Leave rows out instead."
+            )
         X, y = validate_data(
             self, X, y, multi_output=True, y_numeric=True, dtype=(np.float64, np.float32)
         )
@@ -238,17 +240,21 @@ class BaseIQTRegressor(RegressorMixin, BaseEstimator):
         self, volume: np.ndarray, mask: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray, float]:
         """Return what patches are cut from, the baseline, and the intensity that became one."""
-        if mask is not None and mask.shape != volume.shape:
-            raise GeometryMismatchError(
-                f"{type(self).__name__}: a mask has shape {mask.shape}, its volume {volume.shape}."
-            )
         unit = intensity_scale(volume, mask)
         low = (volume / unit).astype(np.float32)
         baseline = self._interpolate(low)
         return (baseline if self._interpolates_first else low), baseline, unit
 
-    def _read_mask(self, masks: VolumeCollection | None, n: int) -> np.ndarray | None:
-        return None if masks is None else masks[n] > 0
+    def _read_pair(
+        self, volumes: VolumeCollection, masks: VolumeCollection | None, n: int
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        volume, mask = volumes[n], None if masks is None else masks[n] > 0
+        if mask is not None and mask.shape != volume.shape:
+            raise GeometryMismatchError(
+                f"{type(self).__name__}: mask[{n}] has shape {mask.shape}, its volume "
+                f"{volume.shape}."
+            )
+        return volume, mask
 
     def _mask_on_patches(self, mask: np.ndarray | None) -> np.ndarray | None:
         if mask is None or not self._interpolates_first:
@@ -265,7 +271,7 @@ class BaseIQTRegressor(RegressorMixin, BaseEstimator):
         rows = []
         quotas = share(self.max_patches, len(low))
         for n, quota in enumerate(self._progress(quotas, "cutting patches")):
-            volume, target, volume_mask = low[n], high[n], self._read_mask(masks, n)
+            (volume, volume_mask), target = self._read_pair(low, masks, n), high[n]
             check_pair_shapes(volume, target, self.scale_, n, caller=name)
             inputs, _, unit = self._scaled(volume, volume_mask)
             rows.append(
@@ -301,7 +307,7 @@ class BaseIQTRegressor(RegressorMixin, BaseEstimator):
         masks = None if mask is None else as_volumes(mask, name="mask", caller=name)
         check_pairs(volumes, None, masks, caller=name)
         results = [
-            self._predict_volume(volumes[n], self._read_mask(masks, n), return_std)
+            self._predict_volume(*self._read_pair(volumes, masks, n), return_std)
             for n in self._progress(range(len(volumes)), "enhancing")
         ]
         wrapped = [

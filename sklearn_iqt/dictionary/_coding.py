@@ -55,7 +55,7 @@ def sparse_encode(
         scikit-learn.
     tol : float
         Optimality of the batched lasso: no condition is violated by more than ``tol * alpha``
-        (beyond the rounding of the dtype of ``X``).
+        (and the rounding of the dtype of ``X``).
     n_jobs : int, optional
         Threads; None means 1 unless in a :obj:`joblib.parallel_config` context. The codes do not
         depend on it.
@@ -111,7 +111,7 @@ def sparse_encode(
         width, arguments = n_nonzero_coefs, (n_nonzero_coefs,)
     else:
         width = min(len(dictionary), 2 * X.shape[1] + 4 * _kernels.N_JOIN)
-        arguments = (alpha, tol, width)
+        arguments = (alpha, tol, 8 * np.finfo(X.dtype).eps, width)
     kernel = _kernels.omp_rows if solver == "batch_omp" else _kernels.lasso_rows
     with threadpool_limits(1, user_api="blas"):
         blocks = Parallel(n_jobs, prefer="threads")(

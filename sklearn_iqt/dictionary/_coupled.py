@@ -39,8 +39,9 @@ class CoupledDictionaryIQT(TransformerMixin, BaseIQTRegressor):
     n_atoms : int
         Atoms in each dictionary.
     alpha : float
-        Weight λ of the lasso. Features have a mean squared norm of one over the training patches
-        and atoms have unit norm, so that 0.01 is a hundredth of the largest possible correlation.
+        Weight λ of the lasso. Atoms have unit norm, and the norm of the features of a patch is
+        their root mean square over its voxels, in the scaled intensities of the volume: with
+        gradients typically 0.1 to 0.25. Details below ``alpha`` in this sense are not coded.
     patcher : PatchTransformer, optional
         Cuts the interpolated volume. By default patches of 7 voxels, 3 voxels apart.
     scale : int or tuple of 3 ints
@@ -55,7 +56,7 @@ class CoupledDictionaryIQT(TransformerMixin, BaseIQTRegressor):
         the high patch less the mean of the interpolated patch.
     features : {"gradient", "intensity", "both"}
         F: first and second differences along each axis, one low-resolution voxel apart, which do
-        not see the brightness of a patch; or the intensities; or both with equal energy.
+        not see the brightness of a patch; or the intensities; or both.
     dictionary_learner : "ksvd", MiniBatchDictionaryLearning or DictionaryLearning
         Learns the low atoms. The scikit-learn instances are copied and given ``n_atoms``.
     n_nonzero_coefs : int

@@ -78,9 +78,9 @@ def fit_projection(
     X : ndarray of shape (n_patches, n_voxels)
         Training rows.
     operators : sequence of sparse matrices with n_voxels columns
-        The parts of F. Each is divided by the root mean energy of its features, and the whole by
-        the number of parts, so that the mean squared norm of F x is one: a weight of the lasso
-        then means the same for any patch size, contrast or choice of features.
+        The parts of F. They are divided by the square root of n_voxels, so that the norm of F x
+        is a root mean square over the patch, in units of intensity: a weight of the lasso then
+        means the same for any patch size.
     n_components : float in (0, 1), int or None
         Fraction of the energy to keep, or number of components, or all.
 
@@ -96,16 +96,12 @@ def fit_projection(
         If the features of all patches are zero.
     """
     second_moment = (X.T @ X).astype(np.float64) / len(X)
-    normal = np.zeros_like(second_moment)
-    for operator in operators:
-        square = (operator.T @ operator).toarray()
-        energy = np.sum(square * second_moment)
-        if not energy > 0:
-            raise ValueError(
-                "CoupledDictionaryIQT: the features of all training patches are zero; constant "
-                "volumes cannot be learned from."
-            )
-        normal += square / (energy * len(operators))
+    normal = sum((operator.T @ operator).toarray() for operator in operators) / X.shape[1]
+    if not np.sum(normal * second_moment) > np.finfo(X.dtype).eps * np.trace(second_moment):
+        raise ValueError(
+            "CoupledDictionaryIQT: the features of all training patches are zero; constant volumes "
+            "cannot be learned from."
+        )
     values, vectors = linalg.eigh(second_moment)
     root = vectors * np.sqrt(np.maximum(values, 0))
     energy, axes = linalg.eigh(root.T @ normal @ root)

@@ -17,9 +17,13 @@ N_SWEEPS = 4
 MAX_ROUNDS = 200
 
 
+# A pivot below this says that an atom is a combination of those before it (rounding of float32).
+SINGULAR = 1e-6
+
+
 @njit(cache=True, nogil=True)
-def _solve_in_place(matrix, rhs, n):  # pragma: no cover  (compiled)
-    """Solve a positive definite system by Cholesky; False if it is singular."""
+def _factor(matrix, n):  # pragma: no cover  (compiled)
+    """Cholesky-factor in place; return the number of leading rows that are independent."""
     for row in range(n):
         for column in range(row + 1):
             total = matrix[row, column]
@@ -27,19 +31,27 @@ def _solve_in_place(matrix, rhs, n):  # pragma: no cover  (compiled)
                 total -= matrix[row, m] * matrix[column, m]
             if row > column:
                 matrix[row, column] = total / matrix[column, column]
-            elif total <= 1e-10:
-                return False
+            elif total <= SINGULAR:
+                return row
             else:
                 matrix[row, row] = np.sqrt(total)
+    return n
+
+
+@njit(cache=True, nogil=True)
+def _forward(factor, rhs, n):  # pragma: no cover  (compiled)
     for row in range(n):
         for m in range(row):
-            rhs[row] -= matrix[row, m] * rhs[m]
-        rhs[row] /= matrix[row, row]
+            rhs[row] -= factor[row, m] * rhs[m]
+        rhs[row] /= factor[row, row]
+
+
+@njit(cache=True, nogil=True)
+def _backward(factor, rhs, n):  # pragma: no cover  (compiled)
     for row in range(n - 1, -1, -1):
         for m in range(row + 1, n):
-            rhs[row] -= matrix[m, row] * rhs[m]
-        rhs[row] /= matrix[row, row]
-    return True
+            rhs[row] -= factor[m, row] * rhs[m]
+        rhs[row] /= factor[row, row]
 
 
 @njit(cache=True, nogil=True)
@@ -69,9 +81,9 @@ def _sweep(code, slope, small, n, alpha):  # pragma: no cover  (compiled)
 
 
 @njit(cache=True, nogil=True)
-def _polish(code, slope, small, n, alpha, support, system, target):  # pragma: no cover  (compiled)
+def _polish(code, slope, small, n, alpha, support, factor, step):  # pragma: no cover  (compiled)
     """Go to the exact minimum for the signs found, dropping atoms whose weight reaches zero."""
-    for _ in range(n):
+    while True:
         n_support = 0
         for m in range(n):
             if code[m] != 0:
@@ -80,30 +92,53 @@ def _polish(code, slope, small, n, alpha, support, system, target):  # pragma: n
         if n_support == 0:
             return
         for row in range(n_support):
-            m = support[row]
-            target[row] = slope[m] - alpha * np.sign(code[m])
             for column in range(row + 1):
-                system[row, column] = small[m, support[column]]
-        if not _solve_in_place(system, target, n_support):
-            return
-        length, crossing = 1.0, -1
+                factor[row, column] = small[support[row], support[column]]
+        rank = _factor(factor, n_support)
+        step[:n_support] = 0.0
+        if rank == n_support:
+            longest = 1.0
+            for row in range(n_support):
+                m = support[row]
+                step[row] = slope[m] - alpha * np.sign(code[m])
+            _forward(factor, step, n_support)
+            _backward(factor, step, n_support)
+        else:
+            # One atom is a combination of others. Trading it for them leaves the fit as it is, so
+            # go the way that lowers the penalty until a weight is used up.
+            longest = np.inf
+            step[:rank] = -factor[rank, :rank]
+            _backward(factor, step, rank)
+            step[rank] = 1.0
+            growth = 0.0
+            for row in range(rank + 1):
+                growth += step[row] * np.sign(code[support[row]])
+            if growth > 0:
+                step[: rank + 1] *= -1.0
+        length, crossing = longest, -1
+        for row in range(n_support):
+            weight = code[support[row]]
+            if step[row] * weight < 0 and -weight / step[row] <= length:
+                length, crossing = -weight / step[row], row
         for row in range(n_support):
             m = support[row]
-            if (code[m] + target[row]) * np.sign(code[m]) < 0:
-                fraction = -code[m] / target[row]
-                if fraction < length:
-                    length, crossing = fraction, row
-        for row in range(n_support):
-            m = support[row]
-            step = length * target[row]
-            code[m] += step
-            if row == crossing:
-                step -= code[m]
-                code[m] = 0.0
+            new = 0.0 if row == crossing else code[m] + length * step[row]
+            change = new - code[m]
+            code[m] = new
             for other in range(n):
-                slope[other] -= step * small[m, other]
+                slope[other] -= change * small[m, other]
         if crossing < 0:
             return
+
+
+@njit(cache=True, nogil=True)
+def _is_settled(code, slope, n, alpha, slack):  # pragma: no cover  (compiled)
+    """Whether the working set meets the conditions of optimality."""
+    for m in range(n):
+        excess = slope[m] - alpha * np.sign(code[m]) if code[m] != 0 else abs(slope[m]) - alpha
+        if (abs(excess) if code[m] != 0 else excess) > slack:
+            return False
+    return True
 
 
 @njit(cache=True, nogil=True)
@@ -123,7 +158,7 @@ def _join(atoms, in_set, n, residual, threshold, limit):  # pragma: no cover  (c
 
 
 @njit(cache=True, nogil=True)
-def lasso_rows(correlations, gram, alpha, tol, capacity, atoms_out, codes_out, counts):
+def lasso_rows(correlations, gram, alpha, tol, rounding, capacity, atoms_out, codes_out, counts):
     # pragma: no cover  (compiled)
     """Solve one lasso for each row of correlations by working sets."""
     n_atoms = len(gram)
@@ -133,18 +168,19 @@ def lasso_rows(correlations, gram, alpha, tol, capacity, atoms_out, codes_out, c
     code = np.zeros(capacity)
     slope = np.zeros(capacity)
     small = np.empty((capacity, capacity))
-    system = np.empty((capacity, capacity))
-    target = np.empty(capacity)
+    factor = np.empty((capacity, capacity))
+    step = np.empty(capacity)
     support = np.empty(capacity, np.int64)
     converged = True
     for signal in range(len(correlations)):
         correlation = correlations[signal]
         residual[:] = correlation
+        slack = tol * alpha + rounding * np.max(np.abs(correlation))
         n = 0
         done = False
         for _ in range(MAX_ROUNDS):
             n_before = n
-            n = _join(atoms, in_set, n, residual, alpha * (1 + tol), min(N_JOIN, capacity - n))
+            n = _join(atoms, in_set, n, residual, alpha + slack, min(N_JOIN, capacity - n))
             if n == n_before:
                 done = True
                 break
@@ -153,22 +189,15 @@ def lasso_rows(correlations, gram, alpha, tol, capacity, atoms_out, codes_out, c
                 slope[new] = residual[atoms[new]]
                 for m in range(new + 1):
                     small[new, m] = small[m, new] = gram[atoms[new], atoms[m]]
+            settled = False
             for _ in range(MAX_ROUNDS):
                 for _ in range(N_SWEEPS):
                     _sweep(code, slope, small, n, alpha)
-                _polish(code, slope, small, n, alpha, support, system, target)
-                settled = True
-                for m in range(n):
-                    excess = (
-                        abs(slope[m]) - alpha
-                        if code[m] == 0
-                        else abs(slope[m] - alpha * np.sign(code[m]))
-                    )
-                    if excess > tol * alpha:
-                        settled = False
-                        break
+                _polish(code, slope, small, n, alpha, support, factor, step)
+                settled = _is_settled(code, slope, n, alpha, slack)
                 if settled:
                     break
+            converged &= settled
             _subtract_atoms(residual, correlation, gram, atoms, code, n)
             if n + N_JOIN > capacity:
                 kept = 0
@@ -203,7 +232,7 @@ def omp_rows(correlations, gram, n_nonzero, atoms_out, codes_out, counts):
     """Choose atoms greedily for each row of correlations, solving for all weights after each."""
     n_atoms = len(gram)
     residual = np.empty(n_atoms, correlations.dtype)
-    system = np.empty((n_nonzero, n_nonzero))
+    factor = np.empty((n_nonzero, n_nonzero))
     weights = np.empty(n_nonzero)
     for signal in range(len(correlations)):
         correlation = correlations[signal]
@@ -222,9 +251,11 @@ def omp_rows(correlations, gram, n_nonzero, atoms_out, codes_out, counts):
             for row in range(n + 1):
                 weights[row] = correlation[atoms[row]]
                 for column in range(row + 1):
-                    system[row, column] = gram[atoms[row], atoms[column]]
-            if not _solve_in_place(system, weights, n + 1):
+                    factor[row, column] = gram[atoms[row], atoms[column]]
+            if _factor(factor, n + 1) <= n:
                 break
+            _forward(factor, weights, n + 1)
+            _backward(factor, weights, n + 1)
             n += 1
             codes_out[signal, :n] = weights[:n]
             _subtract_atoms(residual, correlation, gram, atoms, weights, n)

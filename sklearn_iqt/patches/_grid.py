@@ -100,9 +100,7 @@ class PatchGrid:
     def starts(self) -> tuple[np.ndarray, ...]:
         """First voxel of the patches along each axis."""
         starts = []
-        for length, size, step in zip(
-            self.padded_shape, self.patch_size, self.stride, strict=True
-        ):
+        for length, size, step in zip(self.padded_shape, self.patch_size, self.stride, strict=True):
             last = length - size
             starts.append(np.unique(np.append(np.arange(0, last, step), last)))
         return tuple(starts)

@@ -169,7 +169,7 @@ class PatchMerger:
         uncovered = weights == 0
         if self.fill is None and uncovered.any():
             raise ValueError(
-                f"PatchMerger: no patch covers {np.count_nonzero(uncovered)} voxels on planes "
+                f"PatchMerger: no patch covers {np.count_nonzero(uncovered)} voxels of planes "
                 f"{planes.start} to {planes.stop - 1}; add all patches or give fill."
             )
         divisor = np.where(uncovered, 1, weights)

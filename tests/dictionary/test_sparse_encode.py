@@ -1,0 +1,115 @@
+"""The coder: optimality conditions, and agreement with scikit-learn."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import sparse
+from sklearn.linear_model import Lasso
+
+from sklearn_iqt.dictionary import sparse_encode
+from sklearn_iqt.dictionary._learning import normalize_atoms
+
+
+def problem(n_signals, n_atoms, n_features, seed=0, dtype=np.float64):
+    rng = np.random.default_rng(seed)
+    dictionary = normalize_atoms(rng.standard_normal((n_atoms, n_features)))
+    mixing = rng.standard_normal((n_signals, n_atoms)) * (rng.random((n_signals, n_atoms)) < 0.05)
+    X = mixing @ dictionary + 0.05 * rng.standard_normal((n_signals, n_features))
+    return X.astype(dtype), dictionary.astype(dtype)
+
+
+def violation(X, dictionary, codes, alpha):
+    """Largest violation of the optimality conditions of the lasso, relative to alpha."""
+    codes = codes.toarray().astype(np.float64)
+    slope = (X - codes @ dictionary) @ dictionary.T.astype(np.float64)
+    active = np.abs(slope - alpha * np.sign(codes))
+    return np.where(codes != 0, active, np.maximum(np.abs(slope) - alpha, 0)).max() / alpha
+
+
+def objective(X, dictionary, codes, alpha):
+    codes = codes.toarray() if sparse.issparse(codes) else codes
+    return 0.5 * ((X - codes @ dictionary) ** 2).sum(axis=1) + alpha * np.abs(codes).sum(axis=1)
+
+
+@pytest.mark.parametrize("alpha", [0.001, 0.05, 0.3, 5.0])
+@pytest.mark.parametrize(("n_atoms", "n_features"), [(20, 50), (64, 16), (300, 40), (1, 5)])
+def test_lasso_is_optimal(alpha, n_atoms, n_features):
+    X, dictionary = problem(700, n_atoms, n_features)
+    codes = sparse_encode(X, dictionary, alpha=alpha)
+    assert codes.shape == (700, n_atoms)
+    assert violation(X, dictionary, codes, alpha) <= 1.01e-4
+    if alpha >= 0.05:  # a smaller penalty is lost in the rounding of float32
+        codes = sparse_encode(X.astype(np.float32), dictionary.astype(np.float32), alpha=alpha)
+        assert codes.dtype == np.float32
+        assert violation(X, dictionary, codes, alpha) <= 5e-4
+
+
+@given(st.integers(1, 30), st.integers(1, 12), st.floats(0.01, 2), st.integers(0, 10**6))
+@settings(max_examples=100, deadline=None)
+def test_lasso_is_optimal_whatever_the_problem(n_atoms, n_features, alpha, seed):
+    X, dictionary = problem(5, n_atoms, n_features, seed)
+    dictionary[n_atoms // 2] = dictionary[0]  # a duplicate atom makes the Gram singular
+    codes = sparse_encode(X, dictionary, alpha=alpha)
+    assert violation(X, dictionary, codes, alpha) <= 1.01e-4
+
+
+@pytest.mark.parametrize("reference", ["lasso_lars", "lasso_cd"])
+def test_lasso_agrees_with_scikit_learn(reference):
+    X, dictionary = problem(60, 80, 30)
+    for alpha in (0.02, 0.2):
+        ours = objective(X, dictionary, sparse_encode(X, dictionary, alpha=alpha), alpha)
+        codes = sparse_encode(X, dictionary, alpha=alpha, solver=reference)
+        theirs = objective(X, dictionary, codes, alpha)
+        assert (ours <= theirs * (1 + 1e-6)).all()
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3)
+
+
+def test_alpha_is_that_of_equation_4_and_not_of_lasso():
+    X, dictionary = problem(1, 12, 20)
+    lasso = Lasso(alpha=0.1 / 20, fit_intercept=False, tol=1e-12, max_iter=100_000)
+    expected = lasso.fit(dictionary.T, X[0]).coef_
+    found = sparse_encode(X, dictionary, alpha=0.1).toarray()[0]
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_omp_agrees_with_scikit_learn():
+    X, dictionary = problem(300, 60, 25)
+    ours = sparse_encode(X, dictionary, solver="batch_omp", n_nonzero_coefs=4)
+    theirs = sparse_encode(X, dictionary, solver="omp", n_nonzero_coefs=4)
+    np.testing.assert_allclose(ours.toarray(), theirs.toarray(), atol=1e-10)
+
+
+def test_codes_do_not_depend_on_threads():
+    X, dictionary = problem(3000, 50, 20, dtype=np.float32)
+    for solver in ("batch_lasso", "batch_omp"):
+        one, two = (sparse_encode(X, dictionary, solver=solver, n_jobs=n) for n in (1, 2))
+        assert (one != two).nnz == 0
+
+
+def test_signals_without_codes():
+    X, dictionary = problem(4, 10, 6)
+    assert sparse_encode(np.zeros_like(X), dictionary).nnz == 0
+    assert sparse_encode(np.zeros_like(X), dictionary, solver="batch_omp").nnz == 0
+    assert sparse_encode(X, dictionary, alpha=1e3).nnz == 0
+
+
+def test_inputs_are_not_written_to():
+    X, dictionary = problem(10, 10, 6)
+    X.flags.writeable = dictionary.flags.writeable = False
+    sparse_encode(np.asfortranarray(X), dictionary)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"solver": "spams"}, "solver must be one of"),
+        ({"alpha": 0}, "alpha must be positive"),
+        ({"dictionary": np.ones((3, 5))}, "signals have 6 features, atoms 5"),
+        ({"X": [[np.nan] * 6]}, "NaN"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    X, dictionary = problem(10, 10, 6)
+    with pytest.raises(ValueError, match=message):
+        sparse_encode(**{"X": X, "dictionary": dictionary, **arguments})

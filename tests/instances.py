@@ -1,0 +1,26 @@
+"""One quick configuration of every public estimator, for the tests that all of them must pass."""
+
+from sklearn.ensemble import ExtraTreesRegressor
+
+from sklearn_iqt import CoupledDictionaryIQT, InterpolationIQT, PatchTransformer, PatchwiseRegressor
+
+SMALL = PatchTransformer(5, stride=3)
+
+
+def regressors():
+    """Estimators that enhance volumes, quick enough for small ones."""
+    return [
+        InterpolationIQT(),
+        CoupledDictionaryIQT(16, patcher=SMALL, max_patches=400, random_state=0),
+        PatchwiseRegressor(max_patches=400, random_state=0),
+        PatchwiseRegressor(
+            ExtraTreesRegressor(5, min_samples_leaf=3, random_state=0),
+            max_patches=200,
+            random_state=0,
+        ),
+    ]
+
+
+def name(estimator):
+    inner = getattr(estimator, "estimator", None)
+    return type(estimator).__name__ + (f"-{type(inner).__name__}" if inner is not None else "")

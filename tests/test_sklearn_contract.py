@@ -1,0 +1,340 @@
+"""Every estimator is a good citizen of scikit-learn, on rows and on volumes."""
+
+import pickle
+
+import nibabel as nib
+import numpy as np
+import pytest
+import sklearn
+from instances import SMALL, name, regressors
+from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.metrics import r2_score
+from sklearn.model_selection import (
+    GridSearchCV,
+    GroupKFold,
+    cross_val_predict,
+    cross_validate,
+    learning_curve,
+)
+from sklearn.pipeline import Pipeline
+from sklearn.utils.estimator_checks import check_estimator
+
+from sklearn_iqt import CoupledDictionaryIQT, InterpolationIQT, PatchTransformer, PatchwiseRegressor
+from sklearn_iqt.exceptions import GeometryMismatchError, PatchGeometryWarning
+from sklearn_iqt.metrics import neg_nrmse_scorer, psnr_scorer, ssim_scorer
+
+ESTIMATORS = regressors()
+every_estimator = pytest.mark.parametrize("estimator", ESTIMATORS, ids=map(name, ESTIMATORS))
+
+
+def make_pairs(shapes, seed=0):
+    """Blobs on a dark background, averaged over four voxels along k."""
+    rng = np.random.default_rng(seed)
+    low, high = [], []
+    for i, j, k in shapes:
+        volume = np.zeros((i, j, 4 * k), np.float32)
+        inside = volume[2:-2, 2:-2, 2:-2]
+        inside += 100 + 50 * rng.random((1, *inside.shape[1:])) + 10 * rng.random(inside.shape)
+        high.append(volume)
+        low.append(volume.reshape(i, j, k, 4).mean(axis=-1))
+    return low, high
+
+
+RAGGED = [(12, 13, 4), (14, 12, 5), (12, 12, 4), (13, 15, 4)]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "estimator",
+    [*ESTIMATORS, CoupledDictionaryIQT(), PatchTransformer()],
+    ids=lambda e: f"{name(e)}",
+)
+def test_check_estimator(estimator):
+    results = check_estimator(clone(estimator), on_skip=None)
+    assert not [r["check_name"] for r in results if r["status"] in ("failed", "xfail")]
+
+
+@every_estimator
+@pytest.mark.parametrize("container", ["stack", "list", "objects", "images", "paths"])
+def test_containers_in_and_out(estimator, container, tmp_path):
+    low, high = make_pairs([(12, 13, 4)] * 3)
+    affine = np.diag([-1.0, 1.0, 4.0, 1.0])
+    affine[:3, 3] = 10, -20, 30
+    fitted = clone(estimator).fit(low, high)
+    expected = fitted.predict(np.stack(low))
+    assert expected.shape == (3, 12, 13, 16)
+    assert expected.dtype == np.float32
+    given = low
+    if container == "stack":
+        given = np.stack(low)
+    elif container == "objects":
+        given = np.empty(3, dtype=object)
+        given[:] = low
+    elif container in ("images", "paths"):
+        given = [nib.Nifti1Image(volume, affine) for volume in low]
+    if container == "paths":
+        for n, image in enumerate(given):
+            nib.save(image, tmp_path / f"{n}.nii.gz")
+        given = [tmp_path / f"{n}.nii.gz" for n in range(3)]
+    out = fitted.predict(given)
+    if container in ("images", "paths"):
+        assert out.dtype == object
+        for image in out:
+            # The first high voxel sits 1.5 voxels of 1 mm before the centre of the first low one.
+            np.testing.assert_allclose(image.affine[:3, 3], [10, -20, 28.5])
+            np.testing.assert_allclose(image.header.get_zooms(), 1)
+        out = [np.asarray(image.dataobj) for image in out]
+    for volume, reference in zip(out, expected, strict=True):
+        np.testing.assert_array_equal(volume, reference)
+    refit = clone(estimator).fit(given, high).predict(low)
+    for volume, reference in zip(refit, expected, strict=True):
+        np.testing.assert_array_equal(volume, reference)
+
+
+@every_estimator
+def test_gain_on_the_input_is_gain_on_the_output(estimator):
+    low, high = make_pairs(RAGGED)
+    fitted = clone(estimator).fit(low[:3], high[:3])
+    once, thrice = fitted.predict([low[3], 3 * low[3]])
+    np.testing.assert_allclose(thrice, 3 * once, rtol=1e-4, atol=1e-2)
+
+
+@every_estimator
+def test_same_seed_same_bits_and_inputs_untouched(estimator):
+    low, high = make_pairs(RAGGED)
+    for volume in (*low, *high):
+        volume.flags.writeable = False
+    first = clone(estimator).fit(low, high).predict(low)
+    second = clone(estimator).fit(low, high).predict(low)
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@every_estimator
+def test_clone_and_pickle_round_trip(estimator):
+    low, high = make_pairs(RAGGED)
+    fitted = clone(estimator).fit(low, high)
+    restored = pickle.loads(pickle.dumps(fitted))
+    for a, b in zip(fitted.predict(low), restored.predict(low), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert repr(clone(fitted).get_params()) == repr(estimator.get_params())
+
+
+@every_estimator
+def test_score_is_the_mean_over_volumes(estimator):
+    low, high = make_pairs(RAGGED)
+    fitted = clone(estimator).fit(low, high)
+    prediction = fitted.predict(low)
+    expected = [r2_score(t.ravel(), p.ravel()) for t, p in zip(high, prediction, strict=True)]
+    assert fitted.score(low, high) == pytest.approx(np.mean(expected))
+    weights = [0, 1, 0, 0]
+    assert fitted.score(low, high, sample_weight=weights) == pytest.approx(expected[1])
+
+
+@every_estimator
+def test_spread_of_the_overlaps(estimator):
+    low, high = make_pairs(RAGGED)
+    fitted = clone(estimator).fit(low, high)
+    mean, std = fitted.predict(low, return_std=True)
+    for a, b, spread in zip(fitted.predict(low), mean, std, strict=True):
+        np.testing.assert_array_equal(a, b)
+        assert spread.shape == b.shape
+        assert (spread >= 0).all()
+
+
+@every_estimator
+def test_cross_validation_by_subject(estimator):
+    low, high = make_pairs(RAGGED)
+    groups = ["a", "b", "b", "c"]
+    scoring = {"nrmse": neg_nrmse_scorer, "psnr": psnr_scorer}
+    result = cross_validate(estimator, low, high, groups=groups, cv=GroupKFold(3), scoring=scoring)
+    assert np.isfinite(result["test_nrmse"]).all()
+    assert (result["test_nrmse"] < 0).all()
+    assert np.isfinite(result["test_psnr"]).all()
+    predictions = cross_val_predict(estimator, low, high, cv=2)
+    assert [p.shape for p in predictions] == [h.shape for h in high]
+
+
+class Doubler(TransformerMixin, BaseEstimator):
+    def fit(self, X, y=None):
+        self.fitted_ = True
+        return self
+
+    def transform(self, X):
+        out = np.empty(len(X), dtype=object)
+        out[:] = [2 * volume for volume in X]
+        return out
+
+
+def test_grid_search_over_the_method_and_its_patches_inside_a_pipeline():
+    low, high = make_pairs([*RAGGED, (12, 12, 4), (12, 13, 4)])
+    groups = [0, 0, 1, 1, 2, 2]
+    pipeline = Pipeline(
+        [
+            ("double", Doubler()),
+            ("iqt", CoupledDictionaryIQT(8, patcher=SMALL, max_patches=200, random_state=0)),
+        ]
+    )
+    grid = {
+        "iqt__alpha": [0.01, 0.1],
+        "iqt__n_atoms": [4, 8],
+        "iqt__patcher__patch_size": [3, 5],
+    }
+    search = GridSearchCV(pipeline, grid, cv=GroupKFold(3), scoring=neg_nrmse_scorer, n_jobs=2)
+    search.fit(low, high, groups=groups)
+    assert len(search.cv_results_["params"]) == 8
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    assert search.best_estimator_["iqt"].patcher_.patch_size_[0] in (3, 5)
+    assert SMALL.patch_size == 5
+    assert search.predict(low)[0].shape == high[0].shape
+
+
+def test_default_score_and_ssim_in_a_learning_curve():
+    low, high = make_pairs([(16, 16, 4)] * 4)
+    for scoring in (None, ssim_scorer):
+        sizes, _, scores = learning_curve(
+            PatchwiseRegressor(max_patches=200, random_state=0),
+            low,
+            high,
+            cv=2,
+            train_sizes=[1, 2],
+            scoring=scoring,
+        )
+        assert list(sizes) == [1, 2]
+        assert np.isfinite(scores).all()
+
+
+@every_estimator
+def test_masks_are_routed_per_volume(estimator):
+    low, high = make_pairs([(12, 13, 4)] * 4)
+    masks = [volume > 0 for volume in low]
+    with sklearn.config_context(enable_metadata_routing=True):
+        routed = clone(estimator).set_fit_request(mask=True)
+        result = cross_validate(
+            routed, low, high, cv=2, params={"mask": masks}, error_score="raise"
+        )
+    assert np.isfinite(result["test_score"]).all()
+
+
+def test_patches_outside_the_mask_are_interpolated():
+    low, high = make_pairs(RAGGED)
+    mask = np.zeros(low[0].shape, bool)
+    mask[:6] = True
+    fitted = PatchwiseRegressor(max_patches=200, random_state=0).fit(low, high)
+    enhanced = fitted.predict(low[:1], mask=[mask])[0]
+    interpolated = InterpolationIQT().fit(low, high).predict(low[:1])[0]
+    np.testing.assert_allclose(enhanced[-2:], interpolated[-2:], rtol=1e-5)
+    assert np.abs(enhanced[:6] - interpolated[:6]).max() > 1
+
+
+@every_estimator
+@pytest.mark.parametrize("shape", [(3, 3, 1), (1, 12, 4), (9, 2, 3)])
+def test_volumes_smaller_than_a_patch(estimator, shape):
+    low, high = make_pairs(RAGGED)
+    fitted = clone(estimator).fit(low, high)
+    tiny = 100 + np.random.default_rng(0).random(shape)
+    (out,) = fitted.predict([tiny])
+    assert out.shape == (*shape[:2], 4 * shape[2])
+    assert np.isfinite(out).all()
+
+
+@every_estimator
+@pytest.mark.parametrize(
+    "variant",
+    [
+        lambda v: v.astype(np.uint8),
+        lambda v: v.astype(np.int16),
+        lambda v: np.asfortranarray(v),
+        lambda v: v.astype(">f4"),
+        lambda v: v.astype(np.float64),
+        lambda v: v.astype(np.float16),
+    ],
+)
+def test_dtypes_and_layouts(estimator, variant, tmp_path):
+    low, high = make_pairs(RAGGED[:2])
+    low = [np.round(volume) for volume in low]
+    fitted = clone(estimator).fit(low, high)
+    np.testing.assert_allclose(
+        fitted.predict([variant(low[0])])[0], fitted.predict([low[0]])[0], rtol=2e-3, atol=0.05
+    )
+    path = tmp_path / "volume.npy"
+    np.save(path, variant(low[0]))
+    mapped = np.load(path, mmap_mode="r")
+    assert fitted.predict([mapped])[0].shape == high[0].shape
+
+
+@every_estimator
+def test_constant_volumes_stay_constant_and_empty_ones_are_refused(estimator):
+    low, high = make_pairs(RAGGED)
+    fitted = clone(estimator).fit(low, high)
+    if isinstance(estimator, InterpolationIQT):
+        np.testing.assert_allclose(fitted.predict([np.full((8, 8, 4), 7.0)])[0], 7, rtol=1e-5)
+    else:
+        with pytest.raises(ValueError, match="no positive intensity"):
+            fitted.predict([np.zeros((8, 8, 4))])
+        if isinstance(estimator, CoupledDictionaryIQT):
+            np.testing.assert_allclose(fitted.predict([np.full((8, 8, 4), 7.0)])[0], 7, rtol=1e-5)
+
+
+@every_estimator
+def test_mismatches_are_refused_by_name(estimator):
+    low, high = make_pairs(RAGGED)
+    estimator = clone(estimator)
+    title = type(estimator).__name__
+    with pytest.raises(ValueError, match=f"{title}.*Wrap it in a list"):
+        estimator.fit(low[0], high[0])
+    with pytest.raises(ValueError, match="4 volumes but y holds 3"):
+        estimator.fit(low, high[:3])
+    with pytest.raises(GeometryMismatchError, match=r"pair 1 does not fit.*\(1, 1, 4\)"):
+        estimator.fit(low, [high[0], high[1][..., :-1], *high[2:]])
+    bad = [low[0], low[1].copy(), *low[2:]]
+    bad[1][3, 3, 1] = np.nan
+    with pytest.raises(ValueError, match=r"X\[1\] has 1 voxels that are NaN"):
+        estimator.fit(bad, high)
+    with pytest.raises(ValueError, match="requires y to be passed"):
+        estimator.fit(low, None)
+    with pytest.raises(ValueError, match="5 dimensions"):
+        estimator.fit(np.zeros((1, 2, 3, 4, 5)), high)
+    estimator.fit(low, high)
+    with pytest.raises(GeometryMismatchError, match=r"mask\[0\] has shape"):
+        estimator.predict(low[:1], mask=[np.ones((3, 3, 3), bool)])
+    with pytest.raises(ValueError, match="scale must be"):
+        estimator.set_params(scale=(1, 4)).fit(low, high)
+
+
+@pytest.mark.parametrize("alignment", ["center", "corner"])
+@pytest.mark.parametrize("scale", [(1, 1, 4), (2, 1, 3), (2, 2, 2), 1])
+def test_a_ramp_is_not_shifted(alignment, scale):
+    """Coordinates in, coordinates out: half a voxel of shift would show here."""
+    factor = np.ones(3, int) * scale
+    shape = factor * 12
+    ramp = sum(np.meshgrid(*(np.arange(n) + 50.0 for n in shape), indexing="ij"))
+    start = (factor - 1) / 2 if alignment == "center" else np.zeros(3)
+    low = sum(
+        np.meshgrid(
+            *(s + f * np.arange(12) + 50.0 for s, f in zip(start, factor, strict=True)),
+            indexing="ij",
+        )
+    )
+    estimator = InterpolationIQT(1, scale=scale, alignment=alignment)
+    (out,) = estimator.fit([low], [ramp]).predict([low])
+    inner = tuple(slice(f, -f) for f in factor)
+    np.testing.assert_allclose(out[inner], ramp[inner], rtol=1e-5)
+
+
+def test_rows_that_are_no_patches_are_said(rng):
+    with pytest.warns(PatchGeometryWarning, match="not patches of"):
+        fitted = CoupledDictionaryIQT(8).fit(rng.random((30, 4)), rng.random(30))
+    with pytest.raises(ValueError, match="cannot enhance volumes"):
+        fitted.predict(rng.random((1, 8, 8, 8)))
+    with pytest.raises(ValueError, match="belong to volumes"):
+        fitted.predict(rng.random((30, 4)), return_std=True)
+
+
+def test_all_background_is_refused():
+    low, high = make_pairs(RAGGED)
+    masks = [np.zeros(volume.shape) for volume in low]
+    for mask in masks:
+        mask[5, 5, 2] = 1
+    with pytest.raises(ValueError, match="every patch of every volume"):
+        CoupledDictionaryIQT().fit(low, high, mask=masks)
