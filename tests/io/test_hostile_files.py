@@ -164,6 +164,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
 @pytest.mark.parametrize("case", HOSTILE)
 def test_hostile_file_ends_in_one_error_that_says_why(case, tmp_path):
     file_name, content, reason = HOSTILE[case]
@@ -171,8 +172,7 @@ def test_hostile_file_ends_in_one_error_that_says_why(case, tmp_path):
     path.write_bytes(content)
     tracemalloc.start()
     try:
-        with pytest.raises(VolumeReadError) as caught, warnings.catch_warnings():
-            warnings.simplefilter("error", RuntimeWarning)
+        with pytest.raises(VolumeReadError) as caught:
             load_volume(path)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
