@@ -393,23 +393,30 @@ def _repair_codes(header: Nifti1Header, repairs: list[str]) -> None:
         repairs.append("unknown xyzt_units read as mm")
 
 
-def _best_affine(header: Nifti1Header, name: str, repairs: list[str]) -> NDArray[np.float64]:
+def drop_unusable_qform(header: Nifti1Header) -> bool:
+    """Declare the qform absent if it is no finite invertible transform; tell whether it was so."""
+    dropped = False
     if header["qform_code"] > 0:
         try:
-            usable = affine_fault(np.asarray(header.get_qform(), dtype=np.float64)) is None
-        except (ValueError, HeaderDataError):
-            usable = False
-        if not usable and header["sform_code"] > 0:
-            header["qform_code"] = 0
-            repairs.append("unusable qform dropped in favour of the sform")
-        elif not usable:
+            fault = affine_fault(np.asarray(header.get_qform(), dtype=np.float64))
+        except (ValueError, HeaderDataError) as error:
+            fault = str(error)
+        dropped = fault is not None
+    if dropped or header["qform_code"] <= 0:
+        header["qform_code"] = 0
+        for field in ("quatern_b", "quatern_c", "quatern_d"):
+            header[field] = 0
+    return dropped
+
+
+def _best_affine(header: Nifti1Header, name: str, repairs: list[str]) -> NDArray[np.float64]:
+    if drop_unusable_qform(header):
+        if header["sform_code"] <= 0:
             raise VolumeReadError(
                 f"{name}: the qform is not a finite invertible transform and there is no sform. "
                 "Put the geometry of the scan right."
             )
-    if header["qform_code"] == 0:
-        for field in ("quatern_b", "quatern_c", "quatern_d"):
-            header[field] = 0
+        repairs.append("unusable qform dropped in favour of the sform")
     affine = np.asarray(header.get_best_affine(), dtype=np.float64)
     fault = affine_fault(affine)
     if fault is not None:

@@ -28,6 +28,7 @@ from sklearn_iqt.io._gate import (
     check_size,
     clean_header,
     count_nonfinite,
+    drop_unusable_qform,
     header_size,
     parse_header,
     report_nonfinite,
@@ -326,7 +327,7 @@ def _geometry(
         header, base = Nifti1Header(), np.eye(4)
         header.set_xyzt_units("mm")
     else:
-        header, base, like_shape = _reference(like)
+        header, base, like_shape = _reference(like, replaced=affine is not None)
         if affine is None and (np.abs(zoom * like_shape - shape) >= 1).any():
             raise GeometryMismatchError(
                 f"save_volume: a volume of shape {shape} does not cover the field of view of "
@@ -347,23 +348,30 @@ def _geometry(
 
 
 def _reference(
-    like: SpatialImage | str | os.PathLike[str],
+    like: SpatialImage | str | os.PathLike[str], replaced: bool
 ) -> tuple[Nifti1Header, NDArray[np.float64], tuple[int, int, int]]:
-    """Return header, affine and shape of an image or file without reading its voxels."""
+    """Return header, affine and shape of an image or file without reading its voxels.
+
+    The affine of an image is neither needed nor looked at where it is to be replaced.
+    """
     if not isinstance(like, SpatialImage):
         name = os.fspath(like)
         with _opened(name) as (reader, _, _):
             checked = _read_header(reader, name)
         return checked.header, checked.affine, checked.shape
     shape = squeezed_shape(tuple(like.shape), "save_volume: like")
-    if like.affine is None:
+    if like.affine is None and not replaced:
         raise ValueError("save_volume: the image has no affine. Pass affine as well.")
-    affine = check_affine(like.affine, "save_volume: the affine of the image")
+    affine = np.eye(4)
+    if not replaced:
+        affine = check_affine(like.affine, "save_volume: the affine of the image")
     if not isinstance(like.header, Nifti1Header):
         header = Nifti1Header()
         header.set_xyzt_units("mm")
         return header, affine, shape
-    return clean_header(like.header, shape), affine, shape
+    header = clean_header(like.header, shape)
+    drop_unusable_qform(header)
+    return header, affine, shape
 
 
 def _tells(header: Nifti1Header, affine: NDArray[np.float64]) -> bool:

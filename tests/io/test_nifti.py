@@ -394,6 +394,24 @@ def test_a_sheared_affine_is_not_left_to_the_qform(tmp_path):
     assert nibabel.load(path).header["qform_code"] == 0
 
 
+def test_an_image_without_affine_is_written_with_one_that_is_passed(tmp_path):
+    image = nibabel.Nifti1Image(small_volume("f4"), None)
+    with pytest.raises(ValueError, match="no affine"):
+        save_volume(image, tmp_path / "v.nii")
+    path = save_volume(image, tmp_path / "v.nii", affine=AFFINE)
+    np.testing.assert_array_equal(load_volume(path).affine, AFFINE.astype(np.float32))
+
+
+def test_an_unusable_qform_of_an_image_is_left_behind(tmp_path):
+    image = nibabel.Nifti1Image(small_volume("f4"), AFFINE)
+    image.header["qform_code"], image.header["quatern_b"] = 1, np.nan
+    for zoom, shape in ((1, SHAPE), (2, tuple(2 * n for n in SHAPE))):
+        path = save_volume(np.zeros(shape), tmp_path / "v.nii", like=image, zoom=zoom)
+        written = nibabel.load(path)
+        np.testing.assert_allclose(written.affine, scaled_affine(AFFINE, zoom), atol=1e-5)
+        assert written.header["qform_code"] == 0
+
+
 def test_floor_divided_shapes_are_accepted_and_other_formats_lend_their_affine(tmp_path):
     high = nibabel.MGHImage(small_volume("f4", (5, 4, 15)), AFFINE)
     path = save_volume(np.zeros((5, 4, 3)), tmp_path / "low.nii", like=high, zoom=(1, 1, 0.25))
