@@ -2,7 +2,8 @@
 
 from sklearn_iqt.io._collection import VolumeCollection, as_volumes, is_rows
 from sklearn_iqt.io._geometry import scaled_affine
-from sklearn_iqt.io._nifti import load_volume, save_volume
+from sklearn_iqt.io._nifti import load_volume
+from sklearn_iqt.io._save import save_volume
 
 __all__ = [
     "VolumeCollection",

@@ -1,41 +1,28 @@
-"""Read and write single volumes as NIfTI."""
+"""Read single volumes from NIfTI files."""
 
 from __future__ import annotations
 
 import contextlib
-import gzip
 import os
-import shutil
 import stat
-import uuid
 import zlib
 from collections.abc import Iterator
 from numbers import Integral
-from pathlib import Path
 
 import nibabel
 import numpy as np
-from nibabel.fileholders import FileHolder
 from nibabel.nifti1 import Nifti1Header
-from nibabel.spatialimages import SpatialImage
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import NDArray
 
-from sklearn_iqt.exceptions import GeometryMismatchError, VolumeReadError
+from sklearn_iqt.exceptions import VolumeReadError
 from sklearn_iqt.io._gate import (
     MAX_VOXELS,
-    VOXEL_DTYPES,
-    VolumeHeader,
     check_size,
-    clean_header,
     count_nonfinite,
-    drop_unusable_qform,
-    header_size,
-    parse_header,
     report_nonfinite,
-    squeezed_shape,
     warn_repairs,
 )
-from sklearn_iqt.io._geometry import check_affine, check_alignment, check_zoom, scaled_affine
+from sklearn_iqt.io._header import VolumeHeader, header_size, parse_header
 from sklearn_iqt.io._stream import ByteReader, TruncatedStreamError
 
 # Slices are turned from file order into C order in slabs of about this many bytes.
@@ -94,98 +81,17 @@ def load_volume(
     if not isinstance(max_voxels, Integral) or max_voxels < 1:
         raise ValueError(f"load_volume: max_voxels must be a positive integer, got {max_voxels!r}.")
     name = os.fspath(path)
-    with _opened(name) as (reader, size_on_disk, compressed):
-        checked = _read_header(reader, name)
+    with opened(name) as (reader, size_on_disk, compressed):
+        checked = read_header(reader, name)
         check_size(checked, size_on_disk, compressed, int(max_voxels), name)
         reader.skip(checked.offset - checked.header.sizeof_hdr)
         volume = _read_voxels(reader, checked, name)
         reader.check_end()
     warn_repairs(checked.repairs, name)
-    return _image(volume, checked.affine, checked.header)
+    return as_image(volume, checked.affine, checked.header)
 
 
-def save_volume(
-    volume: ArrayLike | SpatialImage,
-    path: str | os.PathLike[str],
-    *,
-    like: SpatialImage | str | os.PathLike[str] | None = None,
-    affine: ArrayLike | None = None,
-    zoom: ArrayLike = (1, 1, 1),
-    alignment: str = "center",
-    dtype: DTypeLike = "float32",
-) -> Path:
-    """Write one 3-D volume to a NIfTI file, whole or not at all.
-
-    Parameters
-    ----------
-    volume : array-like of shape (i, j, k) or nibabel image
-        Finite voxels. An image also brings its header and affine.
-    path : str or path-like
-        File to write, ending in ``.nii`` or ``.nii.gz``. An existing file is replaced only once
-        the new one is complete.
-    like : nibabel image or path, default=None
-        Image whose header (units, qform and sform, description, intent) and affine are carried
-        over; it takes the place of the header of `volume`.
-    affine : array-like of shape (4, 4), default=None
-        Voxel-to-mm matrix of `volume` itself, in place of the one that is carried over.
-    zoom : float or sequence of three floats, default=(1, 1, 1)
-        How many times smaller the voxels of `volume` are than those of the affine carried over.
-    alignment : {"center", "corner"}, default="center"
-        How the two grids lie, see :func:`scaled_affine`.
-    dtype : dtype, default="float32"
-        Type of the voxels in the file. An integer type rounds, and refuses values that do not
-        fit; no intensity scaling is ever written.
-
-    Returns
-    -------
-    pathlib.Path
-        The file written.
-
-    Raises
-    ------
-    ValueError
-        If the volume is not 3-D, real and finite, does not fit `dtype`, or a parameter is wrong.
-    GeometryMismatchError
-        If the shape of `volume` is not the shape of `like` times `zoom`.
-    OSError
-        If the file cannot be written. The old file, if any, is left as it was.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from pathlib import Path
-    >>> import numpy as np
-    >>> from sklearn_iqt.io import load_volume, save_volume
-    >>> folder = tempfile.TemporaryDirectory()
-    >>> low, high = Path(folder.name) / "low.nii", Path(folder.name) / "high.nii.gz"
-    >>> low = save_volume(np.ones((8, 8, 2)), low, affine=np.diag([1, 1, 4, 1]))
-    >>> high = save_volume(np.ones((8, 8, 8)), high, like=low, zoom=(1, 1, 4))
-    >>> [float(size) for size in load_volume(high).header.get_zooms()]
-    [1.0, 1.0, 1.0]
-    >>> folder.cleanup()
-    """
-    target = Path(path)
-    compressed = _is_compressed(target.name)
-    if compressed is None:
-        raise ValueError(
-            f"save_volume: {str(target)!r} must end in '.nii' or '.nii.gz'; other formats are not "
-            "written."
-        )
-    check_alignment(alignment, "save_volume")
-    factors = check_zoom(zoom, "save_volume")
-    if like is None and isinstance(volume, SpatialImage):
-        like = volume
-    voxels = _storable(volume, np.dtype(dtype))
-    header, matrix = _geometry(voxels.shape, like, affine, factors, alignment)
-    header.set_data_dtype(voxels.dtype)
-    header["cal_min"] = header["cal_max"] = 0
-    image = _image(voxels, matrix, header)
-    image.header.set_slope_inter(1, 0)
-    _write_whole(image, target, compressed)
-    return target
-
-
-def _is_compressed(name: str) -> bool | None:
+def is_compressed(name: str) -> bool | None:
     """Tell from the name whether a NIfTI file is compressed; None when it is no NIfTI name."""
     lower = name.lower()
     if lower.endswith(".nii.gz"):
@@ -194,9 +100,9 @@ def _is_compressed(name: str) -> bool | None:
 
 
 @contextlib.contextmanager
-def _opened(name: str) -> Iterator[tuple[ByteReader, int, bool]]:
+def opened(name: str) -> Iterator[tuple[ByteReader, int, bool]]:
     """Open a file for reading; whatever fails inside the block becomes a VolumeReadError."""
-    compressed = _is_compressed(name)
+    compressed = is_compressed(name)
     if compressed is None:
         raise VolumeReadError(
             f"{name}: only '.nii' and '.nii.gz' files are read. Convert the scan to NIfTI."
@@ -237,12 +143,20 @@ def _opened(name: str) -> Iterator[tuple[ByteReader, int, bool]]:
         ) from fault
 
 
-def _read_header(reader: ByteReader, name: str) -> VolumeHeader:
+def read_header(reader: ByteReader, name: str) -> VolumeHeader:
     leading = reader.read(348)
     leading += reader.read(header_size(leading) - 348)
     # Signalling NaN and overflows are judged, not warned about.
     with np.errstate(all="ignore"):
         return parse_header(leading, name)
+
+
+def as_image(
+    volume: NDArray, affine: NDArray[np.float64], header: Nifti1Header
+) -> nibabel.Nifti1Image:
+    """Build the kind of image that the header is of."""
+    klass = nibabel.Nifti2Image if header.sizeof_hdr == 540 else nibabel.Nifti1Image
+    return klass(volume, affine, header)
 
 
 def _read_voxels(reader: ByteReader, checked: VolumeHeader, name: str) -> NDArray[np.float32]:
@@ -267,172 +181,3 @@ def _read_voxels(reader: ByteReader, checked: VolumeHeader, name: str) -> NDArra
         volume[..., start:stop] = slab.reshape((*shape[:2], stop - start), order="F")
     report_nonfinite(n_bad, volume.size, name)
     return volume
-
-
-def _image(
-    volume: NDArray, affine: NDArray[np.float64], header: Nifti1Header
-) -> nibabel.Nifti1Image:
-    """Build the kind of image that the header is of."""
-    klass = nibabel.Nifti2Image if header.sizeof_hdr == 540 else nibabel.Nifti1Image
-    return klass(volume, affine, header)
-
-
-def _storable(volume: ArrayLike | SpatialImage, dtype: np.dtype) -> NDArray:
-    """Return the voxels in the type of the file, or raise ValueError if they do not fit."""
-    if dtype.kind not in "iuf" or dtype.str[1:] not in VOXEL_DTYPES.values():
-        allowed = ", ".join(sorted(np.dtype(code).name for code in VOXEL_DTYPES.values()))
-        raise ValueError(f"save_volume: dtype must be one of {allowed}; got {dtype}.")
-    voxels = np.asarray(volume.dataobj if isinstance(volume, SpatialImage) else volume)
-    if voxels.dtype.kind not in "biuf":
-        raise ValueError(f"save_volume: the volume holds {voxels.dtype}, not real numbers.")
-    if isinstance(volume, SpatialImage):
-        voxels = voxels.reshape(squeezed_shape(voxels.shape, "save_volume: the image"))
-    if voxels.ndim != 3 or voxels.size == 0:
-        raise ValueError(
-            f"save_volume: one 3-D volume is needed, got an array of shape {voxels.shape}."
-        )
-    n_bad = count_nonfinite(voxels)
-    if n_bad:
-        raise ValueError(
-            f"save_volume: {n_bad} of {voxels.size} voxels are NaN or infinite. Replace them first."
-        )
-    if dtype.kind != "f" and voxels.dtype.kind == "f":
-        voxels = np.rint(voxels)
-    limits = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
-    # As Python numbers they compare exactly; as floats, 2**63 would pass for an int64.
-    smallest, largest = np.array([limits.min, limits.max], dtype=dtype).tolist()
-    lowest, highest = voxels.min().item(), voxels.max().item()
-    if lowest < smallest or highest > largest:
-        raise ValueError(
-            f"save_volume: values from {lowest:g} to {highest:g} do not fit {dtype}, which holds "
-            f"{smallest:g} to {largest:g}. Use a wider dtype or rescale the volume."
-        )
-    return voxels.astype(dtype.newbyteorder("="), copy=False)
-
-
-def _geometry(
-    shape: tuple[int, ...],
-    like: SpatialImage | str | os.PathLike[str] | None,
-    affine: ArrayLike | None,
-    zoom: NDArray[np.float64],
-    alignment: str,
-) -> tuple[Nifti1Header, NDArray[np.float64]]:
-    """Return the header and affine of a new file."""
-    if affine is not None and (zoom != 1).any():
-        raise ValueError(
-            "save_volume: affine is the matrix of the volume as it is, so it cannot be combined "
-            "with zoom. Pass one of the two."
-        )
-    if like is None:
-        header, base = Nifti1Header(), np.eye(4)
-        header.set_xyzt_units("mm")
-    else:
-        header, base, like_shape = _reference(like, replaced=affine is not None)
-        if affine is None and (np.abs(zoom * like_shape - shape) >= 1).any():
-            raise GeometryMismatchError(
-                f"save_volume: a volume of shape {shape} does not cover the field of view of "
-                f"`like`, shape {like_shape} times zoom {tuple(zoom.tolist())}. Pass the zoom "
-                "between the two, or the affine of the volume."
-            )
-        if affine is None and (zoom == 1).all() and _tells(header, base):
-            return _reshaped(header, shape), base
-    header = _reshaped(header, shape)
-    for field in ("slice_start", "slice_end", "slice_code", "slice_duration"):
-        header[field] = 0
-    if affine is None:
-        matrix = scaled_affine(base, zoom, alignment)
-    else:
-        matrix = check_affine(affine, "save_volume: affine")
-    _set_affine(header, matrix, base, zoom, alignment)
-    return header, matrix
-
-
-def _reference(
-    like: SpatialImage | str | os.PathLike[str], replaced: bool
-) -> tuple[Nifti1Header, NDArray[np.float64], tuple[int, int, int]]:
-    """Return header, affine and shape of an image or file without reading its voxels.
-
-    The affine of an image is neither needed nor looked at where it is to be replaced.
-    """
-    if not isinstance(like, SpatialImage):
-        name = os.fspath(like)
-        with _opened(name) as (reader, _, _):
-            checked = _read_header(reader, name)
-        return checked.header, checked.affine, checked.shape
-    shape = squeezed_shape(tuple(like.shape), "save_volume: like")
-    if like.affine is None and not replaced:
-        raise ValueError("save_volume: the image has no affine. Pass affine as well.")
-    affine = np.eye(4)
-    if not replaced:
-        affine = check_affine(like.affine, "save_volume: the affine of the image")
-    if not isinstance(like.header, Nifti1Header):
-        header = Nifti1Header()
-        header.set_xyzt_units("mm")
-        return header, affine, shape
-    header = clean_header(like.header, shape)
-    drop_unusable_qform(header)
-    return header, affine, shape
-
-
-def _tells(header: Nifti1Header, affine: NDArray[np.float64]) -> bool:
-    """Tell whether a header already says this affine, to the bit that a file can hold."""
-    coded = header["sform_code"] > 0 or header["qform_code"] > 0
-    return coded and np.array_equal(np.float32(header.get_best_affine()), np.float32(affine))
-
-
-def _reshaped(header: Nifti1Header, shape: tuple[int, ...]) -> Nifti1Header:
-    # nibabel would fall back on a FreeSurfer convention that other tools cannot read.
-    if header.sizeof_hdr == 348 and max(shape) > np.iinfo(np.int16).max:
-        raise ValueError(
-            f"save_volume: NIfTI-1 cannot hold the shape {shape}. Pass a NIfTI-2 image as `like`."
-        )
-    header.set_data_shape(shape)
-    return header
-
-
-def _set_affine(
-    header: Nifti1Header,
-    matrix: NDArray[np.float64],
-    base: NDArray[np.float64],
-    zoom: NDArray[np.float64],
-    alignment: str,
-) -> None:
-    """Write the affine as sform, and carry a qform that names a space of its own along."""
-    sform_code, qform_code = int(header["sform_code"]), int(header["qform_code"])
-    moved = not np.allclose(scaled_affine(base, zoom, alignment), matrix)
-    if qform_code > 0 and not moved:
-        header.set_qform(scaled_affine(header.get_qform(), zoom, alignment), qform_code)
-    else:
-        header.set_qform(matrix, qform_code)
-        if qform_code > 0 and not np.allclose(header.get_qform(), matrix, atol=1e-3):
-            # A qform cannot say shears; a wrong one is worse than none.
-            header.set_qform(None, 0)
-    header.set_sform(matrix, sform_code or qform_code or 2)
-
-
-def _write_whole(image: nibabel.Nifti1Image, target: Path, compressed: bool) -> None:
-    """Write under another name in the same folder, then rename: never half a file."""
-    final = Path(os.path.realpath(target))
-    if not final.parent.is_dir():
-        raise FileNotFoundError(
-            f"save_volume: the folder {str(target.parent)!r} does not exist. Create it first."
-        )
-    part = final.with_name(f".{uuid.uuid4().hex}.part")
-    try:
-        with open(part, "xb") as stream:
-            if compressed:
-                # Level 1 as in nibabel: noise hardly shrinks further. No time stamp, so that the
-                # same volume gives the same bytes.
-                with gzip.GzipFile("", "wb", 1, stream, mtime=0) as inflated:
-                    image.to_file_map({"image": FileHolder(fileobj=inflated)})
-            else:
-                image.to_file_map({"image": FileHolder(fileobj=stream)})
-            stream.flush()
-            os.fsync(stream.fileno())
-        if final.is_file():
-            shutil.copymode(final, part)
-        os.replace(part, final)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        raise
