@@ -1,0 +1,113 @@
+"""Whether what a file says of a fitted model holds together."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+
+from sklearn_iqt.exceptions import UntrustedModelError
+from sklearn_iqt.patches import PatchTransformer, per_axis
+from sklearn_iqt.persistence._registry import SHAPES
+
+# More than any model has: voxels of a patch, voxels along one of its axes, scale, atoms, threads.
+# What a model computes with grows faster than the file that asks for it.
+_MAX_VOXELS = 2**22
+_MAX_LENGTH = 2**10
+_MAX_SCALE = 2**6
+_MAX_ATOMS = 2**15
+_MAX_JOBS = 2**10
+
+
+def check_model(model: Any) -> None:
+    """Refuse a model whose attributes contradict its parameters or each other.
+
+    Parameters
+    ----------
+    model : estimator
+        As it was built from a file.
+
+    Raises
+    ------
+    UntrustedModelError
+        If a size is absurd, an array has the wrong shape, or rows cannot be predicted.
+    """
+    name = type(model).__name__
+    sizes = {key: getattr(model, key, None) for key in ("n_features_in_", "n_outputs_")}
+    for key, size in sizes.items():
+        if type(size) is not int or not 1 <= size <= _MAX_VOXELS:
+            raise UntrustedModelError(f"{name}.{key} is {size!r}, no number of voxels of a patch.")
+    if abs(getattr(model, "n_jobs", None) or 1) > _MAX_JOBS:
+        raise UntrustedModelError(f"{name}: n_jobs={model.n_jobs} asks for too many threads.")
+    if type(getattr(model, "_flat_target", None)) is not bool:
+        raise UntrustedModelError(f"{name}: the file does not say which kind of rows it learned.")
+    _check_geometry(model, name)
+    _check_shapes(model, name)
+    _check_prediction(model, name)
+
+
+def _check_geometry(model: Any, name: str) -> None:
+    patcher = getattr(model, "patcher_", None)
+    if not isinstance(patcher, PatchTransformer):
+        raise UntrustedModelError(f"{name} has no fitted patcher.")
+    try:
+        scale = per_axis(model.scale, "scale", name)
+        expected = clone(patcher).fit()
+    except (TypeError, ValueError) as error:
+        raise UntrustedModelError(str(error)) from error
+    if getattr(model, "scale_", None) != scale:
+        raise UntrustedModelError(f"{name}.scale_ is not its scale {scale}.")
+    if expected.scale_ != model._patch_scale():
+        raise UntrustedModelError(f"{name}: the patches have scale {expected.scale_}, not {scale}.")
+    for key in ("patch_size_", "stride_", "scale_"):
+        if getattr(patcher, key, None) != getattr(expected, key):
+            raise UntrustedModelError(f"{name}.patcher_.{key} is not what its parameters say.")
+    # Python integers, so that absurd sizes do not overflow.
+    n_voxels = 1
+    for size, factor in zip(expected.patch_size_, scale, strict=True):
+        n_voxels *= size * factor
+    if n_voxels > _MAX_VOXELS or max(expected.patch_size_) > _MAX_LENGTH or max(scale) > _MAX_SCALE:
+        raise UntrustedModelError(
+            f"{name}: patches of {expected.patch_size_} voxels and scale {scale} are absurd."
+        )
+
+
+def _check_shapes(model: Any, name: str) -> None:
+    sizes: dict[str, int] = {}
+    for key, dimensions in SHAPES.get(name, {}).items():
+        array = getattr(model, key, None)
+        if not isinstance(array, np.ndarray) or array.dtype not in (np.float32, np.float64):
+            raise UntrustedModelError(f"{name}.{key} is no array of floating numbers.")
+        expected = tuple(getattr(model, d, sizes.get(d)) for d in dimensions)
+        if array.ndim != len(dimensions) or any(
+            size is not None and size != length
+            for size, length in zip(expected, array.shape, strict=True)
+        ):
+            raise UntrustedModelError(
+                f"{name}.{key} has shape {array.shape}; expected {dimensions}, which is {expected}."
+            )
+        sizes.update(zip(dimensions, array.shape, strict=True))
+    if sizes.get("atoms", 0) > _MAX_ATOMS:
+        raise UntrustedModelError(f"{name}: {sizes['atoms']} atoms; at most {_MAX_ATOMS}.")
+
+
+def _check_prediction(model: Any, name: str) -> None:
+    """Predict empty rows: a part that does not fit shows itself here, not at a patient's scan."""
+    rows = np.zeros((2, model.n_features_in_), dtype=np.float32)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            prediction = model.predict(rows)
+        finite = np.isfinite(prediction).all()
+    except ImportError:
+        raise
+    except Exception as error:
+        raise UntrustedModelError(f"{name} cannot predict rows of patches: {error}") from error
+    expected = (2,) if model._flat_target else (2, model.n_outputs_)
+    if prediction.shape != expected or not finite:
+        raise UntrustedModelError(
+            f"{name} predicts {'an array of shape' if finite else 'values that are not finite, in'}"
+            f" {prediction.shape} for two rows of patches; expected {expected}."
+        )

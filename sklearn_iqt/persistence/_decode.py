@@ -1,0 +1,146 @@
+"""From JSON values and arrays of a file that need not be trusted back to estimators."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+import numpy as np
+
+from sklearn_iqt.exceptions import UntrustedModelError
+from sklearn_iqt.persistence._registry import HOMES, MODELS, find_class
+
+_MAX_DEPTH = 32
+_ATTRIBUTE = re.compile(r"(?!__)[A-Za-z_][A-Za-z0-9_]{0,99}\Z")
+_SCALARS = {"float16", "float32", "float64", "bool"} | {
+    f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)
+}
+
+
+class Decoder:
+    """Build estimators from the nodes of a file, refusing whatever an encoder does not write.
+
+    Parameters
+    ----------
+    arrays : dict of str to ndarray
+        Arrays of the file; each must be used exactly once.
+    """
+
+    def __init__(self, arrays: dict[str, np.ndarray]) -> None:
+        self._unused = dict(arrays)
+
+    def model(self, node: Any) -> Any:
+        """Return the model of the outermost node, once every array has found its place."""
+        model = self._estimator(node, 0, MODELS)
+        if self._unused:
+            raise UntrustedModelError(
+                f"arrays that belong to nothing: {sorted(self._unused)[:5]}; the file was changed."
+            )
+        return model
+
+    def _value(self, node: Any, depth: int) -> Any:
+        if depth > _MAX_DEPTH:
+            raise UntrustedModelError(f"parameters nested more than {_MAX_DEPTH} deep.")
+        if node is None or isinstance(node, (bool, str, int)):
+            return node
+        if isinstance(node, float):
+            if not math.isfinite(node):
+                raise UntrustedModelError("a number that is not finite.")
+            return node
+        if isinstance(node, list):
+            return [self._value(item, depth + 1) for item in node]
+        if "class" in node:
+            return self._estimator(node, depth + 1, HOMES)
+        kinds = {
+            "tuple": self._tuple,
+            "dict": self._dict,
+            "scalar": self._scalar,
+            "strings": self._strings,
+            "array": self._array,
+        }
+        kind = next((key for key in kinds if key in node), None)
+        if kind is None or set(node) - {kind, "transposed"}:
+            raise UntrustedModelError(f"an unknown kind of value, {sorted(node)[:5]}.")
+        return kinds[kind](node, depth)
+
+    def _tuple(self, node: dict, depth: int) -> tuple:
+        _expect(node["tuple"], list, "a tuple")
+        return tuple(self._value(item, depth + 1) for item in node["tuple"])
+
+    def _dict(self, node: dict, depth: int) -> dict:
+        _expect(node["dict"], dict, "a dict")
+        return {key: self._value(item, depth + 1) for key, item in node["dict"].items()}
+
+    def _scalar(self, node: dict, depth: int) -> Any:
+        pair = node["scalar"]
+        if not (isinstance(pair, list) and len(pair) == 2 and pair[0] in _SCALARS):
+            raise UntrustedModelError("a numpy number of an unknown type.")
+        if not isinstance(pair[1], (int, float)):
+            raise UntrustedModelError("a numpy number that is no number.")
+        try:
+            number = np.dtype(pair[0]).type(pair[1])
+        except OverflowError:
+            number = np.float64(np.nan)
+        if not np.isfinite(number):
+            raise UntrustedModelError("a number that is not finite or does not fit its type.")
+        return number
+
+    def _strings(self, node: dict, depth: int) -> np.ndarray:
+        strings = _expect(node["strings"], list, "an array of strings")
+        if not all(isinstance(item, str) for item in strings):
+            raise UntrustedModelError("an array of strings that holds something else.")
+        return np.array(strings, dtype=object)
+
+    def _array(self, node: dict, depth: int) -> np.ndarray:
+        name = node["array"]
+        if not isinstance(name, str) or name not in self._unused:
+            raise UntrustedModelError(f"the array {str(name)[:80]!r} is missing or used twice.")
+        array = self._unused.pop(name)
+        return array.T if node.get("transposed") is True else array
+
+    def _estimator(self, node: Any, depth: int, homes: dict[str, str]) -> Any:
+        _expect(node, dict, "an estimator")
+        if set(node) - {"class", "params", "fitted", "arrays"}:
+            raise UntrustedModelError(f"an estimator with unknown keys, {sorted(node)[:6]}.")
+        cls = find_class(node.get("class"), homes)
+        params = _expect(node.get("params"), dict, "parameters")
+        unknown = set(params) - set(cls._get_param_names())  # type: ignore[attr-defined]
+        if unknown:
+            raise UntrustedModelError(
+                f"{cls.__name__} has no parameters {sorted(unknown)[:5]}; the file was changed or "
+                "was written by a newer sklearn_iqt."
+            )
+        estimator = cls(**{key: self._value(value, depth) for key, value in params.items()})
+        try:
+            estimator._validate_params()
+        except (TypeError, ValueError) as error:
+            raise UntrustedModelError(str(error)) from error
+        for name, value in _expect(node.get("fitted", {}), dict, "attributes").items():
+            # Nothing that the class itself defines may be hidden by a value from a file.
+            if not _ATTRIBUTE.match(name) or hasattr(cls, name) or name in params:
+                raise UntrustedModelError(f"{cls.__name__} cannot have learned {name[:80]!r}.")
+            setattr(estimator, name, self._value(value, depth))
+        if "arrays" in node:
+            self._restore(estimator, _expect(node["arrays"], dict, "arrays"), depth)
+        return estimator
+
+    def _restore(self, estimator: Any, nodes: dict, depth: int) -> None:
+        name = type(estimator).__name__
+        if not hasattr(estimator, "_restore_fitted_arrays"):
+            raise UntrustedModelError(f"{name} takes no arrays.")
+        arrays = {key: self._value(node, depth) for key, node in nodes.items()}
+        if not all(isinstance(array, np.ndarray) for array in arrays.values()):
+            raise UntrustedModelError(f"{name}: an array that is none.")
+        try:
+            estimator._restore_fitted_arrays(arrays)
+        except ImportError:
+            raise
+        except Exception as error:
+            raise UntrustedModelError(f"{name} refuses its arrays: {error}") from error
+
+
+def _expect(node: Any, kind: type, what: str) -> Any:
+    if not isinstance(node, kind):
+        raise UntrustedModelError(f"{what} stored as {type(node).__name__}, not {kind.__name__}.")
+    return node

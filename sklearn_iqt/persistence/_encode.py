@@ -1,0 +1,148 @@
+"""From fitted estimators to JSON values and named arrays."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+
+from sklearn_iqt.persistence._registry import HOMES, class_name
+
+# Settings of scikit-learn on the instance, which say nothing about what was learned.
+_SETTINGS = ("_metadata_request", "_sklearn_output_config")
+
+
+class Encoder:
+    """Turn estimators into JSON values, and collect their arrays under names.
+
+    Numbers, strings, lists and None are themselves; anything else is an object with one telling
+    key: ``tuple``, ``dict``, ``scalar``, ``strings``, ``array`` or ``class``.
+
+    Parameters
+    ----------
+    caller : str
+        Used in messages.
+
+    Attributes
+    ----------
+    arrays : dict of str to ndarray
+        What was met so far, contiguous.
+    """
+
+    def __init__(self, caller: str) -> None:
+        self.arrays: dict[str, np.ndarray] = {}
+        self._caller = caller
+
+    def estimator(self, estimator: Any, path: str = "", *, fitted: bool = True) -> dict:
+        """Return the node of an estimator; of its parameters alone unless ``fitted``."""
+        name = class_name(estimator)
+        if name is None:
+            where = f" ({path})" if path else ""
+            raise TypeError(
+                f"{self._caller}: {type(estimator).__module__}.{type(estimator).__name__}{where} "
+                f"cannot be stored without pickle; only {sorted(HOMES)} can. Use skops.io.dump for "
+                "this model."
+            )
+        prefix = f"{path}." if path else ""
+        params = estimator.get_params(deep=False)
+        node: dict[str, Any] = {
+            "class": name,
+            "params": {
+                key: self._param(value, prefix + key) for key, value in sorted(params.items())
+            },
+        }
+        if fitted:
+            rebuilt = getattr(estimator, "_restored_attributes", ())
+            node["fitted"] = {
+                key: self.value(value, prefix + key)
+                for key, value in sorted(vars(estimator).items())
+                if key not in params and key not in rebuilt and key not in _SETTINGS
+            }
+            if hasattr(estimator, "_fitted_arrays"):
+                node["arrays"] = {
+                    key: self._array(np.asarray(array), f"{prefix}arrays/{key}")
+                    for key, array in estimator._fitted_arrays().items()
+                }
+        return node
+
+    def value(self, value: Any, path: str, *, fitted: bool = True) -> Any:
+        """Return the JSON form of a value."""
+        if value is None or isinstance(value, (bool, str)):
+            return value
+        if isinstance(value, np.generic) and value.dtype.kind in "fiub":
+            self._check_finite(value, path)
+            return {"scalar": [value.dtype.name, value.item()]}
+        if isinstance(value, (int, float)):
+            self._check_finite(value, path)
+            return value
+        if isinstance(value, (list, tuple)):
+            items = [self.value(v, f"{path}.{n}", fitted=fitted) for n, v in enumerate(value)]
+            return items if isinstance(value, list) else {"tuple": items}
+        if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+            return {
+                "dict": {
+                    key: self.value(v, f"{path}.{n}", fitted=fitted)
+                    for n, (key, v) in enumerate(value.items())
+                }
+            }
+        if isinstance(value, np.ndarray):
+            return self._array(value, path)
+        if isinstance(value, BaseEstimator):
+            return self.estimator(value, path, fitted=fitted)
+        raise TypeError(
+            f"{self._caller}: {path} is a {type(value).__module__}.{type(value).__name__}, which "
+            "cannot be stored without pickle. Use skops.io.dump for this model."
+        )
+
+    def _param(self, value: Any, path: str) -> Any:
+        if isinstance(value, np.random.RandomState):
+            warnings.warn(
+                f"{self._caller}: {path} is a RandomState, whose state is not stored; the loaded "
+                f"model has {path}=None. Pass an integer seed to keep it.",
+                UserWarning,
+                stacklevel=2,
+            )
+            return None
+        # As in clone, an estimator given as a parameter is its parameters.
+        return self.value(value, path, fitted=False)
+
+    def _array(self, array: np.ndarray, path: str) -> dict:
+        if array.dtype.kind in "OU" and all(isinstance(item, str) for item in array.flat):
+            return {"strings": array.tolist()}
+        if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
+            raise TypeError(
+                f"{self._caller}: {path} is an array of {array.dtype}, which cannot be stored "
+                "without pickle. Use skops.io.dump for this model."
+            )
+        self._check_finite(array, path)
+        # The order in memory decides the last bit of matrix products, so it is kept.
+        by_columns = array.ndim > 1 and array.flags.f_contiguous and not array.flags.c_contiguous
+        stored = array.T if by_columns else array
+        self.arrays[path] = np.array(stored, dtype=stored.dtype.newbyteorder("="), order="C")
+        return {"array": path, "transposed": True} if by_columns else {"array": path}
+
+    def _check_finite(self, value: Any, path: str) -> None:
+        finite = np.isfinite(value).all() if isinstance(value, np.ndarray) else math.isfinite(value)
+        if not finite:
+            raise ValueError(f"{self._caller}: {path} holds NaN or infinite values; refit.")
+
+
+def plain_json(value: Any, caller: str, path: str = "training") -> Any:
+    """Return what a user wrote about a training run in JSON types: no tag, no array."""
+    if isinstance(value, (np.generic, np.ndarray)):
+        value = value.tolist()
+    if value is None or isinstance(value, (bool, str)):
+        return value
+    if isinstance(value, (int, float)) and math.isfinite(value):
+        return value
+    if isinstance(value, (list, tuple)):
+        return [plain_json(item, caller, f"{path}[{n}]") for n, item in enumerate(value)]
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        return {key: plain_json(item, caller, f"{path}.{key}") for key, item in value.items()}
+    raise TypeError(
+        f"{caller}: {path} must be made of dicts with string keys, lists, strings, finite numbers, "
+        f"booleans and None; got {value!r}."
+    )

@@ -1,0 +1,247 @@
+"""Save and load fitted models."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_iqt._version import __version__
+from sklearn_iqt.exceptions import UntrustedModelError
+from sklearn_iqt.persistence._checks import check_model
+from sklearn_iqt.persistence._container import read_container, read_header, write_container
+from sklearn_iqt.persistence._decode import Decoder
+from sklearn_iqt.persistence._encode import Encoder, plain_json
+from sklearn_iqt.persistence._registry import MODELS, class_name
+
+SUFFIX = ".iqt"
+# Raised by one whenever an older version could not read the file.
+FORMAT = 1
+
+
+def save_model(
+    model: Any, path: str | os.PathLike[str], *, training: dict[str, Any] | None = None
+) -> Path:
+    """Write a fitted model to one file that holds parameters and arrays, and no code.
+
+    Parameters
+    ----------
+    model : estimator
+        A fitted estimator of this package. Its regressor, if it has one, must be a ``Ridge`` or
+        ``LinearRegression``.
+    path : str or path-like
+        File to write, ending in ``.iqt``. An existing file is replaced only once the new one is
+        complete.
+    training : dict, optional
+        What the model should remember of its training: scale, voxel spacing in mm, range of SNR,
+        cohort, measures, date. Strings, numbers, booleans, None, lists and dicts.
+
+    Returns
+    -------
+    pathlib.Path
+        The file written.
+
+    Raises
+    ------
+    TypeError
+        If a part of the model, such as a forest, or of ``training`` cannot be stored without
+        pickle; use ``skops`` for such a model.
+    ValueError
+        If the suffix is wrong or a weight is not finite.
+    sklearn.exceptions.NotFittedError
+        If the model is not fitted.
+    OSError
+        If the file cannot be written. The old file, if any, is left as it was.
+
+    Warns
+    -----
+    UserWarning
+        If ``random_state`` is a RandomState instance, which is stored as None.
+
+    See Also
+    --------
+    load_model : The way back.
+
+    Notes
+    -----
+    The file is a safetensors container; its metadata hold one JSON document with the class, its
+    parameters and fitted attributes. Requests for metadata routing and ``set_output`` are settings
+    of a session and are not stored. An estimator whose state is more than attributes (a net) says
+    so by three names: ``_fitted_arrays()`` returns named arrays, ``_restore_fitted_arrays(arrays)``
+    takes them back once parameters and attributes are set and raises ValueError if they do not
+    fit, and ``_restored_attributes`` lists the attributes which that call makes, and which are
+    therefore not stored.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from sklearn_iqt import PatchwiseRegressor, load_model, save_model
+    >>> high = np.random.default_rng(0).random((2, 8, 8, 16))
+    >>> low = high.reshape(2, 8, 8, 4, 4).mean(axis=-1)
+    >>> model = PatchwiseRegressor(random_state=0).fit(low, high)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = save_model(model, Path(folder) / "ridge.iqt", training={"scale": [1, 1, 4]})
+    ...     loaded = load_model(path)
+    >>> bool((loaded.predict(low) == model.predict(low)).all())
+    True
+    """
+    target = Path(path)
+    if target.suffix != SUFFIX:
+        raise ValueError(f"save_model: {str(target)!r} must end in {SUFFIX!r}.")
+    if class_name(model, MODELS) is None:
+        raise TypeError(
+            f"save_model: a {type(model).__module__}.{type(model).__name__} cannot be stored "
+            f"without pickle; only {sorted(MODELS)} can. Use skops.io.dump for other models."
+        )
+    if training is not None and not isinstance(training, dict):
+        raise TypeError(f"save_model: training must be a dict, got {type(training).__name__}.")
+    check_is_fitted(model)
+    encoder = Encoder("save_model")
+    document = {
+        "format": FORMAT,
+        "version": __version__,
+        "model": encoder.estimator(model),
+        "training": plain_json(training, "save_model"),
+    }
+    write_container(target, document, encoder.arrays)
+    return target
+
+
+def load_model(path: str | os.PathLike[str]) -> Any:
+    """Read a model from a file that need not be trusted.
+
+    Parameters
+    ----------
+    path : str or path-like
+        File written by :func:`save_model`.
+
+    Returns
+    -------
+    estimator
+        The fitted model. It predicts the same bits as the one that was saved.
+
+    Raises
+    ------
+    UntrustedModelError
+        Whatever is wrong with the content of the file; nothing in it is ever executed.
+    OSError
+        If there is no such file or it cannot be read.
+    ImportError
+        If the model is a net and torch is not installed.
+
+    See Also
+    --------
+    read_model_card : What a file says of its model.
+
+    Notes
+    -----
+    Only the classes of a fixed list are built, from validated parameters and finite arrays whose
+    shapes agree, and only after sizes were checked against the bytes on disk. A model still
+    decides what its predictions are: that a file is safe to load does not make it a good model.
+
+    Examples
+    --------
+    >>> from sklearn_iqt import load_model
+    >>> model = load_model("srep.iqt")  # doctest: +SKIP
+    """
+    with _names_file(path, "load_model"):
+        document, arrays = read_container(path)
+        _check_document(document)
+        model = Decoder(arrays).model(document["model"])
+        check_model(model)
+    return model
+
+
+def read_model_card(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read what a file says of its model, without building it.
+
+    Parameters
+    ----------
+    path : str or path-like
+        File written by :func:`save_model`.
+
+    Returns
+    -------
+    dict
+        ``class``, ``params`` and ``training`` as they were saved (a nested estimator is a dict of
+        its class and params), ``version`` of sklearn_iqt that wrote it, ``format`` of the file,
+        and ``arrays``, a dict of ``(dtype, shape)``.
+
+    Raises
+    ------
+    UntrustedModelError
+        If the file is no model file. That this function accepts a file does not mean that
+        :func:`load_model` will.
+    OSError
+        If there is no such file or it cannot be read.
+
+    Examples
+    --------
+    >>> from sklearn_iqt.persistence import read_model_card
+    >>> read_model_card("srep.iqt")["training"]  # doctest: +SKIP
+    {'scale': [1, 1, 4], 'snr': 't1w_036t'}
+    """
+    with _names_file(path, "read_model_card"):
+        with open(path, "rb") as stream:
+            document, table = read_header(stream)
+        _check_document(document)
+        node = document["model"]
+        if not (isinstance(node, dict) and isinstance(node.get("params"), dict)):
+            raise UntrustedModelError("its model is no estimator.")
+        return {
+            "class": node.get("class"),
+            "params": {key: _plain(value) for key, value in node["params"].items()},
+            "training": document["training"],
+            "version": document["version"],
+            "format": document["format"],
+            "arrays": {k: (entry["dtype"], entry.get("shape")) for k, entry in table.items()},
+        }
+
+
+def _check_document(document: dict) -> None:
+    version = document.get("format")
+    if type(version) is not int or version < 1:
+        raise UntrustedModelError(f"its format is {str(version)[:40]!r}, no version number.")
+    if version > FORMAT:
+        raise UntrustedModelError(
+            f"its format {version} is newer than {FORMAT}, the newest that this version of "
+            "sklearn_iqt knows; upgrade sklearn_iqt."
+        )
+    if set(document) != {"format", "version", "model", "training"}:
+        raise UntrustedModelError(f"its document has the keys {sorted(document)[:6]}.")
+    if not isinstance(document["version"], str):
+        raise UntrustedModelError("its version is no text.")
+    if not isinstance(document["training"], (dict, type(None))):
+        raise UntrustedModelError("its training information is no dict.")
+
+
+def _plain(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_plain(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    if "class" in node:
+        return {"class": node["class"], "params": _plain({"dict": node.get("params")})}
+    if isinstance(node.get("tuple"), list):
+        return tuple(_plain(item) for item in node["tuple"])
+    if isinstance(node.get("dict"), dict):
+        return {key: _plain(item) for key, item in node["dict"].items()}
+    if isinstance(node.get("scalar"), list):
+        return node["scalar"][-1] if node["scalar"] else None
+    return node.get("strings", node.get("array"))
+
+
+@contextmanager
+def _names_file(path: str | os.PathLike[str], caller: str) -> Iterator[None]:
+    try:
+        yield
+    except UntrustedModelError as error:
+        raise UntrustedModelError(f"{caller}: {os.fspath(path)!r} is refused: {error}") from error
+    except RecursionError as error:
+        raise UntrustedModelError(f"{caller}: {os.fspath(path)!r} nests too deeply.") from error

@@ -1,0 +1,250 @@
+"""What comes back from a model file is what was saved."""
+
+import os
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.decomposition import MiniBatchDictionaryLearning
+from sklearn.ensemble import ExtraTreesRegressor
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LinearRegression, Ridge
+
+from sklearn_iqt import (
+    CoupledDictionaryIQT,
+    InterpolationIQT,
+    PatchTransformer,
+    PatchwiseRegressor,
+)
+from sklearn_iqt.persistence import load_model, read_model_card, save_model
+
+PATCHER = PatchTransformer(patch_size=(3, 4, 5), stride=(2, 2, 3), window="hann")
+
+MODELS = {
+    "srep": CoupledDictionaryIQT(12, 0.02, patcher=PATCHER, max_iter=2, random_state=0),
+    "srep_sklearn": CoupledDictionaryIQT(
+        8,
+        patcher=PATCHER,
+        dictionary_learner=MiniBatchDictionaryLearning(max_iter=5, random_state=np.int64(1)),
+        solver="omp",
+        n_components=None,
+        target="mean_removed",
+        scale=np.array([1, 1, 4]),
+        random_state=0,
+    ),
+    "interpolation": InterpolationIQT(order=1, scale=[1, 1, 4], alignment="corner"),
+    "ridge": PatchwiseRegressor(Ridge(alpha=0.5), PatchTransformer(3), random_state=0),
+    "linear": PatchwiseRegressor(LinearRegression(), PatchTransformer(3), random_state=0),
+    "default": PatchwiseRegressor(random_state=0),
+}
+
+
+@pytest.fixture(scope="module")
+def pairs():
+    high = np.random.default_rng(0).random((2, 10, 12, 16), dtype=np.float32) + 0.5
+    return high.reshape(2, 10, 12, 4, 4).mean(axis=-1), high
+
+
+@pytest.fixture
+def ridge(pairs):
+    return PatchwiseRegressor(Ridge(), PatchTransformer(3), random_state=0).fit(*pairs)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_loaded_model_predicts_the_same_bits(name, pairs, tmp_path):
+    low, high = pairs
+    model = MODELS[name].fit(low, high)
+    loaded = load_model(save_model(model, tmp_path / "model.iqt"))
+
+    assert type(loaded) is type(model)
+    np.testing.assert_array_equal(loaded.predict(low), model.predict(low))
+    ours, theirs = (m.predict(list(low), return_std=True) for m in (loaded, model))
+    np.testing.assert_array_equal(np.stack(ours[0]), np.stack(theirs[0]))
+    np.testing.assert_array_equal(np.stack(ours[1]), np.stack(theirs[1]))
+    for dtype in (np.float32, np.float64):
+        rows = np.random.default_rng(1).random((7, model.n_features_in_)).astype(dtype)
+        np.testing.assert_array_equal(loaded.predict(rows), model.predict(rows))
+        assert loaded.predict(rows).dtype == model.predict(rows).dtype
+
+
+def test_a_loaded_model_has_the_same_parameters(pairs, tmp_path):
+    model = MODELS["srep_sklearn"].fit(*pairs)
+    loaded = load_model(save_model(model, tmp_path / "model.iqt"))
+    expected, params = model.get_params(), loaded.get_params()
+    assert params.keys() == expected.keys()
+    assert params["patcher__patch_size"] == (3, 4, 5)
+    assert params["patcher__window"] == "hann"
+    assert params["dictionary_learner__max_iter"] == 5
+    np.testing.assert_array_equal(params["scale"], expected["scale"])
+    # It can be fitted again, to the same model.
+    again = loaded.fit(*pairs)
+    np.testing.assert_array_equal(again.predict(pairs[0]), model.predict(pairs[0]))
+
+
+@pytest.mark.parametrize("n_outputs", [0, 1, 3])
+def test_models_of_bare_rows_come_back(n_outputs, rng, tmp_path):
+    X = rng.random((40, 6))
+    y = rng.random((40, n_outputs)) if n_outputs else rng.random(40)
+    for model in (PatchwiseRegressor(random_state=0), CoupledDictionaryIQT(5, random_state=0)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model.fit(X, y)
+        loaded = load_model(save_model(model, tmp_path / "model.iqt"))
+        np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
+        assert loaded.predict(X).shape == y.shape
+
+
+def test_loaded_arrays_are_our_own_and_writable(pairs, tmp_path):
+    model = MODELS["srep"].fit(*pairs)
+    loaded = load_model(save_model(model, tmp_path / "model.iqt"))
+    for name in ("dictionary_low_", "dictionary_high_", "projection_"):
+        assert getattr(loaded, name).flags.writeable
+        assert getattr(loaded, name).dtype == getattr(model, name).dtype
+
+
+def test_the_card_tells_what_the_model_is(pairs, tmp_path):
+    training = {
+        "scale": (1, 1, 4),
+        "spacing": np.array([1.0, 1.0, 4.0]),
+        "snr": {"preset": "t1w_036t", "range": [3.5, 90]},
+        "psnr": np.float32(30.5),
+        "cohort": None,
+    }
+    path = save_model(MODELS["srep"].fit(*pairs), tmp_path / "model.iqt", training=training)
+    card = read_model_card(path)
+    assert card["class"] == "CoupledDictionaryIQT"
+    assert card["params"]["n_atoms"] == 12
+    assert card["params"]["scale"] == (1, 1, 4)
+    assert card["params"]["patcher"]["params"]["patch_size"] == (3, 4, 5)
+    assert card["training"] == {
+        "scale": [1, 1, 4],
+        "spacing": [1.0, 1.0, 4.0],
+        "snr": {"preset": "t1w_036t", "range": [3.5, 90]},
+        "psnr": 30.5,
+        "cohort": None,
+    }
+    assert card["arrays"]["dictionary_high_"] == ("F32", [12, 60])
+    assert card["version"]
+    assert card["format"] == 1
+
+
+def test_a_forest_is_refused_and_skops_named(pairs, tmp_path):
+    forest = ExtraTreesRegressor(n_estimators=2, max_depth=2)
+    model = PatchwiseRegressor(forest, random_state=0).fit(*pairs)
+    with pytest.raises(TypeError, match=r"ExtraTreesRegressor.*skops"):
+        save_model(model, tmp_path / "model.iqt")
+    assert not list(tmp_path.iterdir())
+
+
+def test_subclasses_and_strangers_are_refused(ridge, pairs, tmp_path):
+    class PatchwiseRegressorPlus(PatchwiseRegressor):
+        pass
+
+    imposter = type("Ridge", (Ridge,), {})
+    for model in (
+        PatchwiseRegressorPlus().fit(*pairs),
+        Ridge().fit(np.eye(3), np.eye(3)),
+        PatchwiseRegressor(imposter()).fit(*pairs),
+        "a string",
+    ):
+        with pytest.raises(TypeError, match="skops"):
+            save_model(model, tmp_path / "model.iqt")
+
+
+def test_an_unfitted_model_is_refused(tmp_path):
+    with pytest.raises(NotFittedError):
+        save_model(PatchwiseRegressor(), tmp_path / "model.iqt")
+
+
+def test_a_random_state_instance_becomes_none_with_a_warning(pairs, tmp_path):
+    model = PatchwiseRegressor(random_state=np.random.RandomState(0)).fit(*pairs)
+    with pytest.warns(UserWarning, match="random_state is a RandomState"):
+        path = save_model(model, tmp_path / "model.iqt")
+    assert load_model(path).random_state is None
+
+
+def test_weights_that_are_not_finite_are_refused(ridge, tmp_path):
+    ridge.estimator_.coef_[0, 0] = np.nan
+    with pytest.raises(ValueError, match=r"estimator_\.coef_ holds NaN"):
+        save_model(ridge, tmp_path / "model.iqt")
+
+
+@pytest.mark.parametrize("training", [{"a": object()}, {1: 2}, {"x": float("nan")}, [1, 2]])
+def test_training_information_must_be_json(training, ridge, tmp_path):
+    with pytest.raises(TypeError, match="training"):
+        save_model(ridge, tmp_path / "model.iqt", training=training)
+
+
+def test_the_suffix_is_fixed(ridge, tmp_path):
+    with pytest.raises(ValueError, match=r"must end in '\.iqt'"):
+        save_model(ridge, tmp_path / "model.pkl")
+
+
+def test_a_failed_write_leaves_the_old_file(ridge, tmp_path, monkeypatch):
+    path = save_model(ridge, tmp_path / "model.iqt")
+    before = path.read_bytes()
+
+    def no_space(*_):
+        raise OSError("no space left on device")
+
+    for function in ("fsync", "replace"):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, function, no_space)
+            with pytest.raises(OSError, match="no space"):
+                save_model(ridge, path, training={"new": True})
+        assert path.read_bytes() == before
+        assert os.listdir(tmp_path) == ["model.iqt"]
+
+
+def test_the_same_model_gives_the_same_bytes(ridge, tmp_path):
+    first = save_model(ridge, tmp_path / "a.iqt").read_bytes()
+    assert save_model(ridge, tmp_path / "b.iqt").read_bytes() == first
+
+
+def test_links_are_followed(ridge, pairs, tmp_path):
+    path = save_model(ridge, tmp_path / "model.iqt")
+    link = tmp_path / "link.iqt"
+    link.symlink_to(path)
+    save_model(ridge, link, training={"through": "link"})
+    assert link.is_symlink()
+    assert read_model_card(path)["training"] == {"through": "link"}
+    np.testing.assert_array_equal(load_model(link).predict(pairs[0]), ridge.predict(pairs[0]))
+
+
+def test_a_missing_file_is_no_untrusted_one(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        load_model(tmp_path / "model.iqt")
+
+
+class Net(InterpolationIQT):
+    """An estimator whose learned state is an object, as a net's is."""
+
+    _restored_attributes = ("net_",)
+
+    def _fit_patches(self, X, y, groups):
+        self.losses_ = [0.5, 0.25]
+        self.net_ = {"bias": np.full(3, 7.0)}
+
+    def _fitted_arrays(self):
+        return {"layers.0.bias": self.net_["bias"]}
+
+    def _restore_fitted_arrays(self, arrays):
+        if arrays["layers.0.bias"].shape != (3,):
+            raise ValueError("the bias must have 3 numbers")
+        self.net_ = {"bias": arrays["layers.0.bias"]}
+
+
+def test_an_estimator_may_name_its_own_arrays(pairs, tmp_path, monkeypatch):
+    from sklearn_iqt.persistence import _registry
+
+    monkeypatch.setitem(_registry.HOMES, "Net", __name__)
+    monkeypatch.setitem(_registry.MODELS, "Net", __name__)
+    model = Net().fit(*pairs)
+    path = save_model(model, tmp_path / "model.iqt")
+    loaded = load_model(path)
+    np.testing.assert_array_equal(loaded.net_["bias"], model.net_["bias"])
+    assert loaded.losses_ == [0.5, 0.25]
+    assert read_model_card(path)["arrays"] == {
+        "arrays/layers.0.bias": ("F64", [3]),
+        "y_mean_": ("F32", [1372]),
+    }
