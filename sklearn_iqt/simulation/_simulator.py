@@ -1,0 +1,447 @@
+"""The stochastic low-field simulator: a high volume and its tissue maps in, a low volume out."""
+
+from __future__ import annotations
+
+import math
+from numbers import Real
+from os import PathLike
+from typing import Any
+
+import numpy as np
+from nibabel.spatialimages import SpatialImage
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+from scipy.ndimage import affine_transform, gaussian_filter1d
+from sklearn.base import BaseEstimator
+from sklearn.utils import Bunch, check_random_state
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+
+from sklearn_iqt.exceptions import GeometryMismatchError
+from sklearn_iqt.io import as_volumes
+from sklearn_iqt.simulation._snr import check_snr, get_snr, mahalanobis_distance
+
+# Share of a tissue above which a low voxel counts as pure.
+_PURE = 0.9
+_CALLER = "LowFieldSimulator.simulate"
+_FWHM_PER_SIGMA = math.sqrt(8 * math.log(2))
+# A 16-bit image or a spline may miss 0 and 1 by this much.
+_MAP_TOLERANCE = 1e-3
+
+
+def tissue_maps_from_labels(labels: ArrayLike) -> NDArray[np.float32]:
+    """
+    Return one map per tissue from an integer label map.
+
+    Parameters
+    ----------
+    labels : array-like of shape (i, j, k)
+        Label map of 0 background, 1 CSF, 2 GM, 3 WM. Whole numbers in a float array will do.
+
+    Returns
+    -------
+    ndarray of shape (3, i, j, k), float32
+        Maps of CSF, GM and WM, each 0 or 1.
+
+    Raises
+    ------
+    ValueError
+        If the array is not 3-D or holds another value.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_iqt.simulation import tissue_maps_from_labels
+    >>> tissue_maps_from_labels(np.array([[[0, 1, 2, 3]]]))[:, 0, 0]
+    array([[0., 1., 0., 0.],
+           [0., 0., 1., 0.],
+           [0., 0., 0., 1.]], dtype=float32)
+    """
+    array = np.asarray(labels)
+    if array.ndim != 3:
+        raise ValueError(
+            f"tissue_maps_from_labels: expected a 3-D label map, got shape {array.shape}."
+        )
+    maps = np.stack([array == label for label in (1, 2, 3)]).astype(np.float32)
+    n_other = array.size - np.count_nonzero(maps) - np.count_nonzero(array == 0)
+    if n_other:
+        raise ValueError(
+            f"tissue_maps_from_labels: {n_other} voxels are none of 0 background, 1 CSF, 2 GM, "
+            "3 WM; relabel the map, or pass soft maps of shape (3, i, j, k)."
+        )
+    return maps
+
+
+class LowFieldSimulator(BaseEstimator):
+    """
+    Simulate low-field scans with thick slices from high-quality volumes.
+
+    A volume and its tissue maps are blurred by the slice profile and decimated; grey and white
+    matter are brought to the contrast, and the volume to the noise, of a drawn pair of
+    signal-to-noise ratios [1]_.
+
+    Parameters
+    ----------
+    snr : str or object with a `sample` method, default="t1w_036t"
+        Distribution of (SNR_WM, SNR_GM), or its name: see `get_snr`.
+    scale : tuple of three ints, default=(1, 1, 4)
+        High voxels in a low voxel, for each axis.
+    thickness : float or tuple of three floats, default=3
+        Full width at half maximum of the slice profile, in high voxels, at least 1. One number
+        holds for every axis whose scale is above 1; a tuple gives each axis. A thickness of 1 is
+        the high voxel itself and blurs nothing.
+    gap : float or tuple of three floats, default=1
+        Gap between slices in high voxels, at least 0. Thickness and gap add up to the scale.
+    alignment : {"center", "corner"}, default="center"
+        Where a low voxel sits: in the centre of its block of `scale` high voxels, or on the
+        block's first voxel as in [1]_.
+    noise : {"gaussian", "rician"} or None, default="gaussian"
+        Additive Gaussian noise as in [1]_ (negative values occur), the Rician noise of a magnitude
+        image, or none.
+    reference_tissue : {"gm", "wm"}, default="gm"
+        Tissue that keeps its intensity while the other moves to the drawn contrast.
+    mask_target : bool, default=True
+        Whether the high volume that comes back is multiplied by the sum of the tissue maps. The
+        low volume always is, so by default neither holds what is outside the brain and a model is
+        not asked for structures that its input cannot show. With False it is the input, cropped.
+    random_state : int, RandomState instance or None, default=None
+        Source of the ratios and of the noise. What volume number i gets depends on the seed and on
+        i alone, not on the other volumes.
+
+    Notes
+    -----
+    For each volume I with maps P, in this order:
+
+    1. I and P are blurred along the axes of scale above 1 by a Gaussian, FWHM = thickness.
+    2. All are sampled by a cubic spline at the centres of the low voxels. Blur and sampling are
+       linear and separable, so they are applied as one matrix per axis.
+    3. With the means of GM and of WM over low voxels where their maps exceed 0.9, and GM as the
+       reference, sigma = mean_GM / SNR_GM and
+       ``I' = (P_GM + SNR_WM * sigma / mean_WM * P_WM + P_CSF) * I``: CSF is unchanged and what is
+       outside the three tissues goes to 0. With WM as the reference the two change roles.
+    4. Noise of standard deviation sigma is added everywhere.
+
+    The high volume is cropped at the far end to a whole number of blocks.
+
+    References
+    ----------
+    .. [1] H. Lin et al., "Low-field magnetic resonance image enhancement via stochastic image
+       quality transfer", Medical Image Analysis 87, 2023.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_iqt.simulation import LowFieldSimulator
+    >>> labels = np.ones((2, 8, 8, 16), dtype=np.uint8)
+    >>> labels[:, 2:] = 2
+    >>> labels[:, 5:] = 3
+    >>> high = np.array([0, 50, 100, 150], dtype=np.float32)[labels]
+    >>> pairs = LowFieldSimulator("ind1", random_state=0).simulate(high, labels)
+    >>> pairs.low.shape, pairs.high.shape, pairs.snr.shape
+    ((2, 8, 8, 4), (2, 8, 8, 16), (2, 2))
+    """
+
+    _parameter_constraints: dict = {
+        "snr": [str, HasMethods("sample")],
+        "scale": ["array-like"],
+        "thickness": [Interval(Real, 1, None, closed="left"), "array-like"],
+        "gap": [Interval(Real, 0, None, closed="left"), "array-like"],
+        "alignment": [StrOptions({"center", "corner"})],
+        "noise": [StrOptions({"gaussian", "rician"}), None],
+        "reference_tissue": [StrOptions({"gm", "wm"})],
+        "mask_target": ["boolean"],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        snr: Any = "t1w_036t",
+        *,
+        scale: tuple[int, int, int] = (1, 1, 4),
+        thickness: float | tuple[float, float, float] = 3,
+        gap: float | tuple[float, float, float] = 1,
+        alignment: str = "center",
+        noise: str | None = "gaussian",
+        reference_tissue: str = "gm",
+        mask_target: bool = True,
+        random_state: Any = None,
+    ) -> None:
+        self.snr = snr
+        self.scale = scale
+        self.thickness = thickness
+        self.gap = gap
+        self.alignment = alignment
+        self.noise = noise
+        self.reference_tissue = reference_tissue
+        self.mask_target = mask_target
+        self.random_state = random_state
+
+    def simulate(self, high: Any, tissues: Any, snr: ArrayLike | None = None) -> Bunch:
+        """
+        Simulate one low volume for each high volume.
+
+        Parameters
+        ----------
+        high : array-like of shape (n, i, j, k) or sequence of volumes, images or paths
+            Skull-stripped high-quality volumes; shapes may differ.
+        tissues : sequence of arrays, images or paths
+            For each volume soft maps of shape (3, i, j, k) in the order CSF, GM, WM within
+            [0, 1], or a label map of shape (i, j, k) with 0 background, 1 CSF, 2 GM, 3 WM. An
+            image or a path is a label map.
+        snr : array-like of shape (n, 2) or None, default=None
+            The (SNR_WM, SNR_GM) of each volume, above 0. With None they are drawn. The noise
+            pattern of a seed is the same either way.
+
+        Returns
+        -------
+        sklearn.utils.Bunch
+            `low` and `high`, containers of the kind that came in, with the shape of a high volume
+            that of its low volume times `scale`; `snr` of shape (n, 2); and `mahalanobis` of
+            shape (n,), the distance of each pair from the Gaussian "t1w_036t".
+
+        Raises
+        ------
+        GeometryMismatchError
+            If volumes and maps do not pair up in number, shape or affine, or a volume has fewer
+            voxels along an axis than one low voxel needs.
+        ValueError
+            If a parameter, an SNR or a map is out of its range, or a volume has no low voxel of
+            nearly pure GM or WM, so that its contrast cannot be set.
+        """
+        self._validate_params()
+        scale, thickness = self._geometry()
+        volumes = as_volumes(high, name="high", caller=_CALLER)
+        self._check_count(tissues, len(volumes))
+        pairs, noise_seeds = self._draw(len(volumes), snr)
+
+        lows, highs = [], []
+        for index, entry in enumerate(tissues):
+            volume, affine = volumes.read(index)
+            low, cropped = self._simulate_volume(
+                volume,
+                _read_maps(entry, volume, affine, f"tissues[{index}]"),
+                scale=scale,
+                thickness=thickness,
+                snr=pairs[index],
+                rng=np.random.RandomState(noise_seeds[index]),
+                name=f"high[{index}]",
+            )
+            lows.append(low)
+            highs.append(cropped)
+        return Bunch(
+            low=volumes.wrap(lows, zoom=tuple(1 / s for s in scale), alignment=self.alignment),
+            high=volumes.wrap(highs),
+            snr=pairs,
+            mahalanobis=mahalanobis_distance(pairs),
+        )
+
+    @staticmethod
+    def _check_count(tissues: Any, n_volumes: int) -> None:
+        """Check that there is one entry of tissues for each volume."""
+        if isinstance(tissues, (str, PathLike, SpatialImage)) or (
+            isinstance(tissues, np.ndarray) and tissues.dtype != object and tissues.ndim < 4
+        ):
+            raise GeometryMismatchError(
+                f"{_CALLER}: tissues is a single {type(tissues).__name__}; give a sequence with "
+                "the label map, or the three maps, of each volume."
+            )
+        if len(tissues) != n_volumes:
+            raise GeometryMismatchError(
+                f"{_CALLER}: high holds {n_volumes} volumes, but tissues {len(tissues)}; give one "
+                "entry for each volume."
+            )
+
+    def _geometry(self) -> tuple[tuple[int, ...], tuple[float, ...]]:
+        """Return scale and slice thickness of each axis, checked against the gap."""
+        scale = np.asarray(self.scale)
+        if scale.shape != (3,) or scale.dtype.kind not in "iu" or (scale < 1).any():
+            raise ValueError(
+                f"LowFieldSimulator: scale must be three integers above 0, got {self.scale!r}."
+            )
+        per_axis = {}
+        for name, idle in (("thickness", 1.0), ("gap", 0.0)):
+            given = np.asarray(getattr(self, name), dtype=np.float64)
+            if given.ndim == 0:
+                given = np.where(scale > 1, given, idle)
+            if given.shape != (3,) or not (given >= idle).all():
+                raise ValueError(
+                    f"LowFieldSimulator: {name} must be a number, or three, of at least {idle:g} "
+                    f"high voxels, got {getattr(self, name)!r}."
+                )
+            per_axis[name] = given
+        spacing = per_axis["thickness"] + per_axis["gap"]
+        if not np.allclose(spacing, scale):
+            axis = int(np.flatnonzero(~np.isclose(spacing, scale))[0])
+            example = max(1, int(scale[axis]) - 1)
+            raise ValueError(
+                "LowFieldSimulator: thickness + gap must equal scale on every axis, but on axis "
+                f"{axis} they are {per_axis['thickness'][axis]:g} + {per_axis['gap'][axis]:g} and "
+                f"scale is {scale[axis]}; for example set thickness={example}, "
+                f"gap={scale[axis] - example} there."
+            )
+        return tuple(scale.tolist()), tuple(per_axis["thickness"].tolist())
+
+    def _draw(
+        self, n_volumes: int, snr: ArrayLike | None
+    ) -> tuple[NDArray[np.float64], NDArray[np.integer]]:
+        """Return the SNR pair and the seed of the noise of each volume."""
+        # Two seeds a volume, drawn row by row: a volume's stream does not feel its neighbours.
+        seeds = check_random_state(self.random_state).randint(
+            np.iinfo(np.int32).max, size=(n_volumes, 2)
+        )
+        if snr is None:
+            distribution = get_snr(self.snr)
+            drawn = [distribution.sample(1, int(seed)) for seed in seeds[:, 0]]
+            pairs = np.concatenate(drawn) if drawn else np.empty((0, 2))
+            source = f"a draw from snr={self.snr!r}"
+        else:
+            pairs, source = check_snr(snr, caller=_CALLER).copy(), "snr"
+        if pairs.shape != (n_volumes, 2):
+            raise ValueError(
+                f"{_CALLER}: snr must have shape ({n_volumes}, 2), one pair a "
+                f"volume, got {pairs.shape}."
+            )
+        if not (pairs > 0).all():
+            row = int(np.flatnonzero(~(pairs > 0).all(axis=1))[0])
+            raise ValueError(
+                f"{_CALLER}: SNR must be above 0, but {source} gives "
+                f"{pairs[row].tolist()} for volume {row}."
+            )
+        return pairs, seeds[:, 1]
+
+    def _simulate_volume(
+        self,
+        volume: NDArray[np.floating],
+        maps: NDArray[np.floating],
+        *,
+        scale: tuple[int, ...],
+        thickness: tuple[float, ...],
+        snr: NDArray[np.float64],
+        rng: np.random.RandomState,
+        name: str,
+    ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+        """Return the low volume and the cropped high volume of one subject."""
+        shape = tuple(n // s for n, s in zip(volume.shape, scale, strict=True))
+        if 0 in shape:
+            raise GeometryMismatchError(
+                f"{_CALLER}: {name} has shape {volume.shape}, but one low voxel "
+                f"needs scale={scale} voxels; use a larger volume or a smaller scale."
+            )
+        low, low_maps = volume, maps
+        for axis, (size, step) in enumerate(zip(volume.shape, scale, strict=True)):
+            if step > 1:
+                profile = _slice_matrix(size, step, thickness[axis], self.alignment, volume.dtype)
+                low = _apply_along(profile, low, axis)
+                low_maps = _apply_along(profile, low_maps, axis + 1)
+
+        _, grey, white = low_maps
+        mean_gm, mean_wm = (
+            _pure_mean(low, tissue_map, tissue, name)
+            for tissue_map, tissue in ((grey, "GM"), (white, "WM"))
+        )
+        snr_wm, snr_gm = snr
+        if self.reference_tissue == "gm":
+            sigma = mean_gm / snr_gm
+            gain_gm, gain_wm = 1.0, snr_wm * sigma / mean_wm
+        else:
+            sigma = mean_wm / snr_wm
+            gain_gm, gain_wm = snr_gm * sigma / mean_gm, 1.0
+        gains = np.array([1.0, gain_gm, gain_wm], dtype=volume.dtype)
+        low = low * np.tensordot(gains, low_maps, axes=1)
+        low = self._add_noise(low, sigma, rng).astype(volume.dtype, copy=False)
+
+        crop = tuple(slice(n * s) for n, s in zip(shape, scale, strict=True))
+        target = volume[crop]
+        if self.mask_target:
+            target = target * maps[(slice(None), *crop)].sum(axis=0, dtype=volume.dtype)
+        else:
+            target = target.copy()
+        return low, target
+
+    def _add_noise(
+        self, low: NDArray[np.floating], sigma: float, rng: np.random.RandomState
+    ) -> NDArray[np.floating]:
+        """Return the volume with noise of standard deviation `sigma` in each channel."""
+        if self.noise is None:
+            return low
+        real = low + sigma * rng.standard_normal(low.shape)
+        if self.noise == "gaussian":
+            return real
+        return np.hypot(real, sigma * rng.standard_normal(low.shape))
+
+
+def _read_maps(
+    entry: Any, volume: NDArray[np.floating], affine: NDArray[np.floating] | None, name: str
+) -> NDArray[np.floating]:
+    """Return the soft maps of one volume in its dtype, shape (3, i, j, k), checked against it."""
+    if isinstance(entry, (str, PathLike, SpatialImage)):
+        entry, map_affine = as_volumes([entry], name=name, caller=_CALLER).read(0)
+        if (
+            affine is not None
+            and map_affine is not None
+            and not np.allclose(affine, map_affine, atol=1e-3)
+        ):
+            raise GeometryMismatchError(
+                f"{_CALLER}: the affine of {name} is not that of its volume; resample the label "
+                "map onto the grid of the volume first."
+            )
+    entry = np.asarray(entry)
+    soft = entry.ndim == 4
+    if entry.shape != ((3, *volume.shape) if soft else volume.shape):
+        raise GeometryMismatchError(
+            f"{_CALLER}: {name} has shape {entry.shape}, but its volume {volume.shape}; give soft "
+            f"maps of shape {(3, *volume.shape)} or a label map of shape {volume.shape}."
+        )
+    if not soft:
+        try:
+            return tissue_maps_from_labels(entry).astype(volume.dtype, copy=False)
+        except ValueError as error:
+            raise ValueError(f"{_CALLER}: {name}: {error}") from error
+    within = (entry >= -_MAP_TOLERANCE) & (entry <= 1 + _MAP_TOLERANCE)  # False for NaN
+    if not within.all():
+        raise ValueError(
+            f"{_CALLER}: {name} holds {within.size - np.count_nonzero(within)} values that are not "
+            "finite or not within [0, 1]; give the share of each tissue in each voxel."
+        )
+    return entry.astype(volume.dtype, copy=False)
+
+
+def _slice_matrix(
+    size: int, step: int, thickness: float, alignment: str, dtype: DTypeLike
+) -> NDArray[np.floating]:
+    """
+    Return the matrix that blurs and decimates along one axis, shape (size // step, size).
+
+    Row j is the slice profile of low voxel j: the blur (edges repeated) and the cubic spline act
+    on the identity, so their product is what they do to any volume.
+    """
+    profile = np.eye(size)
+    if thickness > 1:
+        profile = gaussian_filter1d(profile, thickness / _FWHM_PER_SIGMA, axis=0, mode="nearest")
+    first = (step - 1) / 2 if alignment == "center" else 0.0
+    sampled = affine_transform(
+        profile, (step, 1), offset=(first, 0), output_shape=(size // step, size), order=3
+    )
+    return sampled.astype(dtype)
+
+
+def _apply_along(
+    matrix: NDArray[np.floating], array: NDArray[np.floating], axis: int
+) -> NDArray[np.floating]:
+    """Multiply every line of an array along one axis by a matrix."""
+    product = np.tensordot(array, matrix, axes=(axis, 1))
+    return np.ascontiguousarray(np.moveaxis(product, -1, axis))
+
+
+def _pure_mean(
+    low: NDArray[np.floating], tissue_map: NDArray[np.floating], tissue: str, name: str
+) -> float:
+    """Return the mean of a volume over the voxels of nearly pure tissue."""
+    pure = low[tissue_map > _PURE]
+    mean = float(pure.mean(dtype=np.float64)) if pure.size else 0.0
+    if mean <= 0:
+        found = f"a mean of {mean:g} in them" if pure.size else "none"
+        raise ValueError(
+            f"{_CALLER}: {name} needs low voxels with more than {_PURE:.0%} {tissue} "
+            f"and a positive mean, found {found}; check that its tissue maps are in the order CSF, "
+            "GM, WM and belong to it, or use thinner slices."
+        )
+    return mean

@@ -1,0 +1,493 @@
+"""Distributions of the signal-to-noise ratios of white and grey matter."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import owens_t
+from sklearn.utils import check_random_state
+
+# Halvings of an angle in [0, pi]: one more than a float64 mantissa can tell apart.
+_N_BISECTIONS = 54
+
+
+@runtime_checkable
+class SNRDistribution(Protocol):
+    """Say what a distribution over (SNR_WM, SNR_GM) must offer: one method, `sample`."""
+
+    def sample(self, n: int, random_state: Any = None) -> NDArray[np.float64]:
+        """
+        Draw pairs of signal-to-noise ratios.
+
+        Parameters
+        ----------
+        n : int
+            Number of pairs.
+        random_state : int, RandomState instance or None, default=None
+            Source of randomness.
+
+        Returns
+        -------
+        ndarray of shape (n, 2), float64
+            SNR of white matter and of grey matter, one pair a row.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class GaussianSNR:
+    """
+    Describe a bivariate Gaussian over (SNR_WM, SNR_GM), or a ring of one.
+
+    The ring keeps what lies between two Mahalanobis distances of the mean, and optionally only
+    the half-plane where white matter is brighter than grey matter.
+
+    Parameters
+    ----------
+    mean : tuple of two floats
+        Mean SNR of white matter and of grey matter.
+    covariance : tuple of two tuples of two floats
+        Covariance, symmetric and positive definite.
+    min_distance : float, default=0.0
+        Smallest Mahalanobis distance from the mean, at least 0.
+    max_distance : float, default=inf
+        Largest Mahalanobis distance from the mean, above `min_distance`.
+    wm_above_gm : bool, default=False
+        Whether to keep only pairs with SNR_WM > SNR_GM.
+
+    Raises
+    ------
+    ValueError
+        If a shape is wrong, the covariance is not positive definite, the distances are not
+        ordered, or the region that is kept has no probability in double precision.
+
+    Notes
+    -----
+    Sampling is exact and its time is bounded: nothing is drawn to be thrown away. In the
+    whitened plane the Gaussian is isotropic and SNR_WM = SNR_GM is a straight line at a signed
+    distance c from the origin. With phi the angle from the normal of that line, radii up to
+    c / cos(phi) are allowed, so the marginal density of phi is proportional to
+    ``exp(-lo**2 / 2) - exp(-min(hi, c / cos(phi))**2 / 2)``. Its integral is closed through
+    Craig's form of Owen's T function [1]_ [2]_,
+
+    .. math:: \\int_0^\\varphi e^{-c^2 / (2 \\cos^2 t)} dt = 2 \\pi T(c, \\tan \\varphi),
+
+    which is inverted by bisection. The radius then follows a truncated Rayleigh distribution,
+    inverted in closed form.
+
+    References
+    ----------
+    .. [1] D. B. Owen, "Tables for computing bivariate normal probabilities", Annals of
+       Mathematical Statistics 27, 1956.
+    .. [2] J. W. Craig, "A new, simple and exact result for calculating the probability of error
+       for two-dimensional signal constellations", IEEE MILCOM, 1991.
+
+    Examples
+    --------
+    >>> from sklearn_iqt.simulation import GaussianSNR
+    >>> ring = GaussianSNR((64.5, 54.14), ((78.47, 71.5), (71.5, 73.91)), min_distance=3)
+    >>> snr = ring.sample(5, random_state=0)
+    >>> snr.shape
+    (5, 2)
+    >>> bool((ring.mahalanobis(snr) >= 3).all())
+    True
+    """
+
+    mean: tuple[float, float]
+    covariance: tuple[tuple[float, float], tuple[float, float]]
+    min_distance: float = 0.0
+    max_distance: float = math.inf
+    wm_above_gm: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the parameters and keep them as plain, hashable tuples."""
+        mean = np.asarray(self.mean, dtype=np.float64)
+        covariance = np.asarray(self.covariance, dtype=np.float64)
+        if mean.shape != (2,) or not np.isfinite(mean).all():
+            raise ValueError(f"GaussianSNR: mean must hold two finite numbers, got {self.mean!r}.")
+        if (
+            covariance.shape != (2, 2)
+            or not np.isfinite(covariance).all()
+            or not np.allclose(covariance, covariance.T)
+            or np.linalg.eigvalsh(covariance)[0] <= 0
+        ):
+            raise ValueError(
+                "GaussianSNR: covariance must be a finite, symmetric, positive definite 2 x 2 "
+                f"matrix, got {self.covariance!r}."
+            )
+        if not 0 <= self.min_distance < self.max_distance:
+            raise ValueError(
+                "GaussianSNR: distances must satisfy 0 <= min_distance < max_distance, got "
+                f"min_distance={self.min_distance!r} and max_distance={self.max_distance!r}."
+            )
+        object.__setattr__(self, "mean", tuple(mean.tolist()))
+        object.__setattr__(self, "covariance", tuple(map(tuple, covariance.tolist())))
+        if self._angle_integral()[1] <= 0:
+            raise ValueError(
+                f"GaussianSNR: no probability is left between the distances {self.min_distance:g} "
+                f"and {self.max_distance:g} with wm_above_gm={self.wm_above_gm}; widen the region."
+            )
+
+    def _whitening(self) -> tuple[NDArray[np.float64], float]:
+        """
+        Return a factor B of the covariance and the distance c of the line SNR_WM = SNR_GM.
+
+        B is chosen so that SNR_WM > SNR_GM reads z[0] < c for a pair ``mean + B z``.
+        """
+        factor = np.linalg.cholesky(np.array(self.covariance))
+        towards_line = -(factor[0] - factor[1])
+        length = float(np.hypot(*towards_line))
+        cosine, sine = towards_line / length
+        rotation = np.array([[cosine, -sine], [sine, cosine]])
+        return factor @ rotation, (self.mean[0] - self.mean[1]) / length
+
+    def _angle_integral(self) -> tuple[Callable[[NDArray[np.float64]], Any], float]:
+        """Return the unnormalised distribution function of the angle on [0, pi] and its total."""
+        inner, outer = self._tail(self.min_distance), self._tail(self.max_distance)
+        if not self.wm_above_gm:
+            return (lambda angle: (inner - outer) * angle), math.pi * (inner - outer)
+        _, signed_distance = self._whitening()
+        distance = abs(signed_distance)
+        # The line leaves the inner circle and the outer circle at these angles.
+        start = math.acos(min(1.0, distance / self.min_distance)) if self.min_distance else 0.0
+        stop = math.acos(min(1.0, distance / self.max_distance))
+
+        def beyond_line(angle: NDArray[np.float64]) -> NDArray[np.float64]:
+            middle = np.clip(angle, start, stop)
+            chord = owens_t(distance, np.tan(middle)) - owens_t(distance, math.tan(start))
+            return (
+                inner * np.minimum(angle, start)
+                + 2 * math.pi * chord
+                + outer * np.maximum(angle - stop, 0)
+            )
+
+        if signed_distance >= 0:
+
+            def integral(angle: NDArray[np.float64]) -> NDArray[np.float64]:
+                facing = np.minimum(angle, math.pi / 2)
+                return inner * angle - beyond_line(facing) - outer * (angle - facing)
+        else:
+            # The mean lies on the wrong side: only the piece beyond the line is kept, and the
+            # angle is measured from the opposite normal.
+            def integral(angle: NDArray[np.float64]) -> NDArray[np.float64]:
+                facing = np.minimum(angle, math.pi / 2)
+                return beyond_line(facing) - outer * facing
+
+        return integral, float(integral(np.array(math.pi)))
+
+    @staticmethod
+    def _tail(distance: float) -> float:
+        """Return the probability that a standard bivariate Gaussian exceeds a distance."""
+        return math.exp(-(distance**2) / 2)
+
+    def sample(self, n: int, random_state: Any = None) -> NDArray[np.float64]:
+        """
+        Draw pairs of signal-to-noise ratios, exactly and without rejection.
+
+        Parameters
+        ----------
+        n : int
+            Number of pairs.
+        random_state : int, RandomState instance or None, default=None
+            Source of randomness.
+
+        Returns
+        -------
+        ndarray of shape (n, 2), float64
+            SNR of white matter and of grey matter, one pair a row.
+        """
+        rng = check_random_state(random_state)
+        # Three uniforms a pair, row by row, so that a longer draw starts with a shorter one.
+        uniform = rng.uniform(size=(n, 3))
+        integral, total = self._angle_integral()
+        low, high = np.zeros(n), np.full(n, math.pi)
+        wanted = uniform[:, 0] * total
+        for _ in range(_N_BISECTIONS):
+            middle = (low + high) / 2
+            below = integral(middle) < wanted
+            low, high = np.where(below, middle, low), np.where(below, high, middle)
+        angle = (low + high) / 2
+
+        factor, distance = self._whitening()
+        inner = np.full(n, float(self.min_distance))
+        outer = np.full(n, float(self.max_distance))
+        if self.wm_above_gm:
+            if distance < 0:
+                angle = math.pi - angle
+            cosine = np.cos(angle)
+            facing = cosine * distance > 0
+            line = np.divide(distance, cosine, out=np.zeros(n), where=facing)
+            if distance >= 0:
+                outer[facing] = np.clip(line[facing], inner[facing], outer[facing])
+            else:
+                inner[facing] = np.clip(line[facing], inner[facing], outer[facing])
+        # A truncated Rayleigh variable, written so that far rings do not underflow.
+        kept = -np.expm1((inner**2 - outer**2) / 2)
+        radius = np.sqrt(inner**2 - 2 * np.log1p(-uniform[:, 1] * kept))
+        radius = np.clip(radius, inner, outer)
+        side = np.where(uniform[:, 2] < 0.5, -1.0, 1.0)
+        polar = radius[:, None] * np.stack([np.cos(angle), side * np.sin(angle)], axis=1)
+        snr = np.asarray(self.mean) + polar @ factor.T
+        return snr
+
+    def mahalanobis(self, snr: ArrayLike) -> NDArray[np.float64]:
+        """
+        Measure the Mahalanobis distance of pairs from the mean.
+
+        Parameters
+        ----------
+        snr : array-like of shape (n, 2)
+            SNR of white matter and of grey matter.
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+            Distances, at least 0.
+
+        Raises
+        ------
+        ValueError
+            If `snr` is not two columns of finite numbers.
+        """
+        deviation = check_snr(snr, caller="GaussianSNR.mahalanobis") - np.asarray(self.mean)
+        solved = np.linalg.solve(np.asarray(self.covariance), deviation.T)
+        return np.sqrt(np.maximum(np.einsum("ni,in->n", deviation, solved), 0))
+
+
+@dataclass(frozen=True)
+class RatioSNR:
+    """
+    Describe a uniform WM/GM contrast ratio and an independent, uniform SNR of white matter.
+
+    Parameters
+    ----------
+    ratio : tuple of two floats
+        Lowest and highest ratio SNR_WM / SNR_GM, above 0. Equal values fix it.
+    snr_wm : tuple of two floats
+        Lowest and highest SNR of white matter, above 0. Equal values fix it.
+
+    Raises
+    ------
+    ValueError
+        If a range is not two finite, positive, ordered numbers.
+
+    Examples
+    --------
+    >>> from sklearn_iqt.simulation import RatioSNR
+    >>> snr = RatioSNR(ratio=(1.0, 1.1), snr_wm=(20, 25)).sample(4, random_state=0)
+    >>> ratio = snr[:, 0] / snr[:, 1]
+    >>> bool(((ratio >= 1.0) & (ratio <= 1.1)).all())
+    True
+    """
+
+    ratio: tuple[float, float]
+    snr_wm: tuple[float, float]
+
+    def __post_init__(self) -> None:
+        """Check the two ranges and keep them as plain, hashable tuples."""
+        for name in ("ratio", "snr_wm"):
+            given = getattr(self, name)
+            bounds = np.asarray(given, dtype=np.float64)
+            if (
+                bounds.shape != (2,)
+                or not np.isfinite(bounds).all()
+                or not 0 < bounds[0] <= bounds[1]
+            ):
+                raise ValueError(
+                    f"RatioSNR: {name} must be (lowest, highest) with 0 < lowest <= highest, "
+                    f"got {given!r}."
+                )
+            object.__setattr__(self, name, tuple(bounds.tolist()))
+
+    def sample(self, n: int, random_state: Any = None) -> NDArray[np.float64]:
+        """
+        Draw pairs of signal-to-noise ratios.
+
+        Parameters
+        ----------
+        n : int
+            Number of pairs.
+        random_state : int, RandomState instance or None, default=None
+            Source of randomness.
+
+        Returns
+        -------
+        ndarray of shape (n, 2), float64
+            SNR of white matter and of grey matter, one pair a row.
+        """
+        uniform = check_random_state(random_state).uniform(size=(n, 2))
+        ratio = self.ratio[0] + (self.ratio[1] - self.ratio[0]) * uniform[:, 0]
+        snr_wm = self.snr_wm[0] + (self.snr_wm[1] - self.snr_wm[0]) * uniform[:, 1]
+        return np.stack([snr_wm, snr_wm / ratio], axis=1)
+
+
+_T1W_MEAN, _T1W_COVARIANCE = (64.50, 54.14), ((78.47, 71.50), (71.50, 73.91))
+# One standard deviation around the mean SNR of white matter: the noise of the 0.36 T scanner.
+_T1W_SNR_WM = (55.64, 73.36)
+
+#: SNR distributions by name, see :func:`get_snr`.
+SNR_PRESETS: dict[str, SNRDistribution] = {
+    "t1w_036t": GaussianSNR(_T1W_MEAN, _T1W_COVARIANCE),
+    "flair_036t": GaussianSNR((35.031, 42.329), ((34.048, 39.850), (39.850, 50.293))),
+    "ind1": GaussianSNR(_T1W_MEAN, _T1W_COVARIANCE, max_distance=1.0),
+    "ind2": GaussianSNR(_T1W_MEAN, _T1W_COVARIANCE, min_distance=3.0, wm_above_gm=True),
+    "ulf_measured": GaussianSNR((25.0, 16.0), ((16.0, 10.8), (10.8, 9.0))),
+    "ulf_physics": RatioSNR(ratio=(1.02, 1.32), snr_wm=(8.0, 25.0)),
+    "low_contrast": RatioSNR(ratio=(1.00, 1.10), snr_wm=_T1W_SNR_WM),
+    "noisy": GaussianSNR(
+        tuple(value / 3 for value in _T1W_MEAN),  # type: ignore[arg-type]
+        tuple(tuple(value / 9 for value in row) for row in _T1W_COVARIANCE),  # type: ignore[arg-type]
+    ),
+    "inverted": RatioSNR(ratio=(0.80, 0.98), snr_wm=_T1W_SNR_WM),
+    "low_contrast_noisy": RatioSNR(
+        ratio=(1.00, 1.10), snr_wm=(_T1W_SNR_WM[0] / 3, _T1W_SNR_WM[1] / 3)
+    ),
+}
+
+
+def get_snr(snr: str | SNRDistribution) -> SNRDistribution:
+    """
+    Return the SNR distribution of a name, or the distribution itself.
+
+    Parameters
+    ----------
+    snr : str or object with a `sample` method
+        A key of `SNR_PRESETS`, or a distribution such as `GaussianSNR` or `RatioSNR`.
+
+    Returns
+    -------
+    SNRDistribution
+        The distribution over (SNR_WM, SNR_GM).
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown.
+    TypeError
+        If the object cannot be sampled.
+
+    Notes
+    -----
+    The last column is the range (5 to 95 %) of the Mahalanobis distance to `t1w_036t`, the
+    distribution that a model is usually trained on.
+
+    ================== ================================================== ==========
+    name               what it is                                         distance
+    ================== ================================================== ==========
+    t1w_036t           T1-weighted Gaussian of the 0.36 T scanner [1]_    0.3 to 2.4
+    flair_036t         the same for FLAIR, where GM is above WM           5.3 to 7.1
+    ind1               t1w_036t within distance 1                         0.2 to 1.0
+    ind2               t1w_036t beyond distance 3, with WM above GM       3.0 to 3.8
+    ulf_measured       one 64 mT scan: mean (25, 16), SD (4, 3), r 0.9    3.9 to 5.2
+    ulf_physics        Bloch WM/GM at 50 mT, 1.02 to 1.32, SNR_WM 8 to 25 4.7 to 6.4
+    low_contrast       WM/GM 1.00 to 1.10, the noise of t1w_036t          1.7 to 3.5
+    noisy              t1w_036t with both SNR divided by 3                4.4 to 5.5
+    inverted           WM/GM 0.80 to 0.98, the noise of t1w_036t          4.1 to 8.8
+    low_contrast_noisy WM/GM 1.00 to 1.10, SNR_WM divided by 3            4.9 to 5.5
+    ================== ================================================== ==========
+
+    Low contrast, noise and an inverted contrast are each a shift of their own, so that what a
+    model loses can be put down to one of them; the ultra-low-field presets mix them.
+
+    References
+    ----------
+    .. [1] H. Lin et al., "Low-field magnetic resonance image enhancement via stochastic image
+       quality transfer", Medical Image Analysis 87, 2023.
+
+    Examples
+    --------
+    >>> from sklearn_iqt.simulation import get_snr
+    >>> get_snr("ind1").max_distance
+    1.0
+    """
+    if isinstance(snr, str):
+        if snr not in SNR_PRESETS:
+            raise ValueError(
+                f"get_snr: unknown SNR distribution {snr!r}; choose one of "
+                f"{sorted(SNR_PRESETS)}, or pass a GaussianSNR or RatioSNR."
+            )
+        return SNR_PRESETS[snr]
+    if isinstance(snr, type) or not isinstance(snr, SNRDistribution):
+        raise TypeError(
+            f"get_snr: expected a name or an object with sample(n, random_state), got {snr!r}; "
+            f"names are {sorted(SNR_PRESETS)}."
+        )
+    return snr
+
+
+def mahalanobis_distance(
+    snr: ArrayLike, reference: str | GaussianSNR = "t1w_036t"
+) -> NDArray[np.float64]:
+    """
+    Measure how far SNR pairs lie from a Gaussian of training pairs.
+
+    Parameters
+    ----------
+    snr : array-like of shape (n, 2)
+        SNR of white matter and of grey matter.
+    reference : str or GaussianSNR, default="t1w_036t"
+        The Gaussian, or the name of one in `SNR_PRESETS`. A ring counts as its whole Gaussian.
+
+    Returns
+    -------
+    ndarray of shape (n,), float64
+        Mahalanobis distances, at least 0.
+
+    Raises
+    ------
+    ValueError
+        If `snr` is not two columns of finite numbers or `reference` is an unknown name.
+    TypeError
+        If the reference is not a Gaussian.
+
+    Examples
+    --------
+    >>> from sklearn_iqt.simulation import mahalanobis_distance
+    >>> mahalanobis_distance([[64.5, 54.14], [25, 16]]).round(1)
+    array([0. , 4.5])
+    """
+    gaussian = get_snr(reference)
+    if not isinstance(gaussian, GaussianSNR):
+        raise TypeError(
+            f"mahalanobis_distance: reference must be a GaussianSNR or the name of one, "
+            f"got {reference!r}."
+        )
+    return gaussian.mahalanobis(snr)
+
+
+def check_snr(snr: ArrayLike, *, caller: str) -> NDArray[np.float64]:
+    """
+    Return SNR pairs as an array of two finite columns.
+
+    Parameters
+    ----------
+    snr : array-like of shape (n, 2)
+        SNR of white matter and of grey matter.
+    caller : str
+        Name that an error starts with.
+
+    Returns
+    -------
+    ndarray of shape (n, 2), float64
+        The pairs.
+
+    Raises
+    ------
+    ValueError
+        If the shape is another one or a value is not finite.
+    """
+    pairs = np.asarray(snr, dtype=np.float64)
+    if pairs.ndim != 2 or pairs.shape[1] != 2:
+        raise ValueError(
+            f"{caller}: snr must have shape (n, 2), one (SNR_WM, SNR_GM) a row, "
+            f"got shape {pairs.shape}."
+        )
+    n_bad = int(np.size(pairs) - np.isfinite(pairs).sum())
+    if n_bad:
+        raise ValueError(f"{caller}: snr holds {n_bad} non-finite values; give finite numbers.")
+    return pairs
