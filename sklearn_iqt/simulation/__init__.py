@@ -1,14 +1,9 @@
 """Low-field scans simulated from high-quality volumes and their tissue maps."""
 
-from sklearn_iqt.simulation._simulator import LowFieldSimulator, tissue_maps_from_labels
-from sklearn_iqt.simulation._snr import (
-    SNR_PRESETS,
-    GaussianSNR,
-    RatioSNR,
-    SNRDistribution,
-    get_snr,
-    mahalanobis_distance,
-)
+from sklearn_iqt.simulation._maps import tissue_maps_from_labels
+from sklearn_iqt.simulation._presets import SNR_PRESETS, get_snr, mahalanobis_distance
+from sklearn_iqt.simulation._simulator import LowFieldSimulator
+from sklearn_iqt.simulation._snr import GaussianSNR, RatioSNR, SNRDistribution
 from sklearn_iqt.simulation._tissues import estimate_tissue_maps
 
 __all__ = [

@@ -1,0 +1,127 @@
+"""Tissue maps in the forms in which users keep them."""
+
+from __future__ import annotations
+
+from os import PathLike
+from typing import Any
+
+import numpy as np
+from nibabel.spatialimages import SpatialImage
+from numpy.typing import ArrayLike, NDArray
+
+from sklearn_iqt.exceptions import GeometryMismatchError
+from sklearn_iqt.io import as_volumes
+
+# A 16-bit image or a spline may miss 0 and 1 by this much.
+_MAP_TOLERANCE = 1e-3
+
+
+def tissue_maps_from_labels(labels: ArrayLike) -> NDArray[np.float32]:
+    """
+    Return one map per tissue from an integer label map.
+
+    Parameters
+    ----------
+    labels : array-like of shape (i, j, k)
+        Label map of 0 background, 1 CSF, 2 GM, 3 WM. Whole numbers in a float array will do.
+
+    Returns
+    -------
+    ndarray of shape (3, i, j, k), float32
+        Maps of CSF, GM and WM, each 0 or 1.
+
+    Raises
+    ------
+    ValueError
+        If the array is not 3-D or holds another value.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_iqt.simulation import tissue_maps_from_labels
+    >>> tissue_maps_from_labels(np.array([[[0, 1, 2, 3]]]))[:, 0, 0]
+    array([[0., 1., 0., 0.],
+           [0., 0., 1., 0.],
+           [0., 0., 0., 1.]], dtype=float32)
+    """
+    array = np.asarray(labels)
+    if array.ndim != 3:
+        raise ValueError(
+            f"tissue_maps_from_labels: expected a 3-D label map, got shape {array.shape}."
+        )
+    maps = np.stack([array == label for label in (1, 2, 3)]).astype(np.float32)
+    n_other = array.size - np.count_nonzero(maps) - np.count_nonzero(array == 0)
+    if n_other:
+        raise ValueError(
+            f"tissue_maps_from_labels: {n_other} voxels are none of 0 background, 1 CSF, 2 GM, "
+            "3 WM; relabel the map, or pass soft maps of shape (3, i, j, k)."
+        )
+    return maps
+
+
+def read_maps(
+    entry: Any,
+    volume: NDArray[np.floating],
+    affine: NDArray[np.floating] | None,
+    *,
+    name: str,
+    caller: str,
+) -> NDArray[np.floating]:
+    """
+    Return the soft maps of one volume in its dtype, checked against it.
+
+    Parameters
+    ----------
+    entry : array-like, image or path
+        Soft maps of shape (3, i, j, k) or a label map; an image or a path is a label map.
+    volume : ndarray of shape (i, j, k)
+        The volume that the maps belong to.
+    affine : ndarray of shape (4, 4) or None
+        Its voxel-to-mm matrix, where known.
+    name : str
+        How messages call the maps.
+    caller : str
+        Who is speaking in messages.
+
+    Returns
+    -------
+    ndarray of shape (3, i, j, k)
+        Maps of CSF, GM and WM, perhaps the user's own memory: not to be written to.
+
+    Raises
+    ------
+    GeometryMismatchError
+        If shape or affine are not those of the volume.
+    ValueError
+        If a label is unknown or a soft map is not finite and within [0, 1].
+    """
+    if isinstance(entry, (str, PathLike, SpatialImage)):
+        entry, map_affine = as_volumes([entry], name=name, caller=caller).read(0)
+        if (
+            affine is not None
+            and map_affine is not None
+            and not np.allclose(affine, map_affine, atol=1e-3)
+        ):
+            raise GeometryMismatchError(
+                f"{caller}: the affine of {name} is not that of its volume; resample the label "
+                "map onto the grid of the volume first."
+            )
+    entry = np.asarray(entry)
+    soft = entry.ndim == 4
+    if entry.shape != ((3, *volume.shape) if soft else volume.shape):
+        raise GeometryMismatchError(
+            f"{caller}: {name} has shape {entry.shape}, but its volume {volume.shape}; give soft "
+            f"maps of shape {(3, *volume.shape)} or a label map of shape {volume.shape}."
+        )
+    if not soft:
+        try:
+            return tissue_maps_from_labels(entry).astype(volume.dtype, copy=False)
+        except ValueError as error:
+            raise ValueError(f"{caller}: {name}: {error}") from error
+    within = (entry >= -_MAP_TOLERANCE) & (entry <= 1 + _MAP_TOLERANCE)  # False for NaN
+    if not within.all():
+        raise ValueError(
+            f"{caller}: {name} holds {within.size - np.count_nonzero(within)} values that are not "
+            "finite or not within [0, 1]; give the share of each tissue in each voxel."
+        )
+    return entry.astype(volume.dtype, copy=False)
