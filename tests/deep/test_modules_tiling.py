@@ -20,6 +20,8 @@ NETS = {
     "ddl-odd": lambda: ddl((1, 3, 1), patch_size=(16, 16, 16)),
     "unet-4": lambda: AnisoUNet(2, 4, (1, 1, 4)),
     "unet-mappings": lambda: AnisoUNet(2, 2, (1, 1, 2), n_mappings=6),
+    "ddl-replicate": lambda: ddl(padding_mode="replicate"),
+    "unet-replicate": lambda: AnisoUNet(2, 3, (1, 1, 4), padding_mode="replicate"),
     "unet-6": lambda: AnisoUNet(2, 3, (1, 1, 6)),
 }
 
@@ -78,3 +80,20 @@ def test_margin_is_no_smaller_than_the_reach_and_hardly_larger(name, axis):
         reaches += [voxel - touched.min().item(), touched.max().item() - voxel]
     # The maximum of a pooling cell stands for only one of the paths through it.
     assert margin - step - 1 <= max(reaches) <= margin
+
+
+@pytest.mark.parametrize(
+    "build",
+    [lambda **p: DeepDictionaryNet(8, global_skip=False, **p), lambda **p: AnisoUNet(4, 3, **p)],
+    ids=["ddl", "unet"],
+)
+def test_a_repeated_edge_hides_the_size_of_a_constant_volume(build):
+    """With zeros beyond the edge, a small and a large constant volume come out differently."""
+    differences = {}
+    for padding_mode in ("zeros", "replicate"):
+        net = settled(lambda mode=padding_mode: build(padding_mode=mode))
+        with torch.inference_mode():
+            small, large = net(torch.ones(1, 1, 16, 16, 8)), net(torch.ones(1, 1, 32, 32, 16))
+        difference = small - large[..., :16, :16, :32]
+        differences[padding_mode] = difference[..., :8, :8, :16].abs().max()
+    assert 100 * differences["replicate"] < differences["zeros"]

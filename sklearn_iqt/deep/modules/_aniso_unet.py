@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from sklearn_iqt.deep.modules._level_plan import plan_levels
+from sklearn_iqt.deep.modules._padding import PaddingMode
 from sklearn_iqt.deep.modules._residual_core import ResidualCore, keras_init_
 from sklearn_iqt.deep.modules._skip_bottleneck import SkipBottleneck
 from sklearn_iqt.deep.modules._upsample import Upsample
@@ -40,11 +41,15 @@ class AnisoUNet(nn.Module):
         3x3x3 convolutions of each skip bottleneck.
     global_skip : bool
         Whether the interpolated input is added to the output. The authors left it out, and so does
-        the default.
+        the default. With it, the head starts at zero, so that the first output is the
+        interpolation.
     order : int, in [0, 5]
         Spline order of the global skip.
     alignment : {"center", "corner"}
         Where low voxels lie on the high grid, for the global skip.
+    padding_mode : {"zeros", "replicate"}
+        What 3x3x3 convolutions see beyond the edge. The authors' code pads with zeros, and so does
+        the default; a repeated edge makes the result depend less on how a volume is cut into tiles.
 
     Notes
     -----
@@ -82,18 +87,19 @@ class AnisoUNet(nn.Module):
         global_skip: bool = False,
         order: int = 3,
         alignment: str = "center",
+        padding_mode: PaddingMode = "zeros",
     ) -> None:
         super().__init__()
         self.scale = per_axis(scale, "scale", "AnisoUNet")
         self.levels = plan_levels(self.scale, n_levels)
         width = [n_filters * 2**level for level in range(n_levels)]
         self.down = nn.ModuleList(
-            ResidualCore(width[level - 1] if level else 1, width[level], n_convs)
+            ResidualCore(width[level - 1] if level else 1, width[level], n_convs, padding_mode)
             for level in range(n_levels)
         )
-        self.bottom = ResidualCore(width[-1], width[-1], n_convs)
+        self.bottom = ResidualCore(width[-1], width[-1], n_convs, padding_mode)
         self.skips = nn.ModuleList(
-            SkipBottleneck(channels, level.raise_by, n_mappings)
+            SkipBottleneck(channels, level.raise_by, n_mappings, padding_mode)
             for channels, level in zip(width, self.levels[:-1], strict=False)
         )
         self.expand = nn.ModuleList(
@@ -101,11 +107,13 @@ class AnisoUNet(nn.Module):
             for channels, level in zip(width, self.levels[:-1], strict=False)
         )
         self.up = nn.ModuleList(
-            ResidualCore(2 * channels, channels, n_convs) for channels in width[:-1]
+            ResidualCore(2 * channels, channels, n_convs, padding_mode) for channels in width[:-1]
         )
         self.head = nn.Conv3d(n_filters, 1, 1)
         self.upsample = Upsample(self.scale, order, alignment) if global_skip else None
         keras_init_(self)
+        if global_skip:
+            nn.init.zeros_(self.head.weight)
 
     @property
     def tile_multiple(self) -> tuple[int, int, int]:

@@ -12,6 +12,7 @@ from sklearn_iqt.deep.modules._blocks import reconstruct
 from sklearn_iqt.deep.modules._complementary import ComplementaryMap, complementary_kernel
 from sklearn_iqt.deep.modules._dictionary import DeepDictionary
 from sklearn_iqt.deep.modules._fusion import Fusion
+from sklearn_iqt.deep.modules._padding import PaddingMode
 from sklearn_iqt.deep.modules._predictor import PixelPredictor
 from sklearn_iqt.deep.modules._unetpp import UNetPlusPlus, pooling_plan
 from sklearn_iqt.deep.modules._upsample import Upsample
@@ -60,6 +61,9 @@ class DeepDictionaryNet(nn.Module):
         Bottleneck blocks of the per-voxel predictor.
     fusion_init : {"average", "uniform"}
         First weights of the fusion; see :class:`Fusion`.
+    padding_mode : {"zeros", "replicate"}
+        What 3x3x3 convolutions see beyond the edge. The reference pads with zeros, and so does the
+        default; a repeated edge makes the result depend less on how a volume is cut into tiles.
 
     Attributes
     ----------
@@ -106,6 +110,7 @@ class DeepDictionaryNet(nn.Module):
         min_pool_size: int = 2,
         n_blocks: int = 10,
         fusion_init: str = "average",
+        padding_mode: PaddingMode = "zeros",
     ) -> None:
         super().__init__()
         if noise not in ("per_sample", "shared"):
@@ -115,8 +120,10 @@ class DeepDictionaryNet(nn.Module):
         self.scale = per_axis(scale, "scale", "DeepDictionaryNet")
         self.noise = noise
         self.dictionary = DeepDictionary(n_atoms, self.scale)
-        self.extractor = UNetPlusPlus(n_atoms, pooling_plan(patch_size, 3, min_pool_size))
-        self.predictor = PixelPredictor(n_atoms, n_blocks)
+        self.extractor = UNetPlusPlus(
+            n_atoms, pooling_plan(patch_size, 3, min_pool_size), padding_mode=padding_mode
+        )
+        self.predictor = PixelPredictor(n_atoms, n_blocks, padding_mode)
         self.kernel = complementary_kernel(comp_kernel, self.scale)
         self.complementary: ComplementaryMap | None = None
         self.fusion: Fusion | None = None

@@ -6,6 +6,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from sklearn_iqt.deep.modules._padding import PaddingMode
+
 __all__ = ["BottleneckBlock", "PixelPredictor"]
 
 
@@ -19,16 +21,18 @@ class BottleneckBlock(nn.Module):
     ----------
     n_channels : int
         Channels, a multiple of 4.
+    padding_mode : {"zeros", "replicate"}
+        What 3x3x3 convolutions see beyond the edge.
     """
 
-    def __init__(self, n_channels: int) -> None:
+    def __init__(self, n_channels: int, padding_mode: PaddingMode = "zeros") -> None:
         super().__init__()
         narrow = n_channels // 4
         self.layers = nn.Sequential(
             nn.Conv3d(n_channels, narrow, 1),
             nn.BatchNorm3d(narrow),
             nn.ReLU(inplace=True),
-            nn.Conv3d(narrow, narrow, 3, padding=1),
+            nn.Conv3d(narrow, narrow, 3, padding=1, padding_mode=padding_mode),
             nn.BatchNorm3d(narrow),
             nn.ReLU(inplace=True),
             nn.Conv3d(narrow, n_channels, 1),
@@ -63,6 +67,8 @@ class PixelPredictor(nn.Module):
         Number of atoms, which is also the number of feature channels. Even.
     n_blocks : int
         Number of bottleneck blocks.
+    padding_mode : {"zeros", "replicate"}
+        What 3x3x3 convolutions see beyond the edge.
 
     Notes
     -----
@@ -83,12 +89,15 @@ class PixelPredictor(nn.Module):
     True
     """
 
-    def __init__(self, n_atoms: int, n_blocks: int = 10) -> None:
+    def __init__(
+        self, n_atoms: int, n_blocks: int = 10, padding_mode: PaddingMode = "zeros"
+    ) -> None:
         super().__init__()
         width = 2 * n_atoms
         self.join = nn.Conv3d(width, width, 1)
         self.body = nn.Sequential(
-            *(BottleneckBlock(width) for _ in range(n_blocks)), nn.Conv3d(width, width, 1)
+            *(BottleneckBlock(width, padding_mode) for _ in range(n_blocks)),
+            nn.Conv3d(width, width, 1),
         )
         self.head = nn.Conv3d(width, n_atoms, 1)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from sklearn_iqt.deep.modules._padding import PaddingMode
+
 __all__ = ["ConvReluNorm", "ResidualCore", "keras_batch_norm", "keras_init_"]
 
 
@@ -48,11 +50,15 @@ class ConvReluNorm(nn.Sequential):
         Channels before and after.
     size : int
         Kernel size, odd.
+    padding_mode : {"zeros", "replicate"}
+        What the convolution sees beyond the edge.
     """
 
-    def __init__(self, n_in: int, n_out: int, size: int = 3) -> None:
+    def __init__(
+        self, n_in: int, n_out: int, size: int = 3, padding_mode: PaddingMode = "zeros"
+    ) -> None:
         super().__init__(
-            nn.Conv3d(n_in, n_out, size, padding=size // 2),
+            nn.Conv3d(n_in, n_out, size, padding=size // 2, padding_mode=padding_mode),
             nn.ReLU(inplace=True),
             keras_batch_norm(n_out),
         )
@@ -67,6 +73,8 @@ class ResidualCore(nn.Module):
         Channels before and after.
     n_convs : int
         Number of 3x3x3 convolutions.
+    padding_mode : {"zeros", "replicate"}
+        What 3x3x3 convolutions see beyond the edge.
 
     Notes
     -----
@@ -85,11 +93,13 @@ class ResidualCore(nn.Module):
     torch.Size([1, 16, 8, 8, 4])
     """
 
-    def __init__(self, n_in: int, n_out: int, n_convs: int = 2) -> None:
+    def __init__(
+        self, n_in: int, n_out: int, n_convs: int = 2, padding_mode: PaddingMode = "zeros"
+    ) -> None:
         super().__init__()
         self.shortcut = nn.Conv3d(n_in, n_out, 1)
         self.convs = nn.Sequential(
-            *(ConvReluNorm(n_out if n else n_in, n_out) for n in range(n_convs))
+            *(ConvReluNorm(n_out if n else n_in, n_out, 3, padding_mode) for n in range(n_convs))
         )
         self.norm = keras_batch_norm(n_out)
 

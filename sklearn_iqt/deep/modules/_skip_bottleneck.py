@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from sklearn_iqt.deep.modules._padding import PaddingMode
 from sklearn_iqt.deep.modules._residual_core import ConvReluNorm
 from sklearn_iqt.patches._grid import per_axis
 
@@ -27,6 +28,8 @@ class SkipBottleneck(nn.Module):
         Upsampling factors; (1, 1, u) for slices.
     n_mappings : int
         Number of 3x3x3 convolutions.
+    padding_mode : {"zeros", "replicate"}
+        What 3x3x3 convolutions see beyond the edge.
 
     Notes
     -----
@@ -45,12 +48,18 @@ class SkipBottleneck(nn.Module):
     torch.Size([1, 16, 8, 8, 8])
     """
 
-    def __init__(self, n_channels: int, scale: int | Sequence[int], n_mappings: int = 2) -> None:
+    def __init__(
+        self,
+        n_channels: int,
+        scale: int | Sequence[int],
+        n_mappings: int = 2,
+        padding_mode: PaddingMode = "zeros",
+    ) -> None:
         super().__init__()
         narrow = n_channels // 2
         self.mapping = nn.Sequential(
             ConvReluNorm(n_channels, narrow, 1),
-            *(ConvReluNorm(narrow, narrow) for _ in range(n_mappings)),
+            *(ConvReluNorm(narrow, narrow, 3, padding_mode) for _ in range(n_mappings)),
             ConvReluNorm(narrow, n_channels, 1),
         )
         scale = per_axis(scale, "scale", "SkipBottleneck")

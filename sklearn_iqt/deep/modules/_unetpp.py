@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from sklearn_iqt.deep.modules._padding import PaddingMode
 from sklearn_iqt.patches._grid import per_axis
 
 __all__ = ["ConvBlock", "UNetPlusPlus", "pooling_plan"]
@@ -66,13 +67,15 @@ class ConvBlock(nn.Sequential):
     ----------
     n_in, n_out : int
         Channels before and after.
+    padding_mode : {"zeros", "replicate"}
+        What 3x3x3 convolutions see beyond the edge.
     """
 
-    def __init__(self, n_in: int, n_out: int) -> None:
+    def __init__(self, n_in: int, n_out: int, padding_mode: PaddingMode = "zeros") -> None:
         layers: list[nn.Module] = []
         for channels in (n_in, n_out):
             layers += [
-                nn.Conv3d(channels, n_out, 3, padding=1),
+                nn.Conv3d(channels, n_out, 3, padding=1, padding_mode=padding_mode),
                 nn.BatchNorm3d(n_out),
                 nn.ReLU(inplace=True),
             ]
@@ -94,6 +97,8 @@ class UNetPlusPlus(nn.Module):
         Pooling factor of each axis between a level and the next; see :func:`pooling_plan`.
     n_channels : int
         Channels of the input.
+    padding_mode : {"zeros", "replicate"}
+        What 3x3x3 convolutions see beyond the edge.
 
     Notes
     -----
@@ -124,12 +129,15 @@ class UNetPlusPlus(nn.Module):
         n_features: int,
         pool_sizes: Sequence[tuple[int, int, int]] = ((2, 2, 2),) * 3,
         n_channels: int = 1,
+        padding_mode: PaddingMode = "zeros",
     ) -> None:
         super().__init__()
         self.pool_sizes = tuple(per_axis(p, "pool_sizes", "UNetPlusPlus") for p in pool_sizes)
         depth = len(self.pool_sizes)
         width = [n_features * 2**level for level in range(depth + 1)]
-        self.long_skip = nn.Conv3d(n_channels, n_features // 2, 3, padding=1)
+        self.long_skip = nn.Conv3d(
+            n_channels, n_features // 2, 3, padding=1, padding_mode=padding_mode
+        )
         # nodes[level][n], the columns of the nested grid.
         self.nodes = nn.ModuleList(
             nn.ModuleList(
@@ -138,12 +146,15 @@ class UNetPlusPlus(nn.Module):
                     if n
                     else (width[level - 1] if level else n_channels),
                     width[level],
+                    padding_mode,
                 )
                 for n in range(depth - level + 1)
             )
             for level in range(depth + 1)
         )
-        self.head = nn.Conv3d(n_features + n_features // 2, n_features, 3, padding=1)
+        self.head = nn.Conv3d(
+            n_features + n_features // 2, n_features, 3, padding=1, padding_mode=padding_mode
+        )
 
     @property
     def tile_multiple(self) -> tuple[int, int, int]:
