@@ -106,12 +106,20 @@ def plot_comparison(
     errors = {} if truth is None else _errors(scans, reference)
     largest = _largest(errors, reference) if errors else 0.0
 
-    n_rows = len(views) * (2 if errors else 1)
-    figure = Figure(figsize=(1.1 * height * len(scans), height * n_rows), layout="constrained")
-    axes = figure.subplots(n_rows, len(scans), squeeze=False)
+    # Rows as high and columns as wide as what they show, in mm, leave no gaps.
+    sizes = {view: _size(reference, view) for view in views}
+    wide, high = (max(size[n] for size in sizes.values()) for n in (0, 1))
+    per_view = 2 if errors else 1
+    heights = [height * sizes[view][1] / high for view in views for _ in range(per_view)]
+    figure = Figure(
+        figsize=(height * wide / high * len(scans) + 1, sum(heights)), layout="constrained"
+    )
+    axes = figure.subplots(
+        len(heights), len(scans), squeeze=False, gridspec_kw={"height_ratios": heights}
+    )
     mappable = None
     for row, view in enumerate(views):
-        row *= n_rows // len(views)
+        row *= per_view
         for column, (name, scan) in enumerate(scans.items()):
             axis = axes[row, column]
             _show(axis, scan, view, place, cmap="gray", vmin=0, vmax=bright)
@@ -177,6 +185,17 @@ def _largest(errors: dict[str, NDArray[np.floating]], truth: _Scan) -> float:
     return max(float(np.percentile(error[inside], 99)) for error in errors.values())
 
 
+def _size(scan: _Scan, view: str) -> tuple[float, float]:
+    """Return width and height of a slice in mm."""
+    across, up = _across_and_up(view)
+    sizes = voxel_sizes(scan.affine) * scan.voxels.shape
+    return float(sizes[across]), float(sizes[up])
+
+
+def _across_and_up(view: str) -> list[int]:
+    return [axis for axis in range(3) if axis != _VIEWS[view][0]]
+
+
 def _show(axis: Axes, scan: _Scan, view: str, place: NDArray[np.float64], **style: Any) -> Any:
     """Draw the slice of a volume that goes through a place in mm."""
     cut, left, right = _VIEWS[view]
@@ -187,14 +206,13 @@ def _show(axis: Axes, scan: _Scan, view: str, place: NDArray[np.float64], **styl
             f"{_CALLER}: position {place.tolist()} mm is outside of a volume on the {view} axis."
         )
     number = min(max(number, 0), scan.voxels.shape[cut] - 1)
-    across, up = (axis_ for axis_ in range(3) if axis_ != cut)
     picture = np.take(scan.voxels, number, axis=cut).T
     # The borders of the first and last voxel, in mm relative to the place: columns line up even
     # if their grids do not.
     sizes = voxel_sizes(scan.affine)
     extent = [
         sizes[a] * (end - voxel[a])
-        for a in (across, up)
+        for a in _across_and_up(view)
         for end in (-0.5, scan.voxels.shape[a] - 0.5)
     ]
     drawn = axis.imshow(

@@ -1,0 +1,143 @@
+"""What the commands share: arguments, names of files, progress and tables."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+_SUFFIXES = (".nii.gz", ".nii")
+
+
+def add_command(
+    commands: Any, name: str, run: Callable[[argparse.Namespace], int], summary: str, epilog: str
+) -> argparse.ArgumentParser:
+    """Add a command with the options that all have."""
+    parser = commands.add_parser(
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.set_defaults(run=run)
+    shared = parser.add_argument_group("general")
+    shared.add_argument("--force", action="store_true", help="replace files that exist")
+    shared.add_argument("--quiet", action="store_true", help="show no progress")
+    shared.add_argument("--debug", action="store_true", help="show where in the code an error is")
+    return parser
+
+
+def add_grid(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say how low and high voxels lie on each other."""
+    parser.add_argument(
+        "--scale",
+        type=int,
+        nargs=3,
+        default=[1, 1, 4],
+        metavar=("I", "J", "K"),
+        help="high voxels for each low voxel, along each axis (default: 1 1 4)",
+    )
+    parser.add_argument(
+        "--alignment",
+        choices=["center", "corner"],
+        default="center",
+        help="whether a low voxel lies at the centre of its block of high voxels (default) or on "
+        "the first one",
+    )
+
+
+def stem(path: str | os.PathLike[str]) -> str:
+    """Return the name of a NIfTI file without folder and suffix."""
+    name = Path(path).name
+    suffix = next((s for s in _SUFFIXES if name.endswith(s)), "")
+    return name.removesuffix(suffix)
+
+
+def check_outputs(
+    outputs: Sequence[Path], inputs: Iterable[str | os.PathLike[str]], force: bool
+) -> None:
+    """Refuse outputs that would replace an input, each other, or, unless forced, any file."""
+    read = {os.path.realpath(path) for path in inputs}
+    seen: set[str] = set()
+    for output in outputs:
+        real = os.path.realpath(output)
+        if real in read:
+            raise ValueError(f"{output} is an input and would be overwritten; choose another name")
+        if real in seen:
+            raise ValueError(f"two inputs would be written to {output}; run them into two folders")
+        seen.add(real)
+    existing = [str(output) for output in outputs if output.exists()]
+    if existing and not force:
+        more = f" and {len(existing) - 1} more" if len(existing) > 1 else ""
+        raise FileExistsError(f"{existing[0]}{more} exist already; --force replaces them")
+    for output in outputs:
+        output.parent.mkdir(parents=True, exist_ok=True)
+
+
+def run_batch(
+    args: argparse.Namespace, items: Sequence[Any], work: Callable[[Any], None], what: str
+) -> int:
+    """Do the work for each item, go on after failures, and return the exit code."""
+    from tqdm.auto import tqdm
+
+    failures = 0
+    with tqdm(items, desc=what, unit="volume", disable=args.quiet, file=sys.stderr) as bar:
+        for item in bar:
+            try:
+                work(item)
+            except Exception as error:
+                if args.debug:
+                    raise
+                failures += 1
+                message = f"sklearn-iqt {args.command}: error: {one_line(error)}"
+                bar.write(message, file=sys.stderr)
+    if failures == len(items):
+        return 2
+    if failures:
+        say(args, f"{len(items) - failures} of {len(items)} done, {failures} failed")
+    return 1 if failures else 0
+
+
+def one_line(error: object) -> str:
+    """Return a message without line breaks; the type says more if there is no text."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def say(args: argparse.Namespace, message: str) -> None:
+    """Tell the user, unless he wants quiet."""
+    if not args.quiet:
+        print(message, file=sys.stderr, flush=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file whole or not at all."""
+    part = path.with_name(f".{uuid.uuid4().hex}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def format_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Return rows of text and numbers in columns; numbers have four decimals."""
+    cells = [list(header)]
+    cells += [[f"{c:.4f}" if isinstance(c, float) else str(c) for c in row] for row in rows]
+    widths = [max(len(row[n]) for row in cells) for n in range(len(header))]
+    texts = [all(isinstance(row[n], str) for row in rows) for n in range(len(header))]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if text else cell.rjust(width)
+            for cell, width, text in zip(row, widths, texts, strict=True)
+        ).rstrip()
+        for row in cells
+    ]
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join(lines)

@@ -1,0 +1,84 @@
+"""sklearn-iqt enhance: a model and scans in, enhanced scans out."""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from pathlib import Path
+from typing import Any
+
+from sklearn_iqt.cli._common import add_command, check_outputs, run_batch, stem
+
+_EPILOG = """\
+Each SCAN.nii.gz gives SCAN_enhanced.nii.gz, on the finer grid, in the same place in mm and in the
+units of the scan; with --std also SCAN_std.nii.gz, the spread of the overlapping patches, which
+tells where they disagree and is no confidence interval.
+
+examples:
+  sklearn-iqt enhance --model srep.iqt scan.nii.gz --output enhanced.nii.gz
+  sklearn-iqt enhance --model srep.iqt scans/*.nii.gz --output-dir enhanced --std
+"""
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command."""
+    parser = add_command(commands, "enhance", run, "enhance scans with a fitted model", _EPILOG)
+    parser.add_argument("scans", nargs="+", metavar="SCAN", help="what is to be enhanced")
+    parser.add_argument("--model", required=True, metavar="MODEL.iqt", help="written by fit")
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--output-dir", type=Path, metavar="DIR", help="for results")
+    where.add_argument("--output", type=Path, metavar="FILE", help="result of a single SCAN")
+    parser.add_argument("--std", action="store_true", help="write the spread as well")
+    parser.add_argument("--jobs", type=int, default=-1, help="threads (default: -1, all cores)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Enhance one scan after the other."""
+    from sklearn_iqt.io import load_volume, save_volume
+    from sklearn_iqt.persistence import load_model, read_model_card
+
+    if args.output is not None and len(args.scans) > 1:
+        raise ValueError(f"--output takes one scan, got {len(args.scans)}; use --output-dir")
+    outputs = [_name_outputs(args, scan) for scan in args.scans]
+    check_outputs(
+        [path for paths in outputs for path in paths], [*args.scans, args.model], args.force
+    )
+    model = load_model(args.model)
+    training = read_model_card(args.model)["training"] or {}
+    if "n_jobs" in model.get_params(deep=False):
+        model.set_params(n_jobs=args.jobs)
+    if "verbose" in model.get_params(deep=False):
+        model.set_params(verbose=0)  # one bar for all scans is enough
+
+    def enhance(n: int) -> None:
+        image = load_volume(args.scans[n])
+        _compare_spacing(image, training.get("spacing_low_mm"), args.scans[n])
+        results = model.predict([image], return_std=args.std)
+        for result, output in zip(results if args.std else [results], outputs[n], strict=True):
+            save_volume(result[0], output)
+
+    return run_batch(args, range(len(args.scans)), enhance, "enhancing")
+
+
+def _name_outputs(args: argparse.Namespace, scan: str) -> list[Path]:
+    if args.output is None:
+        names = [args.output_dir / f"{stem(scan)}_enhanced.nii.gz"]
+        spread = args.output_dir / f"{stem(scan)}_std.nii.gz"
+    else:
+        names = [args.output]
+        spread = args.output.with_name(f"{stem(args.output)}_std.nii.gz")
+    return [*names, spread] if args.std else names
+
+
+def _compare_spacing(image: Any, trained: Any, name: str) -> None:
+    """Warn if the voxels are not of the size that the model has learned from."""
+    spacing = [float(size) for size in image.header.get_zooms()[:3]]
+    if not (isinstance(trained, list) and len(trained) == 3):
+        return
+    if any(abs(ours / theirs - 1) > 0.1 for ours, theirs in zip(spacing, trained, strict=True)):
+        warnings.warn(
+            f"{name} has voxels of {[round(size, 3) for size in spacing]} mm, but the model was "
+            f"trained on {trained} mm; expect less of it",
+            UserWarning,
+            stacklevel=2,
+        )

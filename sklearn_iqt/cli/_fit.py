@@ -1,0 +1,160 @@
+"""sklearn-iqt fit: pairs of scans in, a model file out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from sklearn_iqt.cli._common import add_command, add_grid, check_outputs, say
+
+_EPILOG = """\
+methods:
+  srep           coupled dictionaries with sparse codes (CoupledDictionaryIQT)
+  ridge          ridge regression of patches (PatchwiseRegressor)
+  interpolation  cubic splines, nothing is learned: the baseline (InterpolationIQT)
+
+Parameters are those of the class in brackets, and of its parts after two underscores. Values are
+written as in JSON: numbers, true, null, [5, 5, 9]; anything else is text.
+
+examples:
+  sklearn-iqt fit --low pairs/*_low.nii.gz --high pairs/*_high.nii.gz --output srep.iqt
+  sklearn-iqt fit --low a_low.nii.gz --high a_high.nii.gz --output srep.iqt \\
+      -p n_atoms=512 -p alpha=0.05 -p patcher__patch_size=[5,5,9] -p patcher__stride=[2,2,4]
+  sklearn-iqt fit --low a_low.nii.gz --high a_high.nii.gz --method ridge \\
+      -p estimator__alpha=10 --output ridge.iqt
+"""
+
+
+def _make_srep() -> Any:
+    from sklearn_iqt.dictionary import CoupledDictionaryIQT
+
+    return CoupledDictionaryIQT()
+
+
+def _make_ridge() -> Any:
+    from sklearn.linear_model import Ridge
+
+    from sklearn_iqt.compose import PatchwiseRegressor
+
+    return PatchwiseRegressor(Ridge())
+
+
+def _make_interpolation() -> Any:
+    from sklearn_iqt.compose import InterpolationIQT
+
+    return InterpolationIQT()
+
+
+METHODS: dict[str, Callable[[], Any]] = {
+    "srep": _make_srep,
+    "ridge": _make_ridge,
+    "interpolation": _make_interpolation,
+}
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command."""
+    parser = add_command(commands, "fit", run, "learn a model from pairs of scans", _EPILOG)
+    parser.add_argument("--low", nargs="+", required=True, metavar="LOW", help="low-quality scans")
+    parser.add_argument(
+        "--high", nargs="+", required=True, metavar="HIGH", help="their pairs, in the same order"
+    )
+    parser.add_argument("--output", required=True, type=Path, metavar="MODEL.iqt", help="to write")
+    parser.add_argument("--method", choices=list(METHODS), default="srep", help="(default: srep)")
+    parser.add_argument(
+        "-p",
+        "--param",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="parameter of the method; may be given several times",
+    )
+    add_grid(parser)
+    parser.add_argument("--jobs", type=int, default=-1, help="threads (default: -1, all cores)")
+    parser.add_argument("--seed", type=int, default=0, help="same seed, same model (default: 0)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Fit and save one model."""
+    from sklearn_iqt.persistence import save_model
+
+    if len(args.low) != len(args.high):
+        raise ValueError(
+            f"{len(args.low)} low scans but {len(args.high)} high ones; they come in pairs, in the "
+            "same order"
+        )
+    if args.output.suffix != ".iqt":
+        raise ValueError(f"the model file {args.output} must end in .iqt")
+    check_outputs([args.output], [*args.low, *args.high], args.force)
+    model = make_model(args)
+    model.fit(args.low, args.high)
+    save_model(model, args.output, training=_describe(args))
+    say(args, f"{args.output}: {args.method}, learned from {len(args.low)} pairs")
+    return 0
+
+
+def make_model(args: argparse.Namespace) -> Any:
+    """Return the unfitted model that the arguments ask for."""
+    model = METHODS[args.method]()
+    known = model.get_params()
+    general = {
+        "scale": tuple(args.scale),
+        "alignment": args.alignment,
+        "n_jobs": args.jobs,
+        "random_state": args.seed,
+        "verbose": int(not args.quiet),
+    }
+    model.set_params(**{name: value for name, value in general.items() if name in known})
+    params = dict(_parse_param(text) for text in args.param)
+    if model.patcher is None and any(name.startswith("patcher__") for name in params):
+        model.set_params(patcher=model._default_patcher())
+    return model.set_params(**params)
+
+
+def _parse_param(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise ValueError(f"-p expects NAME=VALUE, got {text!r}")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def _describe(args: argparse.Namespace) -> dict[str, Any]:
+    """Return what the model should remember: no names of files, which may tell who was scanned."""
+    from sklearn_iqt.io import load_volume
+
+    spacing = {
+        kind: [round(float(size), 4) for size in load_volume(paths[0]).header.get_zooms()[:3]]
+        for kind, paths in (("low", args.low), ("high", args.high))
+    }
+    training: dict[str, Any] = {
+        "method": args.method,
+        "n_pairs": len(args.low),
+        "scale": args.scale,
+        "spacing_low_mm": spacing["low"],
+        "spacing_high_mm": spacing["high"],
+        "seed": args.seed,
+        "date": datetime.now(timezone.utc).date().isoformat(),
+    }
+    drawn = [_sidecar(path) for path in args.low]
+    if all(drawn):
+        training["snr_preset"] = sorted({str(told["preset"]) for told in drawn})
+        for tissue in ("snr_wm", "snr_gm"):
+            values = [float(told[tissue]) for told in drawn]
+            training[tissue] = [min(values), max(values)]
+    return training
+
+
+def _sidecar(path: str) -> dict[str, Any]:
+    """Return what ``simulate`` wrote beside a scan, or nothing."""
+    try:
+        told = json.loads(Path(path.replace(".nii.gz", ".json")).read_text(encoding="utf-8"))
+        return told if {"preset", "snr_wm", "snr_gm"} <= set(told) else {}
+    except (OSError, ValueError, TypeError):
+        return {}

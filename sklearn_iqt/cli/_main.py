@@ -1,0 +1,86 @@
+"""The parser of the command, and the last stop of its errors."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from collections.abc import Sequence
+
+from sklearn_iqt._version import __version__
+from sklearn_iqt.cli import _demo, _enhance, _evaluate, _fit, _simulate
+from sklearn_iqt.cli._common import one_line
+
+_COMMANDS = (_simulate, _fit, _enhance, _evaluate, _demo)
+
+_EPILOG = """\
+from high-quality scans to an enhanced low-field scan:
+  sklearn-iqt simulate brains/*_T1w.nii.gz --output-dir pairs --seed 1
+  sklearn-iqt fit --low pairs/*_low.nii.gz --high pairs/*_high.nii.gz --output srep.iqt
+  sklearn-iqt enhance --model srep.iqt scan.nii.gz --output-dir enhanced
+  sklearn-iqt evaluate --truth truth.nii.gz --estimate enhanced/scan_enhanced.nii.gz
+
+'sklearn-iqt COMMAND --help' explains one command. 'sklearn-iqt demo' needs no file at all.
+
+exit codes: 0 done; 1 some inputs failed and the others are done; 2 wrong usage, or nothing done.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments without the name of the program; those of the process by default.
+
+    Returns
+    -------
+    int
+        Exit code: 0 for done, 1 if some inputs failed but others are done, 2 for wrong usage or if
+        nothing was done.
+
+    Examples
+    --------
+    >>> from sklearn_iqt.cli import main
+    >>> main(["--version"])  # doctest: +ELLIPSIS
+    sklearn-iqt ...
+    0
+    """
+    try:
+        args = _parser().parse_args(argv)
+    except SystemExit as stop:  # --help, --version or wrong usage; argparse has said so
+        return stop.code if isinstance(stop.code, int) else 2
+    name = f"sklearn-iqt {args.command}"
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        print(f"{name}: warning: {one_line(message)}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        try:
+            return args.run(args)
+        except KeyboardInterrupt:
+            print(f"{name}: interrupted", file=sys.stderr)
+            return 130
+        except Exception as error:
+            if args.debug:
+                raise
+            print(f"{name}: error: {one_line(error)}", file=sys.stderr)
+            return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sklearn-iqt",
+        description="Image quality transfer for 3-D medical volumes: learn from pairs of low- and "
+        "high-quality scans, and enhance low-quality ones.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"sklearn-iqt {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for command in _COMMANDS:
+        command.add_parser(commands)
+    return parser
