@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from sklearn_iqt.cli._common import add_command, add_grid, check_outputs, say
+from sklearn_iqt.cli._common import add_command, add_grid, check_outputs, say, stem
 
 _EPILOG = """\
 methods:
@@ -154,7 +154,8 @@ def _describe(args: argparse.Namespace) -> dict[str, Any]:
 def _sidecar(path: str) -> dict[str, Any]:
     """Return what ``simulate`` wrote beside a scan, or nothing."""
     try:
-        told = json.loads(Path(path.replace(".nii.gz", ".json")).read_text(encoding="utf-8"))
+        sidecar = Path(path).with_name(f"{stem(path)}.json")
+        told = json.loads(sidecar.read_text(encoding="utf-8"))
         return told if {"preset", "snr_wm", "snr_gm"} <= set(told) else {}
     except (OSError, ValueError, TypeError):
         return {}

@@ -1,0 +1,400 @@
+"""The command line, as a user meets it."""
+
+import csv
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from sklearn_iqt import __version__
+from sklearn_iqt.cli import main
+from sklearn_iqt.io import load_volume, save_volume, scaled_affine
+from sklearn_iqt.metrics import nrmse, psnr, ssim
+from sklearn_iqt.persistence import load_model, read_model_card
+
+COMMANDS = ("simulate", "fit", "enhance", "evaluate", "demo")
+AFFINE = np.array([[-1.0, 0, 0, 20], [0, 0, 1.0, -30], [0, 1.0, 0, -10], [0, 0, 0, 1]])
+
+
+def make_brain(seed):
+    """Return a small head-like volume of three shells, and its label map."""
+    rng = np.random.default_rng(seed)
+    i, j, k = np.indices((24, 26, 32)) - np.reshape([11.5, 12.5, 15.5], (3, 1, 1, 1))
+    radius = np.sqrt(i**2 + j**2 + (0.8 * k) ** 2) + 0.7 * np.sin(i + seed) * np.cos(k)
+    labels = np.digitize(-radius, [-11.0, -9.5, -6.5])
+    volume = np.array([0, 60, 200, 300.0])[labels] * rng.normal(1, 0.02, labels.shape)
+    return volume.astype(np.float32), labels.astype(np.uint8)
+
+
+@pytest.fixture
+def brains(tmp_path):
+    """Paths of two scans and of their label maps."""
+    folder = tmp_path / "brains"
+    folder.mkdir()
+    scans, maps = [], []
+    for n in range(2):
+        volume, labels = make_brain(n)
+        scan, label_map = folder / f"sub-{n}_T1w.nii.gz", folder / f"sub-{n}_seg.nii.gz"
+        scans.append(str(save_volume(volume, scan, affine=AFFINE)))
+        maps.append(str(save_volume(labels, label_map, affine=AFFINE, dtype="uint8")))
+    return scans, maps
+
+
+@pytest.fixture
+def pairs(brains, tmp_path):
+    """Folder of simulated pairs."""
+    scans, maps = brains
+    folder = tmp_path / "pairs"
+    assert run("simulate", *scans, "--tissues", *maps, "--output-dir", folder, "--quiet") == 0
+    return folder
+
+
+@pytest.fixture
+def model(pairs, tmp_path):
+    """Path of a fitted model."""
+    path = tmp_path / "ridge.iqt"
+    low, high = sorted(pairs.glob("*_low.nii.gz")), sorted(pairs.glob("*_high.nii.gz"))
+    arguments = ["--low", *low, "--high", *high, "--method", "ridge", "--output", path, "--quiet"]
+    assert run("fit", *arguments) == 0
+    return path
+
+
+def run(*arguments):
+    return main([str(argument) for argument in arguments])
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_simulate_writes_pairs_that_lie_on_each_other(brains, pairs):
+    assert names(pairs) == sorted(
+        f"sub-{n}_T1w_{end}" for n in range(2) for end in ("low.nii.gz", "high.nii.gz", "low.json")
+    )
+    low, high = (load_volume(pairs / f"sub-0_T1w_{kind}.nii.gz") for kind in ("low", "high"))
+    assert low.shape == (24, 26, 8)
+    assert high.shape == (24, 26, 32)
+    np.testing.assert_allclose(low.affine, scaled_affine(AFFINE, (1, 1, 0.25)), atol=1e-5)
+    np.testing.assert_allclose(high.affine, AFFINE, atol=1e-5)
+    volume, labels = make_brain(0)
+    np.testing.assert_allclose(high.get_fdata(), np.where(labels, volume, 0), rtol=1e-5)
+
+
+def test_simulate_tells_what_it_drew(brains, pairs):
+    from sklearn_iqt.simulation import LowFieldSimulator, mahalanobis_distance
+
+    told = [json.loads((pairs / f"sub-{n}_T1w_low.json").read_text()) for n in range(2)]
+    assert told[0]["snr_wm"] != told[1]["snr_wm"]
+    for n, one in enumerate(told):
+        assert one["preset"] == "t1w_036t"
+        assert one["seed"] == 0
+        assert one["version"] == __version__
+        distance = mahalanobis_distance([[one["snr_wm"], one["snr_gm"]]])[0]
+        assert one["mahalanobis"] == pytest.approx(distance)
+        # What it tells is enough to make the same scan in Python.
+        simulator = LowFieldSimulator(one["preset"], random_state=one["random_state"])
+        again = simulator.simulate([brains[0][n]], [brains[1][n]])
+        low = load_volume(pairs / f"sub-{n}_T1w_low.nii.gz")
+        np.testing.assert_array_equal(again.low[0].dataobj, low.dataobj)
+
+
+def test_simulate_takes_its_options(brains, tmp_path):
+    folder = tmp_path / "a" / "b"
+    options = ["--scale", 1, 1, 2, "--thickness", 1.5, "--gap", 0.5, "--alignment", "corner"]
+    options += ["--noise", "rician", "--snr", "ind1", "--seed", 5, "--quiet"]
+    scans, maps = brains
+    code = run("simulate", scans[0], "--tissues", maps[0], "--output-dir", folder, *options)
+    assert code == 0
+    low = load_volume(folder / "sub-0_T1w_low.nii.gz")
+    assert low.shape == (24, 26, 16)
+    assert low.get_fdata().min() >= 0
+    expected = scaled_affine(AFFINE, (1, 1, 0.5), "corner")
+    np.testing.assert_allclose(low.affine, expected, atol=1e-5)
+    told = json.loads((folder / "sub-0_T1w_low.json").read_text())
+    assert told["mahalanobis"] < 1
+    assert told["noise"] == "rician"
+
+
+def test_simulate_estimates_tissues_that_are_not_given(brains, tmp_path):
+    assert run("simulate", brains[0][0], "--output-dir", tmp_path / "out", "--quiet") == 0
+    told = json.loads((tmp_path / "out" / "sub-0_T1w_low.json").read_text())
+    assert told["tissues"] == "estimated"
+
+
+def test_one_bad_scan_does_not_stop_the_others(brains, tmp_path, capsys):
+    scans, maps = brains
+    bad = tmp_path / "bad.nii.gz"
+    bad.write_bytes(b"no scan")
+    folder = tmp_path / "out"
+    code = run(
+        "simulate", bad, scans[1], "--tissues", maps[0], maps[1], "--output-dir", folder, "--quiet"
+    )
+    assert code == 1
+    assert "sub-1_T1w_low.nii.gz" in names(folder)
+    error = capsys.readouterr().err
+    assert "bad.nii.gz" in error
+    assert "Traceback" not in error
+    assert len(error.strip().splitlines()) == 1
+    assert run("simulate", bad, "--output-dir", tmp_path / "none", "--quiet") == 2
+
+
+def test_fit_stores_what_the_model_was_trained_on(model, pairs):
+    card = read_model_card(model)
+    training = card["training"]
+    told = [json.loads((pairs / f"sub-{n}_T1w_low.json").read_text()) for n in range(2)]
+    assert card["class"] == "PatchwiseRegressor"
+    assert training["n_pairs"] == 2
+    assert training["spacing_low_mm"] == [1, 1, 4]
+    assert training["spacing_high_mm"] == [1, 1, 1]
+    assert training["snr_preset"] == ["t1w_036t"]
+    assert training["snr_gm"] == sorted(one["snr_gm"] for one in told)
+    # Names of files may tell who was scanned.
+    assert "sub-0" not in json.dumps(card)
+
+
+def test_fit_takes_parameters_of_the_method_and_of_its_parts(pairs, tmp_path):
+    low, high = pairs / "sub-0_T1w_low.nii.gz", pairs / "sub-0_T1w_high.nii.gz"
+    options = ["-p", "n_atoms=16", "-p", "alpha=0.05", "-p", "patcher__patch_size=[3,3,9]"]
+    options += ["-p", "patcher__stride=2", "-p", "features=both", "-p", "max_iter=1"]
+    path = tmp_path / "deep" / "srep.iqt"
+    arguments = ["--low", low, "--high", high, "--output", path, "--seed", 3, "--jobs", 1]
+    assert run("fit", *arguments, *options, "--quiet") == 0
+    model = load_model(path)
+    assert type(model).__name__ == "CoupledDictionaryIQT"
+    assert (model.n_atoms, model.alpha, model.features) == (16, 0.05, "both")
+    assert (model.patcher.patch_size, model.patcher.stride) == ([3, 3, 9], 2)
+    assert (model.random_state, model.n_jobs, model.verbose) == (3, 1, 0)
+
+
+def test_enhance_does_what_the_model_does_in_python(model, pairs, tmp_path):
+    scans = sorted(pairs.glob("*_low.nii.gz"))
+    folder = tmp_path / "enhanced"
+    assert run("enhance", "--model", model, *scans, "--output-dir", folder, "--std", "--quiet") == 0
+    assert names(folder) == sorted(
+        f"sub-{n}_T1w_low_{kind}.nii.gz" for n in range(2) for kind in ("enhanced", "std")
+    )
+    expected, spread = load_model(model).predict([str(scan) for scan in scans], return_std=True)
+    for n in range(2):
+        enhanced = load_volume(folder / f"sub-{n}_T1w_low_enhanced.nii.gz")
+        np.testing.assert_allclose(enhanced.dataobj, expected[n].dataobj, rtol=1e-5, atol=1e-4)
+        np.testing.assert_allclose(enhanced.affine, AFFINE, atol=1e-5)
+        std = load_volume(folder / f"sub-{n}_T1w_low_std.nii.gz")
+        np.testing.assert_allclose(std.dataobj, spread[n].dataobj, rtol=1e-4, atol=1e-3)
+
+
+def test_enhance_writes_one_scan_where_it_is_told(model, pairs, tmp_path):
+    scans = sorted(pairs.glob("*_low.nii.gz"))
+    output = tmp_path / "new" / "better.nii"
+    assert run("enhance", "--model", model, scans[0], "--output", output, "--quiet") == 0
+    assert load_volume(output).shape == (24, 26, 32)
+    assert run("enhance", "--model", model, *scans, "--output", output, "--force") == 2
+
+
+def test_enhance_warns_of_voxels_it_was_not_trained_on(model, pairs, tmp_path, capsys):
+    image = load_volume(pairs / "sub-0_T1w_low.nii.gz")
+    thin = save_volume(np.asarray(image.dataobj), tmp_path / "thin.nii", affine=np.eye(4))
+    assert run("enhance", "--model", model, thin, "--output-dir", tmp_path / "o", "--quiet") == 0
+    error = capsys.readouterr().err
+    assert "warning" in error
+    assert "trained on [1.0, 1.0, 4.0] mm" in error
+
+
+def test_enhance_refuses_a_model_that_is_none(pairs, tmp_path, capsys):
+    model = tmp_path / "evil.iqt"
+    model.write_bytes(b"\x80\x04pickle" * 10)
+    scan = pairs / "sub-0_T1w_low.nii.gz"
+    assert run("enhance", "--model", model, scan, "--output-dir", tmp_path / "out") == 2
+    assert "evil.iqt" in capsys.readouterr().err
+
+
+def test_a_learned_model_beats_interpolation(pairs, model, tmp_path, capsys):
+    low, high = sorted(pairs.glob("*_low.nii.gz")), sorted(pairs.glob("*_high.nii.gz"))
+    baseline = tmp_path / "cubic.iqt"
+    arguments = ["--low", *low, "--high", *high, "--output", baseline, "--quiet"]
+    assert run("fit", "--method", "interpolation", *arguments) == 0
+    scores = {}
+    for path in (baseline, model):
+        folder = tmp_path / path.stem
+        assert run("enhance", "--model", path, *low, "--output-dir", folder, "--quiet") == 0
+        table = folder / "scores.csv"
+        estimates = sorted(folder.glob("*.nii.gz"))
+        arguments = ["--truth", *high, "--estimate", *estimates, "--csv", table, "--quiet"]
+        assert run("evaluate", *arguments) == 0
+        scores[path.stem] = list(csv.DictReader(table.open()))
+    for learned, cubic in zip(scores["ridge"], scores["cubic"], strict=True):
+        assert float(learned["NRMSE (max)"]) < float(cubic["NRMSE (max)"])
+        assert float(learned["PSNR (dB)"]) > float(cubic["PSNR (dB)"])
+
+
+def test_evaluate_measures_as_python_does(brains, tmp_path, capsys, rng):
+    scans, maps = brains
+    volume, _ = make_brain(0)
+    estimate = tmp_path / "estimate.nii.gz"
+    save_volume(volume + rng.normal(0, 5, volume.shape), estimate, affine=AFFINE)
+    arguments = ["--truth", scans[0], "--estimate", estimate, "--mask", maps[0]]
+    assert run("evaluate", *arguments, "--csv", tmp_path / "scores.csv", "--quiet") == 0
+    (row,) = csv.DictReader((tmp_path / "scores.csv").open())
+    pair = [scans[0]], [str(estimate)]
+    mask = [maps[0]]
+    assert float(row["NRMSE (max)"]) == pytest.approx(nrmse(*pair, mask=mask))
+    expected = nrmse(*pair, mask=mask, normalization="mean")
+    assert float(row["NRMSE (mean)"]) == pytest.approx(expected)
+    assert float(row["PSNR (dB)"]) == pytest.approx(psnr(*pair, mask=mask))
+    assert float(row["SSIM"]) == pytest.approx(ssim(*pair, mask=mask))
+    table = capsys.readouterr().out.splitlines()
+    assert table[0].split()[0] == "volume"
+    assert table[-1].startswith("mean")
+    assert f"{float(row['SSIM']):.4f}" in table[-1]
+
+
+def test_evaluate_goes_on_after_a_pair_that_does_not_fit(brains, pairs, capsys):
+    scans, _ = brains
+    low = pairs / "sub-0_T1w_low.nii.gz"
+    arguments = ["--truth", *scans, "--estimate", low, scans[1], "--quiet"]
+    assert run("evaluate", *arguments) == 1
+    captured = capsys.readouterr()
+    assert "shape" in captured.err
+    assert "inf" in captured.out  # the second is its own truth
+    assert run("evaluate", "--truth", scans[0], "--estimate", low, "--quiet") == 2
+
+
+@pytest.mark.parametrize("command", ["simulate", "fit", "enhance", "evaluate"])
+def test_existing_files_are_replaced_only_by_force(command, brains, pairs, model, tmp_path, capsys):
+    scans, maps = brains
+    low, high = pairs / "sub-0_T1w_low.nii.gz", pairs / "sub-0_T1w_high.nii.gz"
+    output = tmp_path / "existing.nii.gz"
+    arguments = {
+        "simulate": (scans[0], "--tissues", maps[0], "--output-dir", pairs),
+        "fit": ("--low", low, "--high", high, "--method", "interpolation", "--output", model),
+        "enhance": ("--model", model, low, "--output", output),
+        "evaluate": ("--truth", high, "--estimate", high, "--csv", output),
+    }[command]
+    kept = {"simulate": low, "fit": model}.get(command, output)
+    if not kept.exists():
+        kept.write_bytes(b"precious")
+    before = kept.read_bytes()
+    assert run(command, *arguments, "--quiet") == 2
+    assert kept.read_bytes() == before
+    assert "--force" in capsys.readouterr().err
+    changed = ("--seed", 9) if command == "simulate" else ()
+    assert run(command, *arguments, *changed, "--quiet", "--force") == 0
+    assert kept.read_bytes() != before
+
+
+def test_inputs_are_never_overwritten(model, pairs, tmp_path, capsys):
+    scan = pairs / "sub-0_T1w_low.nii.gz"
+    before = scan.read_bytes()
+    link = tmp_path / "link.nii.gz"
+    link.symlink_to(scan)
+    for output in (scan, link):
+        assert run("enhance", "--model", model, scan, "--output", output, "--force") == 2
+    assert scan.read_bytes() == before
+    high = pairs / "sub-0_T1w_high.nii.gz"
+    arguments = ["--truth", high, "--estimate", high, "--csv", high, "--force"]
+    assert run("evaluate", *arguments) == 2
+    assert "is an input" in capsys.readouterr().err
+
+
+def test_outputs_of_two_inputs_may_not_collide(model, pairs, tmp_path, capsys):
+    scan = pairs / "sub-0_T1w_low.nii.gz"
+    other = tmp_path / "other" / scan.name
+    other.parent.mkdir()
+    other.write_bytes(scan.read_bytes())
+    assert run("enhance", "--model", model, scan, other, "--output-dir", tmp_path / "out") == 2
+    assert "two inputs" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ((), "COMMAND"),
+        (("paint",), "invalid choice"),
+        (("simulate", "a.nii"), "--output-dir"),
+        (("simulate", "a.nii", "--output-dir", "o", "--snr", "loud"), "t1w_036t"),
+        (("simulate", "a.nii", "--output-dir", "o", "--seed", "-1"), "--seed"),
+        (("simulate", "a.nii", "--output-dir", "o", "--tissues", "b", "c"), "2 label maps"),
+        (("fit", "--low", "a", "b", "--high", "c", "--output", "m.iqt"), "come in pairs"),
+        (("fit", "--low", "a", "--high", "c", "--output", "m.pkl"), ".iqt"),
+        (("fit", "--low", "a", "--high", "c", "--output", "m.iqt", "-p", "n_atoms"), "NAME=VALUE"),
+        (("fit", "--low", "a", "--high", "c", "--output", "m.iqt", "-p", "wings=2"), "wings"),
+        (("fit", "--low", "a.nii", "--high", "c.nii", "--output", "m.iqt"), "a.nii"),
+        (("fit", "--low", "a", "--high", "c", "--output", "m.iqt", "-p", "n_atoms=x"), "n_atoms"),
+        (("enhance", "--model", "m.iqt", "a.nii"), "--output"),
+        (("enhance", "--model", "m.iqt", "a.nii", "--output", "b.nii"), "m.iqt"),
+        (("evaluate", "--truth", "a", "b", "--estimate", "c"), "2 truths, 1 estimates"),
+        (("demo", "--subjects", "1"), "at least 2"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(arguments, match, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run(*arguments) == 2
+    error = capsys.readouterr().err
+    assert match in error
+    assert "Traceback" not in error
+    assert error.strip().splitlines()[-1].startswith("sklearn-iqt")
+
+
+def test_debug_shows_where_the_error_is(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        run("enhance", "--model", tmp_path / "m.iqt", "a.nii", "--output-dir", tmp_path, "--debug")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_teaches_by_example(command, capsys):
+    assert run(command, "--help") == 0
+    text = capsys.readouterr().out
+    assert f"  sklearn-iqt {command}" in text.split("examples:")[1]
+    assert all(len(line) <= 100 for line in text.split("examples:")[1].splitlines())
+    for option in ("--force", "--quiet", "--debug"):
+        assert option in text
+
+
+def test_the_version_is_told(capsys):
+    assert run("--version") == 0
+    assert __version__ in capsys.readouterr().out
+
+
+def test_quiet_is_quiet_and_loud_goes_to_stderr(model, pairs, tmp_path, capsys):
+    scan = pairs / "sub-0_T1w_low.nii.gz"
+    capsys.readouterr()
+    run("enhance", "--model", model, scan, "--output-dir", tmp_path / "a", "--quiet")
+    assert capsys.readouterr() == ("", "")
+    run("enhance", "--model", model, scan, "--output-dir", tmp_path / "b")
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "enhancing" in captured.err
+    assert "1/1" in captured.err
+
+
+def test_importing_the_command_line_imports_nothing_heavy():
+    heavy = ["numpy", "scipy", "sklearn", "nibabel", "numba", "torch", "matplotlib", "nilearn"]
+    code = f"import sys, sklearn_iqt.cli; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_demo_shows_that_learning_helps(tmp_path, capsys):
+    pytest.importorskip("nilearn")
+    pytest.importorskip("matplotlib")
+    folder = tmp_path / "demo"
+    shape = ["--shape", 64, 64, 48]
+    assert run("demo", "--output", folder, "--subjects", 3, *shape, "--jobs", 1, "--quiet") == 0
+    assert names(folder) == sorted(
+        ["demo.png", "model.iqt", "scores.csv"]
+        + [f"sub-03_{kind}.nii.gz" for kind in ("low", "interpolated", "enhanced", "truth")]
+    )
+    rows = list(csv.DictReader((folder / "scores.csv").open()))
+    cubic, learned = rows[-2:]
+    assert [row["subject"] for row in rows] == ["sub-03", "sub-03", "mean", "mean"]
+    assert float(learned["NRMSE (max)"]) < float(cubic["NRMSE (max)"])
+    assert float(learned["SSIM"]) > float(cubic["SSIM"])
+    assert "IQT-SRep" in capsys.readouterr().out
+
+    model = load_model(folder / "model.iqt")
+    enhanced = model.predict([str(folder / "sub-03_low.nii.gz")])[0]
+    written = load_volume(folder / "sub-03_enhanced.nii.gz")
+    np.testing.assert_allclose(enhanced.dataobj, written.dataobj, rtol=1e-4, atol=0.05)
+    np.testing.assert_allclose(enhanced.affine, written.affine, atol=1e-4)
