@@ -12,8 +12,10 @@ from typing import Any
 from sklearn_iqt._version import __version__
 
 _HOME = {
+    "AnisoUNetRegressor": "deep",
     "BaseIQTRegressor": "base",
     "CoupledDictionaryIQT": "dictionary",
+    "DDLRegressor": "deep",
     "InterpolationIQT": "compose",
     "LowFieldSimulator": "simulation",
     "NyulScaler": "preprocessing",

@@ -133,7 +133,13 @@ class BaseIQTRegressor(RegressorMixin, BaseEstimator):
                 f"{name}: mask belongs to volumes; X has rows. Leave rows out instead."
             )
         X, y = validate_data(
-            self, X, y, multi_output=True, y_numeric=True, dtype=(np.float64, np.float32)
+            self,
+            X,
+            y,
+            reset=self._fits_anew(),
+            multi_output=True,
+            y_numeric=True,
+            dtype=(np.float64, np.float32),
         )
         return self._fit_rows(X, y.astype(X.dtype, copy=False), None)
 
@@ -194,6 +200,9 @@ class BaseIQTRegressor(RegressorMixin, BaseEstimator):
         check_pairs(prediction, truth, None, caller=type(self).__name__)
         scores = [r2_score(t.ravel(), p.ravel()) for t, p in zip(truth, prediction, strict=True)]
         return float(np.average(scores, weights=sample_weight))
+
+    def _fits_anew(self) -> bool:
+        return True
 
     def _patch_scale(self) -> tuple[int, int, int]:
         return (1, 1, 1) if self._interpolates_first else self.scale_
@@ -286,15 +295,18 @@ class BaseIQTRegressor(RegressorMixin, BaseEstimator):
                 )
             )
         groups = np.repeat(np.arange(len(rows)), [len(low_rows) for low_rows, _ in rows])
-        if not len(groups):
-            raise ValueError(
-                f"{name}: every patch of every volume is more than "
-                f"{self.patcher_.background:.0%} background; check the volumes and masks, or raise "
-                "the patcher's background."
-            )
+        self._refuse_background(len(groups))
         low_rows, high_rows = map(np.concatenate, zip(*rows, strict=True))
         del rows
         return self._fit_rows(low_rows, high_rows, groups)
+
+    def _refuse_background(self, n_patches: int) -> None:
+        if not n_patches:
+            raise ValueError(
+                f"{type(self).__name__}: every patch of every volume is more than "
+                f"{self.patcher_.background:.0%} background; check the volumes and masks, or raise "
+                "the patcher's background."
+            )
 
     def _predict_volumes(self, X: Any, mask: Any, return_std: bool) -> Any:
         name = type(self).__name__

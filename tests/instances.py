@@ -2,9 +2,17 @@
 
 from sklearn.ensemble import ExtraTreesRegressor
 
-from sklearn_iqt import CoupledDictionaryIQT, InterpolationIQT, PatchTransformer, PatchwiseRegressor
+from sklearn_iqt import (
+    AnisoUNetRegressor,
+    CoupledDictionaryIQT,
+    DDLRegressor,
+    InterpolationIQT,
+    PatchTransformer,
+    PatchwiseRegressor,
+)
 
 SMALL = PatchTransformer(5, stride=3)
+SMALL_LOW = PatchTransformer((8, 8, 2), stride=(4, 4, 1))
 
 
 def regressors():
@@ -18,6 +26,10 @@ def regressors():
             max_patches=200,
             random_state=0,
         ),
+        DDLRegressor(
+            2, n_blocks=1, patcher=SMALL_LOW, max_epochs=2, max_patches=16, random_state=0
+        ),
+        AnisoUNetRegressor(2, 3, patcher=SMALL_LOW, max_epochs=2, max_patches=16, random_state=0),
     ]
 
 

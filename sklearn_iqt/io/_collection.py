@@ -16,6 +16,8 @@ from sklearn_iqt.io._nifti import load_volume
 
 __all__ = ["VolumeCollection", "as_volumes", "is_rows"]
 
+_NO_VOXELS = np.zeros((1, 1, 1), np.float32)
+
 
 def is_rows(X: Any) -> bool:
     """Tell whether ``X`` is a table of rows; its number of dimensions alone decides.
@@ -127,6 +129,7 @@ class VolumeCollection(Sequence):
         self._items = items
         self._name = name
         self._caller = caller
+        self._sources: dict[int, SpatialImage] = {}
         self.kind: Literal["stack", "arrays", "images"]
         if isinstance(items, np.ndarray) and items.dtype != object:
             self.kind = "stack"
@@ -175,6 +178,8 @@ class VolumeCollection(Sequence):
         where = f"{self._caller}: {self._name}[{index}]"
         if isinstance(item, (str, os.PathLike)):
             image = load_volume(item)
+            # What wrap needs later, without the voxels.
+            self._sources[index] = Nifti1Image(_NO_VOXELS, image.affine, image.header)
             return np.asarray(image.dataobj), image.affine
         if isinstance(item, SpatialImage):
             return check_image(item, name=where)
@@ -224,13 +229,15 @@ class VolumeCollection(Sequence):
         wrapped = np.empty(len(results), dtype=object)
         for index, result in enumerate(results):
             if self.kind == "images":
-                result = self._as_image(index, result, zoom, alignment)
-            wrapped[index] = result
+                wrapped[index] = self._as_image(index, result, zoom, alignment)
+            else:
+                wrapped[index] = result
         return wrapped
 
     def _as_image(self, index: int, result: np.ndarray, zoom: Any, alignment: str) -> Nifti1Image:
-        item = self._items[index]
-        source = load_volume(item) if isinstance(item, (str, os.PathLike)) else item
+        source = self._items[index]
+        if not isinstance(source, SpatialImage):
+            source = self._sources.get(index) or load_volume(source)
         header = source.header.copy() if isinstance(source, Nifti1Image) else None
         image = Nifti1Image(result, scaled_affine(source.affine, zoom, alignment), header)
         image.header.set_data_dtype(result.dtype)

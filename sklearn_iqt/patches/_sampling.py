@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from sklearn_iqt.exceptions import GeometryMismatchError
@@ -9,7 +11,7 @@ from sklearn_iqt.patches._cut import cut_patches
 from sklearn_iqt.patches._grid import PatchGrid
 from sklearn_iqt.preprocessing import foreground_mask
 
-__all__ = ["foreground_index", "sample_pair", "share"]
+__all__ = ["foreground_index", "sample_index", "sample_pair", "share"]
 
 
 def share(total: int | None, n_volumes: int) -> list[int | None]:
@@ -52,24 +54,23 @@ def foreground_index(
     return np.flatnonzero(1 - grid.fraction(mask) <= background)
 
 
-def sample_pair(
-    low: np.ndarray,
-    high: np.ndarray,
+def sample_index(
     grid: PatchGrid,
+    high: np.ndarray,
     *,
     mask: np.ndarray | None = None,
     n_patches: int | None,
     background: float,
     random_state: np.random.RandomState,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Draw patches that are not mostly background, and cut them out of both volumes of a pair.
+) -> np.ndarray:
+    """Draw patches that are not mostly background.
 
     Parameters
     ----------
-    low, high : ndarray
-        Volumes of shape ``grid.shape`` and ``grid.high.shape``.
     grid : PatchGrid
         Geometry of the pair.
+    high : ndarray of shape ``grid.high.shape``
+        High volume.
     mask : ndarray of bool, shape ``grid.shape``, optional
         Foreground; by default :func:`sklearn_iqt.preprocessing.foreground_mask` of ``high``.
     n_patches : int or None
@@ -81,14 +82,37 @@ def sample_pair(
 
     Returns
     -------
-    low_rows, high_rows : ndarray of shape (n, voxels of a patch)
-        Paired rows, in the order of the grid.
+    ndarray of int, ascending
+        Numbers of the patches on the grid.
     """
     if mask is None:
         mask_grid, mask = grid.high, foreground_mask(high)
     else:
         mask_grid = grid
-    index = foreground_index(mask_grid, mask, background, caller="sample_pair")
+    index = foreground_index(mask_grid, mask, background, caller="sample_index")
     if n_patches is not None and len(index) > n_patches:
         index = np.sort(random_state.choice(index, n_patches, replace=False))
+    return index
+
+
+def sample_pair(
+    low: np.ndarray, high: np.ndarray, grid: PatchGrid, **drawing: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cut the same random patches out of both volumes of a pair.
+
+    Parameters
+    ----------
+    low, high : ndarray
+        Volumes of shape ``grid.shape`` and ``grid.high.shape``.
+    grid : PatchGrid
+        Geometry of the pair.
+    **drawing : dict
+        See :func:`sample_index`.
+
+    Returns
+    -------
+    low_rows, high_rows : ndarray of shape (n, voxels of a patch)
+        Paired rows, in the order of the grid.
+    """
+    index = sample_index(grid, high, **drawing)
     return cut_patches(low, grid, index), cut_patches(high, grid.high, index)

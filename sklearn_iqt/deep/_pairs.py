@@ -1,0 +1,130 @@
+"""Paired patches for training nets, read from the volumes only when a batch needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from sklearn_iqt.patches import PatchGrid
+from sklearn_iqt.preprocessing import upsample
+
+__all__ = ["Pair", "RowPairs", "VolumePairs"]
+
+# Low voxels read beyond a patch, so that its interpolation does not feel where it was cut.
+HALO = 4
+
+
+class Pair(NamedTuple):
+    """One pair of volumes, scaled, and the patches to be read from it."""
+
+    low: np.ndarray
+    high: np.ndarray
+    grid: PatchGrid
+    index: np.ndarray
+
+
+class VolumePairs(Dataset):
+    """Patches of pairs of volumes, as inputs and targets of a net.
+
+    Holds the volumes and the numbers of the patches, never the patches.
+
+    Parameters
+    ----------
+    pairs : sequence of Pair
+        Volumes with their patch numbers.
+    with_skip : bool
+        Whether inputs carry the interpolated patch as well.
+    alignment : {"center", "corner"}
+        How the grids lie on each other.
+    augment : bool
+        Whether to flip and rotate at random, drawn from torch's generator. Axes are flipped unless
+        that would shift the high grid on the low one, and the first two are exchanged if the patch
+        looks the same afterwards.
+    """
+
+    def __init__(
+        self, pairs: Sequence[Pair], *, with_skip: bool, alignment: str, augment: bool
+    ) -> None:
+        self.pairs = pairs
+        self.with_skip = with_skip
+        self.alignment = alignment
+        self.augment = augment
+        self._stops = np.cumsum([len(pair.index) for pair in pairs])
+
+    def __len__(self) -> int:
+        return int(self._stops[-1])
+
+    def __getitem__(self, item: int) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        number = int(np.searchsorted(self._stops, item, side="right"))
+        pair = self.pairs[number]
+        offset = item - (self._stops[number] - len(pair.index))
+        (start,) = pair.grid.positions([pair.index[offset]])
+        arrays = [_read(pair.low, start, pair.grid.patch_size)]
+        if self.with_skip:
+            arrays.append(self._interpolated(pair, start))
+        grid = pair.grid.high
+        arrays.append(_read(pair.high, start * np.asarray(pair.grid.scale), grid.patch_size))
+        if self.augment:
+            arrays = _augmented(arrays, pair.grid, self.alignment)
+        *inputs, target = (torch.from_numpy(np.ascontiguousarray(a))[None] for a in arrays)
+        return dict(zip(("x", "skip"), inputs, strict=False)), target
+
+    def _interpolated(self, pair: Pair, start: np.ndarray) -> np.ndarray:
+        scale = np.asarray(pair.grid.scale)
+        halo = np.where(scale > 1, HALO, 0)
+        near = np.minimum(start, halo)
+        wide = np.asarray(pair.grid.patch_size) + near + halo
+        block = _read(pair.low, start - near, np.minimum(wide, pair.low.shape - (start - near)))
+        fine = upsample(block, scale, alignment=self.alignment)
+        return _read(fine, near * scale, pair.grid.high.patch_size)
+
+
+class RowPairs(Dataset):
+    """Rows of patches, as inputs and targets of a net.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_rows, n_voxels)
+        Rows of low patches.
+    y : ndarray of shape (n_rows, n_high_voxels)
+        Rows of high patches.
+    low_shape, high_shape : tuple of ints
+        Shapes of the patches.
+    """
+
+    def __init__(
+        self, X: np.ndarray, y: np.ndarray, low_shape: tuple[int, ...], high_shape: tuple[int, ...]
+    ) -> None:
+        self.X = torch.from_numpy(X.astype(np.float32)).reshape(-1, 1, *low_shape)
+        self.y = torch.from_numpy(y.astype(np.float32)).reshape(-1, *high_shape)
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+    def __getitem__(self, item: int) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        return {"x": self.X[item]}, self.y[item]
+
+
+def _read(volume: np.ndarray, start: Sequence[int], shape: Sequence[int]) -> np.ndarray:
+    """Return a box of a volume, repeating far edges where the volume is smaller."""
+    box = volume[tuple(slice(a, a + n) for a, n in zip(start, shape, strict=True))]
+    missing = [(0, n - have) for n, have in zip(shape, box.shape, strict=True)]
+    return np.pad(box, missing, mode="edge") if np.any(missing) else box
+
+
+def _augmented(arrays: list[np.ndarray], grid: PatchGrid, alignment: str) -> list[np.ndarray]:
+    flips = torch.rand(3) < 0.5
+    turn = torch.rand(()) < 0.5
+    axes = [
+        axis
+        for axis in range(3)
+        if flips[axis] and (alignment == "center" or grid.scale[axis] == 1)
+    ]
+    arrays = [np.flip(array, axes) for array in arrays]
+    if turn and grid.patch_size[0] == grid.patch_size[1] and grid.scale[0] == grid.scale[1]:
+        arrays = [array.swapaxes(0, 1) for array in arrays]
+    return arrays

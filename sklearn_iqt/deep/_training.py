@@ -1,0 +1,495 @@
+"""How the nets are trained: the parts that skorch does not have."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from skorch import NeuralNetRegressor
+from skorch.callbacks import Callback
+from skorch.history import History
+from torch import nn
+from torch.utils.data import DataLoader, Dataset, Sampler
+from tqdm.auto import tqdm
+
+__all__ = [
+    "BestWeights",
+    "Checkpoint",
+    "EpochSampler",
+    "PatchNet",
+    "Progress",
+    "Schedule",
+    "StopWhenStale",
+    "ValidationNRMSE",
+    "average_batch_norm",
+    "n_epochs",
+]
+
+N_NORM_BATCHES = 32
+
+
+class PatchNet(NeuralNetRegressor):
+    """A skorch regressor that knows mixed precision and the atom shuffle of early training.
+
+    Parameters
+    ----------
+    mixed_precision : bool
+        Whether to compute in bfloat16 where torch deems it safe.
+    **kwargs : dict
+        Parameters of :class:`skorch.NeuralNetRegressor`.
+    """
+
+    def __init__(self, *args: Any, mixed_precision: bool = False, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.mixed_precision = mixed_precision
+        self.forward_options: dict[str, Any] = {}
+
+    def infer(self, x: Any, **fit_params: Any) -> torch.Tensor:
+        """Run the module, in mixed precision if asked for.
+
+        Parameters
+        ----------
+        x : dict of Tensor
+            Arguments of the module's ``forward``.
+        **fit_params : dict
+            More arguments.
+
+        Returns
+        -------
+        Tensor
+            Prediction, float32.
+        """
+        device = torch.device(self.device).type
+        with torch.autocast(device, torch.bfloat16, enabled=self.mixed_precision):
+            prediction = super().infer(x, **self.forward_options, **fit_params)
+        return prediction.float()
+
+
+class EpochSampler(Sampler):
+    """Walk through the patches in one random order after another, an epoch at a time.
+
+    The order depends on the seed and the number of the epoch alone, so that training can go on
+    where it was cut off.
+
+    Parameters
+    ----------
+    n_patches : int
+        Patches in the data set.
+    epoch_size : int
+        Patches of an epoch; it may end within a walk, or hold several.
+    n_patches_total : int
+        Patches of the whole training, at which the last epoch ends.
+    seed : int
+        Determines the orders.
+    """
+
+    def __init__(self, n_patches: int, epoch_size: int, n_patches_total: int, seed: int) -> None:
+        self.n_patches = n_patches
+        self.epoch_size = epoch_size
+        self.n_patches_total = n_patches_total
+        self.seed = seed
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        start = self.epoch * self.epoch_size
+        return max(min(self.epoch_size, self.n_patches_total - start), 0)
+
+    def __iter__(self) -> Iterator[int]:
+        start = self.epoch * self.epoch_size
+        places = np.arange(start, start + len(self))
+        self.epoch += 1
+        walks = places // self.n_patches
+        for walk in np.unique(walks):
+            order = np.random.RandomState([self.seed, int(walk)]).permutation(self.n_patches)
+            yield from order[places[walks == walk] % self.n_patches].tolist()
+
+
+class Schedule(Callback):
+    """Set learning rates, the atom shuffle and the freeze of the dictionary by the step.
+
+    Everything follows from the number of the step, so nothing is lost when training is resumed.
+
+    Parameters
+    ----------
+    n_steps : int
+        Steps of the whole training.
+    milestones : list of tuple of float
+        For each group of parameters of the optimiser, the fractions of the training after which
+        its learning rate is halved.
+    decay : float
+        Rates are divided by ``1 + decay * step`` as well.
+    shuffle_steps : int
+        Steps in which the atoms are shuffled.
+    freeze_at : float
+        Fraction of the training after which the dictionary is frozen.
+    """
+
+    def __init__(
+        self,
+        n_steps: int,
+        milestones: list[tuple[float, ...]],
+        *,
+        decay: float = 0.0,
+        shuffle_steps: int = 0,
+        freeze_at: float = 1.0,
+    ) -> None:
+        self.n_steps = n_steps
+        self.milestones = milestones
+        self.decay = decay
+        self.shuffle_steps = shuffle_steps
+        self.freeze_at = freeze_at
+        self.step = 0
+
+    def on_batch_begin(self, net: Any, batch: Any = None, training: bool = False, **kwargs: Any):
+        """Prepare the step that comes.
+
+        Parameters
+        ----------
+        net : PatchNet
+            The net in training.
+        batch : tuple
+            Ignored.
+        training : bool
+            Whether this is a training step.
+        **kwargs : dict
+            Ignored.
+        """
+        net.forward_options = {}
+        if not training:
+            return
+        done = self.step / self.n_steps
+        for group, milestones in zip(net.optimizer_.param_groups, self.milestones, strict=True):
+            start = group.setdefault("initial_lr", group["lr"])
+            passed = sum(done >= fraction for fraction in milestones)
+            group["lr"] = start * 0.5**passed / (1 + self.decay * self.step)
+        if self.shuffle_steps:
+            net.forward_options = {"shuffle": self.step < self.shuffle_steps}
+        if hasattr(net.module_, "dictionary"):
+            net.module_.dictionary.requires_grad_(done < self.freeze_at)
+        self.step += 1
+
+
+class ValidationNRMSE(Callback):
+    """Record the NRMSE (relative to the maximum) over the patches of the validation volumes."""
+
+    def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
+        """Start anew.
+
+        Parameters
+        ----------
+        net : PatchNet
+            The net in training.
+        **kwargs : dict
+            Ignored.
+        """
+        self.squares, self.count, self.peak = 0.0, 0, 0.0
+
+    def on_batch_end(
+        self, net: Any, batch: Any = None, training: bool = False, y_pred: Any = None, **kwargs: Any
+    ) -> None:
+        """Add the errors of a validation batch.
+
+        Parameters
+        ----------
+        net : PatchNet
+            The net in training.
+        batch : tuple
+            Inputs and targets.
+        training : bool
+            Whether this was a training step.
+        y_pred : Tensor
+            Predictions.
+        **kwargs : dict
+            Ignored.
+        """
+        if not training:
+            target = batch[1].to(y_pred)
+            self.squares += float(((y_pred - target) ** 2).sum())
+            self.count += target.numel()
+            self.peak = max(self.peak, float(target.max()))
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Record the result in the history.
+
+        Parameters
+        ----------
+        net : PatchNet
+            The net in training.
+        **kwargs : dict
+            Ignored.
+        """
+        net.history.record("valid_nrmse", (self.squares / self.count) ** 0.5 / self.peak)
+
+
+class BestWeights(Callback):
+    """Keep the weights that did best on the validation volumes, and their age.
+
+    Parameters
+    ----------
+    patience : int
+        Epochs without improvement after which they are stale.
+    """
+
+    def __init__(self, patience: int) -> None:
+        self.patience = patience
+        self.weights: dict[str, torch.Tensor] | None = None
+        self.stale = False
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Compare the epoch with those before it.
+
+        Parameters
+        ----------
+        net : PatchNet
+            The net in training.
+        **kwargs : dict
+            Ignored.
+        """
+        losses = [epoch["valid_loss"] for epoch in net.history]
+        age = len(losses) - 1 - int(np.argmin(losses))
+        if age == 0:
+            self.weights = {k: v.detach().clone() for k, v in net.module_.state_dict().items()}
+        self.stale = age >= self.patience
+
+
+class StopWhenStale(Callback):
+    """End training when the best weights are stale; the last callback, since it ends the epoch.
+
+    Parameters
+    ----------
+    best : BestWeights
+        Knows their age.
+    """
+
+    def __init__(self, best: BestWeights) -> None:
+        self.best = best
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """End training.
+
+        Parameters
+        ----------
+        net : PatchNet
+            The net in training.
+        **kwargs : dict
+            Ignored.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            If the weights are stale; skorch's way to end training early.
+        """
+        if self.best.stale:
+            raise KeyboardInterrupt
+
+
+class Checkpoint(Callback):
+    """Save the state of training after every epoch, and take it up again.
+
+    Parameters
+    ----------
+    path : Path
+        File, written to a temporary name and then renamed.
+    fingerprint : str
+        Says which training this is; the state of another one is refused.
+    sampler : EpochSampler
+        Its epoch is part of the state.
+    schedule : Schedule
+        Its step is part of the state.
+    best : BestWeights, optional
+        They are part of the state.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        fingerprint: str,
+        sampler: EpochSampler,
+        schedule: Schedule,
+        best: BestWeights | None,
+    ) -> None:
+        self.path = path
+        self.fingerprint = fingerprint
+        self.sampler = sampler
+        self.schedule = schedule
+        self.best = best
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Save the state.
+
+        Parameters
+        ----------
+        net : PatchNet
+            The net in training.
+        **kwargs : dict
+            Ignored.
+        """
+        state = {
+            "fingerprint": self.fingerprint,
+            "epoch": self.sampler.epoch,
+            "step": self.schedule.step,
+            "module": net.module_.state_dict(),
+            "optimizer": net.optimizer_.state_dict(),
+            "history": [
+                {k: getattr(v, "item", lambda v=v: v)() for k, v in epoch.items() if k != "batches"}
+                for epoch in net.history.to_list()
+            ],
+            "rng": torch.get_rng_state(),
+            "best": None if self.best is None else (self.best.weights, self.best.stale),
+        }
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}.tmp")
+        try:
+            torch.save(state, temporary)
+            os.replace(temporary, self.path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def restore(self, net: Any) -> None:
+        """Take up the saved state, if there is one.
+
+        Parameters
+        ----------
+        net : PatchNet
+            Initialised net.
+
+        Raises
+        ------
+        ValueError
+            If the file belongs to another training.
+        """
+        if not self.path.exists():
+            return
+        state = torch.load(self.path, map_location=net.device, weights_only=True)
+        if state["fingerprint"] != self.fingerprint:
+            raise ValueError(
+                f"{self.path}: is the checkpoint of a training with other parameters or volumes; "
+                "delete it or choose another file."
+            )
+        self.sampler.epoch = state["epoch"]
+        self.schedule.step = state["step"]
+        net.module_.load_state_dict(state["module"])
+        net.optimizer_.load_state_dict(state["optimizer"])
+        net.history_ = History({**epoch, "batches": []} for epoch in state["history"])
+        torch.set_rng_state(state["rng"].cpu())
+        if self.best is not None:
+            self.best.weights, self.best.stale = state["best"]
+
+
+class Progress(Callback):
+    """Show a bar over the steps, with the training loss and the validation NRMSE.
+
+    Parameters
+    ----------
+    title : str
+        What is trained.
+    n_steps : int
+        Steps of the whole training.
+    """
+
+    def __init__(self, title: str, n_steps: int) -> None:
+        self.title = title
+        self.n_steps = n_steps
+
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+        """Open the bar.
+
+        Parameters
+        ----------
+        net : PatchNet
+            The net in training.
+        **kwargs : dict
+            Ignored.
+        """
+        self.bar = tqdm(total=self.n_steps, desc=self.title, unit="step")
+
+    def on_batch_end(self, net: Any, training: bool = False, **kwargs: Any) -> None:
+        """Move the bar.
+
+        Parameters
+        ----------
+        net : PatchNet
+            The net in training.
+        training : bool
+            Whether this was a training step.
+        **kwargs : dict
+            Ignored.
+        """
+        if training:
+            self.bar.update()
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Show the losses of the epoch.
+
+        Parameters
+        ----------
+        net : PatchNet
+            The net in training.
+        **kwargs : dict
+            Ignored.
+        """
+        last = net.history[-1]
+        shown = {"loss": f"{last['train_loss']:.4g}"}
+        if "valid_nrmse" in last:
+            shown["validation NRMSE"] = f"{last['valid_nrmse']:.4f}"
+        self.bar.set_postfix(shown)
+
+    def on_train_end(self, net: Any, **kwargs: Any) -> None:
+        """Close the bar.
+
+        Parameters
+        ----------
+        net : PatchNet
+            The net in training.
+        **kwargs : dict
+            Ignored.
+        """
+        self.bar.close()
+
+
+def average_batch_norm(
+    module: nn.Module, training: Dataset, batch_size: int, device: str, seed: int
+) -> None:
+    """Set the statistics of batch normalisation to their mean over training batches.
+
+    During training they lag behind the weights, by hundreds of steps in nets with the Keras
+    momentum; after a short training they would spoil every prediction.
+
+    Parameters
+    ----------
+    module : Module
+        Trained module; its running statistics are replaced.
+    training : Dataset
+        Training patches.
+    batch_size : int
+        Patches of a batch.
+    device : str
+        Where the module is.
+    seed : int
+        Determines the batches and their augmentation.
+    """
+    norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain mean over all batches
+    torch.manual_seed(seed)
+    n_patches = min(N_NORM_BATCHES * batch_size, max(len(training) // batch_size, 1) * batch_size)
+    sampler = EpochSampler(len(training), n_patches, n_patches, seed)
+    module.train()
+    with torch.no_grad():
+        for inputs, _ in DataLoader(training, batch_size, sampler=sampler):
+            module(**{name: tensor.to(device) for name, tensor in inputs.items()})
+    module.eval()
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+
+
+def n_epochs(n_steps: int, steps_per_epoch: int) -> int:
+    """Return how many epochs hold a number of steps, the last one perhaps in part."""
+    return math.ceil(n_steps / steps_per_epoch)

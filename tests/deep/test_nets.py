@@ -1,0 +1,319 @@
+"""The deep estimators: training that can be trusted, resumed and repeated, and seamless tiles."""
+
+import numpy as np
+import pytest
+import torch
+from skorch.callbacks import Callback
+
+from sklearn_iqt import AnisoUNetRegressor, DDLRegressor, InterpolationIQT, PatchTransformer
+from sklearn_iqt.deep._pairs import Pair, VolumePairs
+from sklearn_iqt.deep._tiles import plan_tiles, predict_tiles
+from sklearn_iqt.deep._training import EpochSampler
+from sklearn_iqt.patches import PatchGrid, cut_patches
+from sklearn_iqt.preprocessing import upsample
+
+PATCHER = PatchTransformer((8, 8, 4), stride=4)
+
+
+def make_pairs(n=3, shape=(20, 18, 24), seed=0):
+    """Smooth volumes, and their averages over four voxels along k."""
+    rng = np.random.default_rng(seed)
+    high = rng.standard_normal((n, *shape)).cumsum(axis=3).cumsum(axis=1)
+    high = (10 + high / high.std()).astype(np.float32)
+    return high.reshape(*high.shape[:3], -1, 4).mean(axis=-1), high
+
+
+def ddl(**parameters):
+    parameters = {"n_blocks": 1, "patcher": PATCHER, "batch_size": 8, **parameters}
+    return DDLRegressor(4, random_state=0, **parameters)
+
+
+def unet(**parameters):
+    parameters = {"patcher": PATCHER, "batch_size": 8, "global_skip": True, **parameters}
+    return AnisoUNetRegressor(4, 3, random_state=0, **parameters)
+
+
+both = pytest.mark.parametrize("make", [ddl, unet])
+
+
+def weights(estimator):
+    return {k: v.clone() for k, v in estimator.net_.module_.state_dict().items()}
+
+
+def assert_same_weights(first, second):
+    for name, value in weights(first).items():
+        torch.testing.assert_close(value, weights(second)[name], rtol=0, atol=0)
+
+
+@both
+def test_training_changes_a_contrast_that_interpolation_cannot(make):
+    low, high = make_pairs()
+    high = high + np.tanh(3 * (high - 10))
+    X, y, _ = (
+        PATCHER.set_params(scale=(1, 1, 4), max_patches=24, random_state=0).fit().sample(low, high)
+    )
+    X, y = X / 10, y / 10
+    fitted = make(max_epochs=60, lr=3e-3, batch_size=24).fit(X, y)
+    baseline = upsample(X.reshape(-1, 8, 8, 4), (1, 1, 4)).reshape(y.shape)
+    assert np.mean((fitted.predict(X) - y) ** 2) < 0.5 * np.mean((baseline - y) ** 2)
+    assert fitted.net_.history[-1]["train_loss"] < 0.5 * fitted.net_.history[0]["train_loss"]
+
+
+@both
+def test_same_seed_same_bits_and_other_generators_untouched(make):
+    low, high = make_pairs()
+    torch.manual_seed(7)
+    state = torch.get_rng_state()
+    first = make(max_steps=6).fit(low, high)
+    assert torch.equal(state, torch.get_rng_state())
+    torch.manual_seed(8)
+    assert_same_weights(first, make(max_steps=6).fit(low, high))
+    np.testing.assert_array_equal(first.predict(low), first.predict(low))
+
+
+class Kill(Callback):
+    def __init__(self, epoch):
+        self.epoch = epoch
+
+    def on_epoch_begin(self, net, **kwargs):
+        if len(net.history) > self.epoch:
+            raise ConnectionError("the power is gone")
+
+
+@both
+def test_killed_training_resumes_to_the_same_result(make, tmp_path):
+    low, high = make_pairs()
+    settings = {"max_steps": 10, "epoch_size": 24, "validation_fraction": 0.3, "patience": 9}
+    whole = make(**settings).fit(low, high)
+    killed = make(**settings, checkpoint=tmp_path / "a.ckpt", callbacks=[Kill(2)])
+    with pytest.raises(ConnectionError):
+        killed.fit(low, high)
+    resumed = make(**settings, checkpoint=tmp_path / "a.ckpt").fit(low, high)
+    assert_same_weights(whole, resumed)
+    assert resumed.n_iter_ == whole.n_iter_ == 4
+    np.testing.assert_allclose(
+        resumed.net_.history[:, "valid_loss"], whole.net_.history[:, "valid_loss"], rtol=1e-6
+    )
+    with pytest.raises(ValueError, match="checkpoint of a training with other"):
+        make(**{**settings, "lr": 0.5}, checkpoint=tmp_path / "a.ckpt").fit(low, high)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.ckpt"]
+
+
+@both
+def test_tiles_agree_whatever_their_size(make):
+    """Volumes so long that tiles do not see each other's ends."""
+    low, high = make_pairs(1, (240, 8, 16))
+    fitted = make(max_steps=2).fit(low, high)
+    whole = fitted.predict(low)
+    for tile_size in (240, (32, 8, 4), (100, 4, 2)):
+        tiles = fitted.set_params(tile_size=tile_size).predict(low)
+        assert np.abs(tiles - whole).max() <= 2e-5 * np.abs(whole).max()
+    cut = fitted.set_params(tile_size=(32, 8, 4), margin=0).predict(low)
+    assert np.abs(cut - whole).max() > 2e-5 * np.abs(whole).max()
+
+
+def test_tiles_cover_every_voxel_once():
+    for shape, size, margin, multiple in (
+        ((17, 5, 9), (4, 4, 4), (3, 3, 3), (2, 1, 4)),
+        ((8, 8, 8), (8, 8, 8), (9, 9, 9), (1, 1, 1)),
+        ((30, 1, 2), (1, 1, 1), (0, 0, 0), (8, 8, 1)),
+    ):
+        count = np.zeros(shape, int)
+        for read, kept in plan_tiles(shape, size, margin, multiple):
+            count[kept] += 1
+            for r, k, m in zip(read, kept, multiple, strict=True):
+                assert r.start <= k.start
+                assert r.stop >= k.stop
+                assert r.start % m == 0
+        np.testing.assert_array_equal(count, 1)
+
+
+def test_out_of_memory_halves_the_tiles_and_says_so():
+    sizes = []
+
+    def predict(low, baseline):
+        sizes.append(low.shape)
+        if low.size > 100:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return baseline + 1
+
+    low = np.zeros((8, 8, 8), np.float32)
+    arguments = {"scale": (1, 1, 1), "margin": (0, 0, 0), "multiple": (1, 1, 1)}
+    with pytest.warns(RuntimeWarning, match="Memory ran out on tiles of"):
+        out = predict_tiles(
+            predict, low, low, np.ones(low.shape, bool), tile_size=(8, 8, 8), **arguments
+        )
+    np.testing.assert_array_equal(out, 1)
+    with pytest.raises(RuntimeError, match="other"):
+        predict_tiles(
+            lambda *_: (_ for _ in ()).throw(RuntimeError("some other failure")),
+            low,
+            low,
+            np.ones(low.shape, bool),
+            tile_size=(8, 8, 8),
+            **arguments,
+        )
+
+
+def test_background_tiles_are_interpolated():
+    low, high = make_pairs(1, (40, 18, 24))
+    fitted = unet(max_steps=2, tile_size=(8, 18, 6)).fit(low, high)
+    mask = np.zeros(low.shape, bool)
+    mask[:, :8] = True
+    enhanced = fitted.predict(low, mask=mask)
+    interpolated = InterpolationIQT().fit(low, high).predict(low)
+    np.testing.assert_allclose(enhanced[:, 8:], interpolated[:, 8:], rtol=1e-5)
+    assert np.abs(enhanced[:, :8] - interpolated[:, :8]).max() > 1e-3
+
+
+def test_dictionary_is_fixed_after_training():
+    low, high = make_pairs()
+    fitted = ddl(max_steps=3).fit(low, high)
+    assert fitted.dictionary_.shape == (4, 1, 1, 4)
+    assert (np.abs(fitted.dictionary_) < 1).all()
+    assert fitted.code_.shape == (4,)
+    atoms, _ = fitted.net_.module_.dictionary(fitted.net_.module_.eval_noise)
+    np.testing.assert_allclose(atoms[0].detach().numpy(), fitted.dictionary_)
+
+
+class Watch(Callback):
+    """Note rates, shuffling and freezing at every step."""
+
+    def __init__(self):
+        self.seen = []
+
+    def on_batch_end(self, net, training, **kwargs):
+        if training:
+            rates = [group["lr"] for group in net.optimizer_.param_groups]
+            frozen = not next(net.module_.dictionary.parameters()).requires_grad
+            self.seen.append((*rates, net.forward_options["shuffle"], frozen))
+
+
+def test_schedule_follows_the_paper_in_fractions_of_the_training():
+    low, high = make_pairs()
+    watch = Watch()
+    ddl(max_steps=40, callbacks=[watch]).fit(low, high)
+    dictionary, rest, shuffled, frozen = map(np.array, zip(*watch.seen, strict=True))
+    np.testing.assert_array_equal(np.flatnonzero(np.diff(dictionary)) + 1, [5, 10, 20, 30, 35])
+    # 0.9375 * 40 = 37.5, so the last halving shows at step 38.
+    np.testing.assert_array_equal(np.flatnonzero(np.diff(rest)) + 1, [20, 30, 35, 38])
+    assert dictionary[0] == 5e-3
+    assert rest[0] == 2e-4
+    np.testing.assert_array_equal(np.flatnonzero(shuffled), np.arange(4))
+    np.testing.assert_array_equal(np.flatnonzero(frozen), np.arange(36, 40))
+
+
+def test_frozen_dictionary_does_not_drift():
+    low, high = make_pairs()
+    fitted = ddl(max_steps=4, freeze_dictionary=0.0).fit(low, high)
+    again = ddl(max_steps=1, freeze_dictionary=0.0).fit(low, high)
+    for name, value in weights(fitted).items():
+        if name.startswith("dictionary."):
+            torch.testing.assert_close(value, weights(again)[name], rtol=0, atol=0)
+
+
+@both
+def test_validation_holds_out_volumes_and_early_stopping_keeps_the_best(make):
+    low, high = make_pairs(4)
+    fitted = make(max_epochs=6, validation_fraction=0.25, patience=1, lr=0.3).fit(low, high)
+    losses = fitted.net_.history[:, "valid_loss"]
+    assert len(losses) <= 6
+    assert "valid_nrmse" in fitted.net_.history[-1]
+    with pytest.raises(ValueError, match="leaves none to train on"):
+        make(validation_fraction=0.9).fit(low[:1], high[:1])
+    with pytest.raises(ValueError, match="patience needs validation volumes"):
+        make(patience=2).fit(low, high)
+
+
+@both
+def test_partial_fit_and_warm_start_go_on(make):
+    low, high = make_pairs()
+    fitted = make(max_steps=20, lr=1e-3).fit(low, high)
+    before = fitted.net_.history[-1]["train_loss"]
+    fitted.partial_fit(low, high)
+    assert fitted.net_.history[-1]["train_loss"] < 1.1 * before
+    assert fitted.warm_start is False
+
+
+def test_patches_are_read_when_they_are_needed():
+    low, high = make_pairs()
+    pairs = VolumePairs(
+        [
+            Pair(
+                v, h, grid := PatchGrid(v.shape, (8, 8, 4), 4, (1, 1, 4)), np.arange(grid.n_patches)
+            )
+            for v, h in zip(low, high, strict=True)
+        ],
+        with_skip=True,
+        alignment="center",
+        augment=False,
+    )
+    grid = PatchGrid(low.shape[1:], (8, 8, 4), 4, (1, 1, 4))
+    assert len(pairs) == 3 * grid.n_patches
+    item = grid.n_patches + 5
+    inputs, target = pairs[item]
+    np.testing.assert_array_equal(inputs["x"].numpy().ravel(), cut_patches(low[1], grid, [5])[0])
+    np.testing.assert_array_equal(target.numpy().ravel(), cut_patches(high[1], grid.high, [5])[0])
+    whole = cut_patches(upsample(low[1], (1, 1, 4)), grid.high, [5])[0]
+    np.testing.assert_allclose(inputs["skip"].numpy().ravel(), whole, rtol=1e-3)
+    assert target.numpy().base is not None or np.shares_memory(target.numpy(), high)
+
+
+@pytest.mark.parametrize("alignment", ["center", "corner"])
+def test_augmentation_keeps_low_and_high_on_each_other(alignment):
+    """What is interpolation before a flip or a turn is interpolation after it."""
+    low = np.random.default_rng(0).random((16, 16, 6), np.float32)
+    high = upsample(low, (1, 1, 4), alignment=alignment)
+    grid = PatchGrid(low.shape, (16, 16, 6), 16 // 4, (1, 1, 4))
+    pairs = VolumePairs(
+        [Pair(low, high, grid, np.arange(1))], with_skip=True, alignment=alignment, augment=True
+    )
+    torch.manual_seed(0)
+    seen = set()
+    for _ in range(120):
+        inputs, target = pairs[0]
+        again = upsample(inputs["x"].numpy()[0], (1, 1, 4), alignment=alignment)
+        np.testing.assert_allclose(target.numpy()[0], again, atol=1e-5)
+        np.testing.assert_allclose(inputs["skip"].numpy()[0], again, atol=1e-5)
+        seen.add(target.numpy().tobytes())
+    assert len(seen) == (16 if alignment == "center" else 8)
+
+
+def test_epochs_walk_through_all_patches_in_changing_order():
+    sampler = EpochSampler(10, 4, 22, seed=0)
+    epochs = []
+    while len(sampler):
+        epochs.append(list(sampler))
+    assert [len(epoch) for epoch in epochs] == [4, 4, 4, 4, 4, 2]
+    flat = [item for epoch in epochs for item in epoch]
+    assert sorted(flat[:10]) == sorted(flat[10:20]) == list(range(10))
+    assert flat[:10] != flat[10:20]
+    late = EpochSampler(10, 4, 22, seed=0)
+    late.epoch = 3
+    assert list(late) == epochs[3]
+
+
+@both
+def test_mixed_precision_is_close(make):
+    low, high = make_pairs()
+    fitted = make(max_steps=3).fit(low, high)
+    exact = fitted.predict(low)
+    rough = fitted.set_params(mixed_precision=True).predict(low)
+    np.testing.assert_allclose(rough, exact, atol=0.03 * np.abs(exact).max())
+    assert make(max_steps=3, mixed_precision=True).fit(low, high).n_iter_ >= 1
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@both
+def test_gpu_and_cpu_agree(make):
+    low, high = make_pairs()
+    cpu = make(max_steps=5, device="cpu").fit(low, high)
+    gpu = make(max_steps=5, device="cuda").fit(low, high)
+    np.testing.assert_allclose(gpu.predict(low), cpu.predict(low), rtol=2e-2)
+    gpu.net_.module_.load_state_dict(weights(cpu))
+    np.testing.assert_allclose(gpu.predict(low), cpu.predict(low), rtol=1e-3)
+
+
+def test_rows_carry_no_subjects_to_hold_out(rng):
+    with pytest.raises(ValueError, match="rows do not tell which volume"):
+        ddl(validation_fraction=0.2).fit(rng.random((9, 256)), rng.random((9, 1024)))
