@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 .PHONY: demo test test-slow lint clean
 
 demo: $(INSTALLED)
-	$(BIN)/sklearn-iqt demo --output demo_output
+	$(BIN)/sklearn-iqt demo --output demo_output --force
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -n 2 --dist loadfile

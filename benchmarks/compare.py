@@ -1,10 +1,11 @@
 """Train on the training subjects of a cohort, and compare methods on its test subjects.
 
-    python -m benchmarks.compare --cohort ../shared/data/ds002748 --methods interpolation srep ridge
+    python -m benchmarks.compare --cohort ../shared/data/ds002748 --output benchmarks/results/cc0
 
 Every training subject is degraded once with an SNR pair of the full distribution; every test
 subject once for each test set. Prints and writes a Markdown table of means and of values for each
-subject, with the command and seed.
+subject, with the command and seed. Scores are written after each method, and methods that are
+found in the output folder are not run again.
 """
 
 from __future__ import annotations
@@ -38,60 +39,104 @@ def random_forest():
     )
 
 
+def unet():
+    """IQT-DL, small enough to train on two cores."""
+    from sklearn_iqt import AnisoUNetRegressor
+
+    return AnisoUNetRegressor(
+        8,
+        4,
+        global_skip=True,
+        max_steps=500,
+        epoch_size=800,
+        batch_size=16,
+        lr_milestones=(0.5, 0.75, 0.9),
+        random_state=0,
+    )
+
+
+def ddl():
+    """IQT-DDL, small enough to train on two cores."""
+    from sklearn_iqt import DDLRegressor
+
+    return DDLRegressor(8, lr=1e-3, max_steps=500, epoch_size=800, batch_size=16, random_state=0)
+
+
 METHODS = {
     "interpolation": InterpolationIQT,
     "srep": lambda: CoupledDictionaryIQT(n_jobs=-1, random_state=0),
+    "srep-intensity": lambda: CoupledDictionaryIQT(
+        features="intensity", n_components=0.999, n_jobs=-1, random_state=0
+    ),
     "ridge": lambda: PatchwiseRegressor(random_state=0),
     "forest": random_forest,
+    "unet": unet,
+    "ddl": ddl,
 }
+# Voxels of the brain are those where the truth is not zero.
 METRICS = {
-    "NRMSE (max)": lambda truth, estimate: nrmse(truth, estimate),
-    "NRMSE (mean)": lambda truth, estimate: nrmse(truth, estimate, normalization="mean"),
-    "PSNR": psnr,
-    "SSIM": ssim,
+    "NRMSE (max)": lambda truth, estimate, brain: nrmse(truth, estimate),
+    "NRMSE (mean), brain": lambda truth, estimate, brain: nrmse(
+        truth, estimate, mask=brain, normalization="mean"
+    ),
+    "PSNR": lambda truth, estimate, brain: psnr(truth, estimate),
+    "SSIM, brain": lambda truth, estimate, brain: ssim(truth, estimate, mask=brain),
+    "SSIM, whole": lambda truth, estimate, brain: ssim(truth, estimate),
 }
 
 
-def compare(cohort, methods, *, seed=0, alignment="center", log=print):
-    """Return the scores as ``{test set: {method: {metric: [one value per subject]}}}``."""
+def simulate(cohort, seed, alignment):
+    """Return training pairs and the pairs of each test set."""
     simulator = LowFieldSimulator(alignment=alignment, random_state=seed)
     training = simulator.simulate(*cohort.arrays("train"))
     tests = {}
     for number, preset in enumerate(TEST_SETS):
         simulator = LowFieldSimulator(preset, alignment=alignment, random_state=seed + 1 + number)
         tests[preset] = simulator.simulate(*cohort.arrays("test"))
-        distances = np.array2string(tests[preset].mahalanobis, precision=1)
-        log(f"{preset}: Mahalanobis distances {distances}")
-    scores = {preset: {} for preset in tests}
-    for name in methods:
-        start = time.perf_counter()
-        model = METHODS[name]().set_params(alignment=alignment).fit(training.low, training.high)
-        fitted = time.perf_counter()
-        for preset, pairs in tests.items():
-            estimates = model.predict(pairs.low)
-            scores[preset][name] = {
-                metric: [float(score(t, e)) for t, e in zip(pairs.high, estimates, strict=True)]
-                for metric, score in METRICS.items()
-            }
-        log(f"{name}: fit {fitted - start:.0f} s, predict {time.perf_counter() - fitted:.0f} s")
-    return scores
+    return training, tests
 
 
-def to_markdown(scores, subjects):
-    """Return a table of means, and one of the values for each subject."""
+def run_method(name, training, tests, alignment):
+    """Return the scores ``{test set: {metric: [one value per subject]}}``, and the times."""
+    start = time.perf_counter()
+    model = METHODS[name]().set_params(alignment=alignment, verbose=1)
+    model.fit(training.low, training.high)
+    fitted = time.perf_counter()
+    scores, seconds = {}, 0.0
+    for preset, pairs in tests.items():
+        begin = time.perf_counter()
+        estimates = model.predict(pairs.low)
+        seconds += time.perf_counter() - begin
+        scores[preset] = {
+            metric: [float(score(t, e, t != 0)) for t, e in zip(pairs.high, estimates, strict=True)]
+            for metric, score in METRICS.items()
+        }
+    n_volumes = sum(len(pairs.low) for pairs in tests.values())
+    times = {"fit_s": fitted - start, "predict_s_per_volume": seconds / n_volumes}
+    return {"scores": scores, "times": times}
+
+
+def to_markdown(results, subjects):
+    """Return a table of means, one of the values for each subject, and one of times."""
     metrics = list(METRICS)
     lines = [f"| test set | method | {' | '.join(metrics)} |", "|---" * (2 + len(metrics)) + "|"]
-    for preset, methods in scores.items():
-        for method, values in methods.items():
+    for preset in TEST_SETS:
+        for method, result in results.items():
+            values = result["scores"][preset]
             means = " | ".join(f"{np.mean(values[metric]):.4f}" for metric in metrics)
             lines.append(f"| {preset} | {method} | {means} |")
     lines += ["", f"| test set | method | metric | {' | '.join(subjects)} |"]
     lines.append("|---" * (3 + len(subjects)) + "|")
-    for preset, methods in scores.items():
-        for method, values in methods.items():
-            for metric in ("NRMSE (max)", "SSIM"):
-                each = " | ".join(f"{value:.4f}" for value in values[metric])
+    for preset in TEST_SETS:
+        for method, result in results.items():
+            for metric in ("NRMSE (max)", "SSIM, brain"):
+                values = result["scores"][preset][metric]
+                each = " | ".join(f"{value:.4f}" for value in values)
                 lines.append(f"| {preset} | {method} | {metric} | {each} |")
+    lines += ["", "| method | fit, s | predict, s per volume |", "|---|---|---|"]
+    for method, result in results.items():
+        times = result["times"]
+        lines.append(f"| {method} | {times['fit_s']:.0f} | {times['predict_s_per_volume']:.1f} |")
     return "\n".join(lines)
 
 
@@ -104,22 +149,28 @@ def main(argv=None):
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--alignment", choices=("center", "corner"), default="center")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", type=Path, help="folder for the table and the scores")
+    parser.add_argument("--output", type=Path, required=True, help="folder for table and scores")
     arguments = parser.parse_args(argv)
     cohort = load_cohort(arguments.cohort)
-    scores = compare(cohort, arguments.methods, seed=arguments.seed, alignment=arguments.alignment)
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    pairs = None
+    results = {}
+    for name in arguments.methods:
+        file = arguments.output / f"{name}.json"
+        if not file.exists():
+            pairs = pairs or simulate(cohort, arguments.seed, arguments.alignment)
+            result = run_method(name, *pairs, arguments.alignment)
+            file.write_text(json.dumps(result, indent=1))
+        results[name] = json.loads(file.read_text())
     command = shlex.join(["python", "-m", "benchmarks.compare", *(argv or sys.argv[1:])])
     report = (
         f"Cohort {cohort.folder.name}, {len(cohort.split['train'])} training and "
         f"{len(cohort.split['test'])} test subjects, seed {arguments.seed}, "
         f"{datetime.date.today()}.\n\n    {command}\n\n"
-        f"{to_markdown(scores, cohort.split['test'])}\n"
+        f"{to_markdown(results, cohort.split['test'])}\n"
     )
     print(report)
-    if arguments.output:
-        arguments.output.mkdir(parents=True, exist_ok=True)
-        (arguments.output / f"{cohort.folder.name}.md").write_text(report)
-        (arguments.output / f"{cohort.folder.name}.json").write_text(json.dumps(scores, indent=1))
+    (arguments.output / "table.md").write_text(report)
 
 
 if __name__ == "__main__":

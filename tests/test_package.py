@@ -1,0 +1,33 @@
+"""What importing costs, and what every name promises."""
+
+import subprocess
+import sys
+
+import pytest
+
+import sklearn_iqt
+
+
+def run(code):
+    return subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    ).stdout
+
+
+def test_importing_the_package_imports_no_torch():
+    code = "import sys, sklearn_iqt; print('torch' in sys.modules or 'skorch' in sys.modules)"
+    assert run(code).strip() == "False"
+    names = [n for n in sklearn_iqt._HOME if sklearn_iqt._HOME[n] != "deep"]
+    use = f"import sys, sklearn_iqt as s; [getattr(s, n) for n in {names}]"
+    assert run(f"{use}; print('torch' in sys.modules)").strip() == "False"
+
+
+@pytest.mark.parametrize("name", sklearn_iqt.__all__)
+def test_every_public_name_is_there(name):
+    assert getattr(sklearn_iqt, name) is not None
+    assert name in dir(sklearn_iqt)
+
+
+def test_unknown_names_are_refused():
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        sklearn_iqt.nothing  # noqa: B018
