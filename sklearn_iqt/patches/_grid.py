@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from numbers import Integral
 from typing import Any
@@ -34,7 +34,7 @@ def per_axis(value: Any, name: str, caller: str) -> tuple[int, int, int]:
         If ``value`` is anything else.
     """
     numbers = (value,) * 3 if isinstance(value, Integral) else tuple(np.atleast_1d(value).tolist())
-    if len(numbers) != 3 or not all(isinstance(v, Integral) and v >= 1 for v in numbers):
+    if len(numbers) != 3 or not all(isinstance(v, Integral) and int(v) >= 1 for v in numbers):
         raise ValueError(
             f"{caller}: {name} must be a positive integer or three of them, one for each axis "
             f"(i, j, k); got {value!r}."
@@ -42,7 +42,7 @@ def per_axis(value: Any, name: str, caller: str) -> tuple[int, int, int]:
     return tuple(int(v) for v in numbers)  # type: ignore[return-value]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class PatchGrid:
     """Where the patches of one volume lie, before and after enhancement.
 
@@ -77,14 +77,21 @@ class PatchGrid:
     ((10, 10, 16), (4, 4, 16))
     """
 
-    shape: Sequence[int]
-    patch_size: int | Sequence[int]
-    stride: int | Sequence[int]
-    scale: int | Sequence[int] = 1
+    shape: tuple[int, int, int]
+    patch_size: tuple[int, int, int]
+    stride: tuple[int, int, int]
+    scale: tuple[int, int, int]
 
-    def __post_init__(self) -> None:
-        for name in ("shape", "patch_size", "stride", "scale"):
-            object.__setattr__(self, name, per_axis(getattr(self, name), name, "PatchGrid"))
+    def __init__(
+        self,
+        shape: Sequence[int],
+        patch_size: int | Sequence[int],
+        stride: int | Sequence[int],
+        scale: int | Sequence[int] = 1,
+    ) -> None:
+        given = {"shape": shape, "patch_size": patch_size, "stride": stride, "scale": scale}
+        for name, value in given.items():
+            object.__setattr__(self, name, per_axis(value, name, "PatchGrid"))
         if any(step > size for step, size in zip(self.stride, self.patch_size, strict=True)):
             raise ValueError(
                 f"PatchGrid: stride {self.stride} is larger than patch_size {self.patch_size}, "
@@ -124,12 +131,10 @@ class PatchGrid:
     def high(self) -> PatchGrid:
         """The grid of the same patches on the high-resolution volume."""
         factor = np.asarray(self.scale)
-        return replace(
-            self,
+        return PatchGrid(
             shape=tuple(factor * self.shape),
             patch_size=tuple(factor * self.patch_size),
             stride=tuple(factor * self.stride),
-            scale=1,
         )
 
     def positions(self, index: Any = None) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ def patch_window(patch_size: tuple[int, int, int], window: str = "uniform") -> n
     >>> patch_window((1, 1, 3), "hann").ravel()
     array([0.5, 1. , 0.5])
     """
-    make = {
+    make: dict[str, Callable[[int], np.ndarray]] = {
         "uniform": np.ones,
         "hann": lambda size: windows.hann(size + 2)[1:-1],
         "gaussian": lambda size: windows.gaussian(size, std=size / 8),
