@@ -15,7 +15,25 @@ __all__ = ["foreground_index", "sample_index", "sample_pair", "share"]
 
 
 def share(total: int | None, n_volumes: int) -> list[int | None]:
-    """Divide a number of patches as evenly as possible among volumes."""
+    """Divide a number of patches as evenly as possible among volumes.
+
+    Parameters
+    ----------
+    total : int or None
+        Number of patches; None for no limit.
+    n_volumes : int
+        Number of volumes.
+
+    Returns
+    -------
+    list of int or None
+        Patches for each volume, which add up to ``total``; None for each where there is no limit.
+
+    Examples
+    --------
+    >>> share(10, 4)
+    [2, 3, 2, 3]
+    """
     if total is None:
         return [None] * n_volumes
     return np.diff(np.linspace(0, total, n_volumes + 1).astype(int)).tolist()

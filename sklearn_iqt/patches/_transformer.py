@@ -186,7 +186,7 @@ class PatchTransformer(TransformerMixin, BaseEstimator):
             merger = PatchMerger(grid, self.window, dtype=rows.dtype)
             merger.add(part, np.arange(grid.n_patches))
             volumes[index] = merger.finalize()
-        return np.stack(volumes) if shapes is None and self._kind == "stack" else volumes
+        return np.stack(list(volumes)) if shapes is None and self._kind == "stack" else volumes
 
     def groups(self, X: Any, groups: Any = None) -> np.ndarray:
         """Return for each row of ``transform(X)`` the volume or subject that it comes from.
@@ -304,7 +304,26 @@ class PatchTransformer(TransformerMixin, BaseEstimator):
 def check_pairs(
     low: Sequence, high: Sequence | None, mask: Sequence | None, *, caller: str
 ) -> None:
-    """Refuse collections that do not have one high volume and one mask for each low volume."""
+    """Refuse collections that do not have one high volume and one mask for each low volume.
+
+    Parameters
+    ----------
+    low : sequence
+        Low volumes.
+    high, mask : sequence or None
+        High volumes and masks; None where there are none.
+    caller : str
+        Used in the message.
+
+    Raises
+    ------
+    ValueError
+        If the numbers of volumes differ.
+
+    Examples
+    --------
+    >>> check_pairs(["low"], ["high"], None, caller="example")
+    """
     for name, other in (("y", high), ("mask", mask)):
         if other is not None and len(other) != len(low):
             raise ValueError(
@@ -316,7 +335,30 @@ def check_pairs(
 def check_pair_shapes(
     low: np.ndarray, high: np.ndarray, scale: tuple[int, ...], number: int, *, caller: str
 ) -> None:
-    """Refuse a pair whose shapes do not differ by ``scale``."""
+    """Refuse a pair whose shapes do not differ by ``scale``.
+
+    Parameters
+    ----------
+    low, high : ndarray
+        The two volumes.
+    scale : tuple of ints
+        High voxels for each low voxel, along each axis.
+    number : int
+        Position of the pair among all, used in the message.
+    caller : str
+        Used in the message.
+
+    Raises
+    ------
+    GeometryMismatchError
+        If ``high`` is not ``scale`` times as large as ``low``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> low, high = np.zeros((4, 4, 2)), np.zeros((4, 4, 8))
+    >>> check_pair_shapes(low, high, (1, 1, 4), 0, caller="example")
+    """
     expected = tuple(s * f for s, f in zip(low.shape, scale, strict=True))
     if high.shape != expected:
         raise GeometryMismatchError(

@@ -17,7 +17,7 @@ _N_BISECTIONS = 54
 
 
 @runtime_checkable
-class SNRDistribution(Protocol):
+class SNRDistribution(Protocol):  # numpydoc ignore=PR01
     """Say what a distribution over (SNR_WM, SNR_GM) must offer: one method, `sample`."""
 
     def sample(self, n: int, random_state: Any = None) -> NDArray[np.float64]:

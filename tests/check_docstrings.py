@@ -1,0 +1,80 @@
+"""Check the docstring of every public name with numpydoc, by the settings in pyproject.toml.
+
+Unlike numpydoc's own hook, which reads files, this checks what a user can import: the names in
+``__all__`` of public modules, and the public methods and properties of their classes, wherever in
+the package these are written.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import sys
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from types import ModuleType
+
+from numpydoc.hooks.validate_docstrings import parse_config
+from numpydoc.validate import validate
+
+import sklearn_iqt
+
+ROOT = Path(__file__).resolve().parents[1]
+MEMBERS = (staticmethod, classmethod, property, cached_property)
+
+
+def public_modules() -> Iterator[ModuleType]:
+    """Yield the package and every module that no underscore marks as private."""
+    yield sklearn_iqt
+    for found in pkgutil.walk_packages(sklearn_iqt.__path__, "sklearn_iqt."):
+        if "._" not in found.name:
+            yield importlib.import_module(found.name)
+
+
+def public_names() -> Iterator[str]:
+    """Yield the dotted name of everything that should have a docstring, each object once."""
+    seen = set()
+    for module in public_modules():
+        for name in module.__all__:
+            thing = getattr(module, name)
+            if not (inspect.isclass(thing) or inspect.isroutine(inspect.unwrap(thing))):
+                continue  # a constant
+            home = thing.__module__, thing.__qualname__
+            if home in seen:
+                continue
+            seen.add(home)
+            yield f"{module.__name__}.{name}"
+            if inspect.isclass(thing):
+                yield from (f"{module.__name__}.{name}.{m}" for m in members(thing))
+
+
+def members(cls: type) -> Iterator[str]:
+    """Yield the methods and properties of a class that this package writes."""
+    names: dict[str, None] = {}
+    for base in cls.__mro__:
+        if base.__module__.partition(".")[0] == "sklearn_iqt":
+            for name, member in vars(base).items():
+                if inspect.isfunction(member) or isinstance(member, MEMBERS):
+                    names[name] = None
+    yield from names
+
+
+def main() -> int:
+    """Print what is wrong, and return the exit status."""
+    config = parse_config(ROOT)
+    names = [name for name in public_names() if not config["exclude"].search(name)]
+    n_errors = 0
+    for name in names:
+        result = validate(name)
+        for code, message in result["errors"]:
+            if code in config["checks"]:
+                n_errors += 1
+                print(f"{result['file']}:{result['file_line']}: {name}: {code} {message}")
+    print(f"{n_errors} errors in the docstrings of {len(names)} public names.")
+    return int(n_errors > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
