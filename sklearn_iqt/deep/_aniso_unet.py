@@ -13,6 +13,7 @@ from torch import nn
 from sklearn_iqt.deep._base import BaseNetRegressor
 from sklearn_iqt.deep._training import Schedule
 from sklearn_iqt.deep.modules import AnisoUNet
+from sklearn_iqt.deep.modules._padding import PaddingMode
 from sklearn_iqt.patches import PatchTransformer
 
 __all__ = ["AnisoUNetRegressor"]
@@ -133,7 +134,7 @@ class AnisoUNetRegressor(BaseNetRegressor):
         alignment: str = "center",
         patcher: PatchTransformer | None = None,
         global_skip: bool = False,
-        padding_mode: str = "replicate",
+        padding_mode: PaddingMode = "replicate",
         max_epochs: int = 10,
         max_steps: int | None = None,
         epoch_size: int | None = None,

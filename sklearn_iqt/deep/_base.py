@@ -15,10 +15,9 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from skorch.helper import predefined_split
 from torch import nn
-from torch.utils.data import Dataset
 
 from sklearn_iqt.base import BaseIQTRegressor
-from sklearn_iqt.deep._pairs import Pair, RowPairs, VolumePairs
+from sklearn_iqt.deep._pairs import Pair, Pairs, RowPairs, VolumePairs
 from sklearn_iqt.deep._tiles import predict_tiles
 from sklearn_iqt.deep._training import (
     BestWeights,
@@ -122,6 +121,8 @@ class BaseNetRegressor(BaseIQTRegressor):
         "random_state": ["random_state"],
     }
 
+    warm_start: bool
+    net_: PatchNet
     _loss: type[nn.Module]
 
     def _bytes_per_voxel(self) -> float:
@@ -176,7 +177,8 @@ class BaseNetRegressor(BaseIQTRegressor):
                 "leaves none to train on; lower it or give more volumes."
             )
         held_out = set(random_state.permutation(len(low))[:n_valid])
-        train, valid = [], []
+        train: list[Pair] = []
+        valid: list[Pair] = []
         for n, quota in enumerate(self._progress(share(self.max_patches, len(low)), "reading")):
             (volume, volume_mask), target = self._read_pair(low, masks, n), high[n]
             check_pair_shapes(volume, target, self.scale_, n, caller=name)
@@ -217,7 +219,7 @@ class BaseNetRegressor(BaseIQTRegressor):
             rows = RowPairs(X, y - self.y_mean_, (1, 1, X.shape[1]), (y.shape[1],))
         self._train(rows, None)
 
-    def _train(self, training: Dataset, validation: Dataset | None) -> Any:
+    def _train(self, training: Pairs, validation: Pairs | None) -> Any:
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         batch_size = min(self.batch_size, len(training))
         epoch_size = self.epoch_size or len(training)
@@ -304,7 +306,7 @@ class BaseNetRegressor(BaseIQTRegressor):
             return self.device
         return "cuda" if torch.cuda.is_available() else "cpu"
 
-    def _fingerprint(self, training: Dataset) -> str:
+    def _fingerprint(self, training: Pairs) -> str:
         ignored = {"max_epochs", "max_steps", "verbose", "callbacks", "checkpoint", "device"}
         ignored |= {"tile_size", "margin", "patcher", "warm_start"}
         params = {k: v for k, v in self.get_params().items() if k not in ignored}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch import nn
 from sklearn_iqt.deep._base import BaseNetRegressor
 from sklearn_iqt.deep._training import Schedule
 from sklearn_iqt.deep.modules import DeepDictionaryNet
+from sklearn_iqt.deep.modules._padding import PaddingMode
 from sklearn_iqt.patches import PatchTransformer
 
 __all__ = ["DDLRegressor"]
@@ -159,7 +160,7 @@ class DDLRegressor(BaseNetRegressor):
         complementary: Any = "auto",
         n_blocks: int = 10,
         noise: str = "per_sample",
-        padding_mode: str = "replicate",
+        padding_mode: PaddingMode = "replicate",
         max_epochs: int = 10,
         max_steps: int | None = None,
         epoch_size: int | None = None,
@@ -247,8 +248,8 @@ class DDLRegressor(BaseNetRegressor):
         )
 
     def _finish_training(self, net: nn.Module, seed: int) -> None:
-        net = getattr(net, "net", net)
-        noise = torch.from_numpy(np.random.RandomState(seed).standard_normal(net.eval_noise.shape))
-        atoms, code = net.fix_dictionary(noise.to(net.eval_noise))
+        ddl = cast(DeepDictionaryNet, getattr(net, "net", net))
+        noise = torch.from_numpy(np.random.RandomState(seed).standard_normal(ddl.eval_noise.shape))
+        atoms, code = ddl.fix_dictionary(noise.to(ddl.eval_noise))
         self.dictionary_ = atoms.cpu().numpy()
         self.code_ = code.cpu().numpy()

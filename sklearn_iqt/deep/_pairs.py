@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -12,13 +13,14 @@ from torch.utils.data import Dataset
 from sklearn_iqt.patches import PatchGrid
 from sklearn_iqt.preprocessing import upsample
 
-__all__ = ["Pair", "RowPairs", "VolumePairs"]
+__all__ = ["Pair", "Pairs", "RowPairs", "VolumePairs"]
 
 # Low voxels read beyond a patch, so that its interpolation does not feel where it was cut.
 HALO = 4
 
 
-class Pair(NamedTuple):
+@dataclass(frozen=True)
+class Pair:
     """One pair of volumes, scaled, and the patches to be read from it."""
 
     low: np.ndarray
@@ -79,7 +81,7 @@ class VolumePairs(Dataset):
         near = np.minimum(start, halo)
         wide = np.asarray(pair.grid.patch_size) + near + halo
         block = _read(pair.low, start - near, np.minimum(wide, pair.low.shape - (start - near)))
-        fine = upsample(block, scale, alignment=self.alignment)
+        fine = upsample(block, pair.grid.scale, alignment=self.alignment)
         return _read(fine, near * scale, pair.grid.high.patch_size)
 
 
@@ -109,6 +111,10 @@ class RowPairs(Dataset):
         return {"x": self.X[item]}, self.y[item]
 
 
+# The data sets that nets train on: unlike torch's Dataset, these have a length.
+Pairs: TypeAlias = VolumePairs | RowPairs
+
+
 def _read(volume: np.ndarray, start: Sequence[int], shape: Sequence[int]) -> np.ndarray:
     """Return a box of a volume, repeating far edges where the volume is smaller."""
     box = volume[tuple(slice(a, a + n) for a, n in zip(start, shape, strict=True))]
@@ -119,11 +125,11 @@ def _read(volume: np.ndarray, start: Sequence[int], shape: Sequence[int]) -> np.
 def _augmented(arrays: list[np.ndarray], grid: PatchGrid, alignment: str) -> list[np.ndarray]:
     flips = torch.rand(3) < 0.5
     turn = torch.rand(()) < 0.5
-    axes = [
+    axes = tuple(
         axis
         for axis in range(3)
         if flips[axis] and (alignment == "center" or grid.scale[axis] == 1)
-    ]
+    )
     arrays = [np.flip(array, axes) for array in arrays]
     if turn and grid.patch_size[0] == grid.patch_size[1] and grid.scale[0] == grid.scale[1]:
         arrays = [array.swapaxes(0, 1) for array in arrays]

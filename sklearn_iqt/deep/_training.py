@@ -14,8 +14,10 @@ from skorch import NeuralNetRegressor
 from skorch.callbacks import Callback
 from skorch.history import History
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Sampler
 from tqdm.auto import tqdm
+
+from sklearn_iqt.deep._pairs import Pairs
 
 __all__ = [
     "BestWeights",
@@ -145,7 +147,9 @@ class Schedule(Callback):
         self.freeze_at = freeze_at
         self.step = 0
 
-    def on_batch_begin(self, net: Any, batch: Any = None, training: bool = False, **kwargs: Any):
+    def on_batch_begin(
+        self, net: Any, batch: Any = None, training: bool = False, **kwargs: Any
+    ) -> None:
         """Prepare the step that comes.
 
         Parameters
@@ -453,7 +457,7 @@ class Progress(Callback):
 
 
 def average_batch_norm(
-    module: nn.Module, training: Dataset, batch_size: int, device: str, seed: int
+    module: nn.Module, training: Pairs, batch_size: int, device: str, seed: int
 ) -> None:
     """Set the statistics of batch normalisation to their mean over training batches.
 
@@ -464,7 +468,7 @@ def average_batch_norm(
     ----------
     module : Module
         Trained module; its running statistics are replaced.
-    training : Dataset
+    training : VolumePairs or RowPairs
         Training patches.
     batch_size : int
         Patches of a batch.
