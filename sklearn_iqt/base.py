@@ -265,8 +265,8 @@ class BaseIQTRegressor(RegressorMixin, BaseEstimator):
             )
         return volume, mask
 
-    def _mask_on_patches(self, mask: np.ndarray | None) -> np.ndarray | None:
-        if mask is None or not self._interpolates_first:
+    def _mask_on_patches(self, mask: np.ndarray) -> np.ndarray:
+        if not self._interpolates_first:
             return mask
         nearest = upsample(mask, self.scale_, order=0, alignment=self.alignment)
         return nearest > 0.5
@@ -288,7 +288,7 @@ class BaseIQTRegressor(RegressorMixin, BaseEstimator):
                     inputs,
                     (target / unit).astype(np.float32),
                     self.patcher_.grid(inputs.shape),
-                    mask=self._mask_on_patches(volume_mask),
+                    mask=None if volume_mask is None else self._mask_on_patches(volume_mask),
                     n_patches=quota,
                     background=self.patcher_.background,
                     random_state=random_state,

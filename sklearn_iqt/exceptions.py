@@ -1,6 +1,11 @@
 """Errors and warnings that carry a meaning of their own."""
 
-__all__ = ["GeometryMismatchError", "PatchGeometryWarning", "UntrustedModelError", "VolumeReadError"]
+__all__ = [
+    "GeometryMismatchError",
+    "PatchGeometryWarning",
+    "UntrustedModelError",
+    "VolumeReadError",
+]
 
 
 class VolumeReadError(ValueError):
@@ -16,4 +21,4 @@ class UntrustedModelError(ValueError):
 
 
 class PatchGeometryWarning(UserWarning):
-    """Rows do not have the length of a patch, so nothing that needs geometry can be used on them."""
+    """Rows do not have the length of a patch, so what needs geometry cannot be used on them."""

@@ -107,6 +107,7 @@ def sparse_encode(
         )
         return sparse.csr_matrix(coder.transform(X), dtype=X.dtype)
     gram = dictionary @ dictionary.T
+    arguments: tuple[float, ...]
     if solver == "batch_omp":
         width, arguments = n_nonzero_coefs, (n_nonzero_coefs,)
     else:

@@ -106,7 +106,7 @@ def fit_projection(
     root = vectors * np.sqrt(np.maximum(values, 0))
     energy, axes = linalg.eigh(root.T @ normal @ root)
     energy, axes = energy[::-1], axes[:, ::-1]
-    n_axes = np.count_nonzero(energy > energy[0] * 1e-10)
+    n_axes = int(np.count_nonzero(energy > energy[0] * 1e-10))
     if n_components is not None and n_components < 1:
         kept = np.cumsum(energy) / energy.sum()
         n_axes = min(n_axes, int(np.searchsorted(kept, n_components)) + 1)
