@@ -66,4 +66,4 @@ def test_no_seams_between_patches(experiment):
                 for truth, volume in zip(test.high, estimate, strict=True)
             )
             excess.append(steps[2::3].mean() / steps.mean())
-        assert excess[1] == pytest.approx(excess[0], rel=0.03)
+        assert excess[1] == pytest.approx(excess[0], rel=0.05)

@@ -15,6 +15,8 @@ _EPILOG = """\
 methods:
   srep           coupled dictionaries with sparse codes (CoupledDictionaryIQT)
   ridge          ridge regression of patches (PatchwiseRegressor)
+  ddl            deep dictionary learning (DDLRegressor; needs the extra [deep])
+  unet           anisotropic U-Net (AnisoUNetRegressor; needs the extra [deep])
   interpolation  cubic splines, nothing is learned: the baseline (InterpolationIQT)
 
 Parameters are those of the class in brackets, and of its parts after two underscores. Values are
@@ -26,6 +28,8 @@ examples:
       -p n_atoms=512 -p alpha=0.05 -p patcher__patch_size=[5,5,9] -p patcher__stride=[2,2,4]
   sklearn-iqt fit --low a_low.nii.gz --high a_high.nii.gz --method ridge \\
       -p estimator__alpha=10 --output ridge.iqt
+  sklearn-iqt fit --low pairs/*_low.nii.gz --high pairs/*_high.nii.gz --method unet \\
+      -p n_filters=8 -p n_levels=4 -p max_steps=500 -p checkpoint=unet.ckpt --output unet.iqt
 """
 
 
@@ -43,6 +47,18 @@ def _make_ridge() -> Any:
     return PatchwiseRegressor(Ridge())
 
 
+def _make_ddl() -> Any:
+    from sklearn_iqt.deep import DDLRegressor
+
+    return DDLRegressor()
+
+
+def _make_unet() -> Any:
+    from sklearn_iqt.deep import AnisoUNetRegressor
+
+    return AnisoUNetRegressor()
+
+
 def _make_interpolation() -> Any:
     from sklearn_iqt.compose import InterpolationIQT
 
@@ -52,6 +68,8 @@ def _make_interpolation() -> Any:
 METHODS: dict[str, Callable[[], Any]] = {
     "srep": _make_srep,
     "ridge": _make_ridge,
+    "ddl": _make_ddl,
+    "unet": _make_unet,
     "interpolation": _make_interpolation,
 }
 

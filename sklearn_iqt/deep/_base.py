@@ -124,6 +124,8 @@ class BaseNetRegressor(BaseIQTRegressor):
     warm_start: bool
     net_: PatchNet
     _loss: type[nn.Module]
+    # What is rebuilt from the arrays of a model file.
+    _restored_attributes = ("net_",)
 
     def _bytes_per_voxel(self) -> float:
         """Memory that prediction takes for each low voxel, roughly."""
@@ -161,7 +163,8 @@ class BaseNetRegressor(BaseIQTRegressor):
             self.warm_start = warm_start
 
     def _default_patcher(self) -> PatchTransformer:
-        size = tuple(max(32 // factor, 1) for factor in self.scale_)
+        scale = per_axis(self.scale, "scale", type(self).__name__)
+        size = tuple(max(32 // factor, 1) for factor in scale)
         return PatchTransformer(size, stride=tuple(max(n // 2, 1) for n in size))
 
     def _fit_volumes(self, X: Any, y: Any, mask: Any) -> Any:
