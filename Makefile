@@ -9,8 +9,9 @@ INSTALLED := $(VENV)/.installed
 demo: $(INSTALLED)
 	$(BIN)/sklearn-iqt demo --output demo_output --force
 
+# Two workers with one thread each: threads of torch that wait for each other's cores crawl.
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --doctest-modules tests sklearn_iqt
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow

@@ -102,7 +102,7 @@ class PatchwiseRegressor(BaseIQTRegressor):
         self.verbose = verbose
 
     def _default_patcher(self) -> PatchTransformer:
-        return PatchTransformer(patch_size=(5, 5, 3), stride=(2, 2, 1))
+        return PatchTransformer(patch_size=(5, 5, 3))
 
     def _fit_patches(self, X: np.ndarray, y: np.ndarray, groups: np.ndarray | None) -> None:
         self.estimator_ = Ridge() if self.estimator is None else clone(self.estimator)

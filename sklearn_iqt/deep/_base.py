@@ -164,8 +164,7 @@ class BaseNetRegressor(BaseIQTRegressor):
 
     def _default_patcher(self) -> PatchTransformer:
         scale = per_axis(self.scale, "scale", type(self).__name__)
-        size = tuple(max(32 // factor, 1) for factor in scale)
-        return PatchTransformer(size, stride=tuple(max(n // 2, 1) for n in size))
+        return PatchTransformer(tuple(max(32 // factor, 1) for factor in scale))
 
     def _fit_volumes(self, X: Any, y: Any, mask: Any) -> Any:
         name = type(self).__name__

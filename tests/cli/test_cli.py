@@ -168,6 +168,20 @@ def test_fit_takes_parameters_of_the_method_and_of_its_parts(pairs, tmp_path):
     assert (model.random_state, model.n_jobs, model.verbose) == (3, 1, 0)
 
 
+@pytest.mark.parametrize(
+    ("method", "size"), [("unet", ["n_filters=2", "n_levels=3"]), ("ddl", ["n_atoms=2"])]
+)
+def test_fit_and_enhance_with_nets(method, size, pairs, tmp_path):
+    params = [*size, "max_steps=1", "batch_size=2", "patcher__patch_size=[8,8,2]"]
+    chosen = [text for param in params for text in ("-p", param)]
+    low, high = pairs / "sub-0_T1w_low.nii.gz", pairs / "sub-0_T1w_high.nii.gz"
+    net, out = tmp_path / "net.iqt", tmp_path / "out.nii.gz"
+    learn = ["--low", low, "--high", high, "--output", net, "--method", method, "--quiet"]
+    assert run("fit", *learn, *chosen) == 0
+    assert run("enhance", "--model", net, low, "--output", out, "--quiet") == 0
+    assert load_volume(out).shape == load_volume(high).shape
+
+
 def test_enhance_does_what_the_model_does_in_python(model, pairs, tmp_path):
     scans = sorted(pairs.glob("*_low.nii.gz"))
     folder = tmp_path / "enhanced"
