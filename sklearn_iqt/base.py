@@ -7,7 +7,7 @@ This is the only place that knows both modes. A subclass says how rows are learn
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from numbers import Integral
 from typing import Any
 
@@ -22,6 +22,7 @@ from tqdm.auto import tqdm
 from sklearn_iqt.exceptions import GeometryMismatchError, PatchGeometryWarning
 from sklearn_iqt.io import VolumeCollection, as_volumes, is_rows
 from sklearn_iqt.patches import (
+    PatchGrid,
     PatchMerger,
     PatchTransformer,
     check_pair_shapes,
@@ -204,6 +205,24 @@ class BaseIQTRegressor(RegressorMixin, BaseEstimator):
     def _fits_anew(self) -> bool:
         return True
 
+    def set_params(self, **params: Any) -> Any:
+        """Set parameters; those of the default patcher too, which ``patcher=None`` stands for.
+
+        Parameters
+        ----------
+        **params : dict
+            Parameters by name, ``patcher__patch_size`` among them.
+
+        Returns
+        -------
+        object
+            The estimator.
+        """
+        nested = any(name.startswith("patcher__") for name in params)
+        if nested and params.get("patcher", self.patcher) is None:
+            params["patcher"] = self._default_patcher()
+        return super().set_params(**params)
+
     def _patch_scale(self) -> tuple[int, int, int]:
         return (1, 1, 1) if self._interpolates_first else self.scale_
 
@@ -218,7 +237,8 @@ class BaseIQTRegressor(RegressorMixin, BaseEstimator):
         self._flat_target = y.ndim == 1
         y = y.reshape(len(y), -1)
         self.n_outputs_ = y.shape[1]
-        self.y_mean_ = y.mean(axis=0)
+        if self._fits_anew():
+            self.y_mean_ = y.mean(axis=0)
         if not self._rows_are_patches():
             grid = self.patcher_.grid(self.patcher_.patch_size_)
             warnings.warn(
@@ -231,6 +251,12 @@ class BaseIQTRegressor(RegressorMixin, BaseEstimator):
             )
         self._fit_patches(X, y, groups)
         return self
+
+    def _set_row_shapes(self) -> None:
+        """Expect rows that are patches, after a fit on volumes that cut none."""
+        grid = self.patcher_.grid(self.patcher_.patch_size_)
+        self.n_features_in_, self.n_outputs_ = grid.n_voxels, grid.high.n_voxels
+        self._flat_target = False
 
     def _rows_are_patches(self) -> bool:
         grid = self.patcher_.grid(self.patcher_.patch_size_)
@@ -328,6 +354,10 @@ class BaseIQTRegressor(RegressorMixin, BaseEstimator):
         ]
         return tuple(wrapped) if return_std else wrapped[0]
 
+    def _chunks(self, grid: PatchGrid, index: np.ndarray) -> Iterator[np.ndarray]:
+        row_bytes = np.dtype(np.float32).itemsize * (grid.n_voxels + grid.high.n_voxels)
+        return chunks(index, max(CHUNK_BYTES // row_bytes, 1))
+
     def _predict_volume(
         self, volume: np.ndarray, mask: np.ndarray | None, return_std: bool
     ) -> tuple[np.ndarray, ...]:
@@ -337,8 +367,7 @@ class BaseIQTRegressor(RegressorMixin, BaseEstimator):
         patch_mask = foreground_mask(inputs) if mask is None else self._mask_on_patches(mask)
         index = foreground_index(grid, patch_mask, self.patcher_.background, caller=name)
         merger = PatchMerger(grid, self.patcher_.window, fill=baseline, return_std=return_std)
-        row_bytes = inputs.itemsize * (grid.n_voxels + grid.high.n_voxels)
-        for part in chunks(index, max(CHUNK_BYTES // row_bytes, 1)):
+        for part in self._chunks(grid, index):
             merger.add(self._predict_patches(cut_patches(inputs, grid, part)), part)
         outputs = merger.finalize() if return_std else (merger.finalize(),)
         for output in outputs:

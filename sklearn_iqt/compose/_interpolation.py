@@ -11,6 +11,8 @@ from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval
 
 from sklearn_iqt.base import BaseIQTRegressor
+from sklearn_iqt.io import as_volumes
+from sklearn_iqt.patches import check_pair_shapes, check_pairs
 
 __all__ = ["InterpolationIQT"]
 
@@ -53,9 +55,6 @@ class InterpolationIQT(BaseIQTRegressor):
         "order": [Interval(Integral, 0, 5, closed="both")],
     }
 
-    max_patches = 1
-    random_state = None
-
     def __init__(
         self,
         order: int = 3,
@@ -70,6 +69,17 @@ class InterpolationIQT(BaseIQTRegressor):
         self.alignment = alignment
         self.patcher = patcher
         self.verbose = verbose
+
+    def _fit_volumes(self, X: Any, y: Any, mask: Any) -> InterpolationIQT:
+        name = type(self).__name__
+        low, high = as_volumes(X, caller=name), as_volumes(y, name="y", caller=name)
+        masks = None if mask is None else as_volumes(mask, name="mask", caller=name)
+        check_pairs(low, high, masks, caller=name)
+        for n in self._progress(range(len(low)), "checking pairs"):
+            volume, _ = self._read_pair(low, masks, n)
+            check_pair_shapes(volume, high[n], self.scale_, n, caller=name)
+        self._set_row_shapes()
+        return self
 
     def _fit_patches(self, X: np.ndarray, y: np.ndarray, groups: np.ndarray | None) -> None:
         pass

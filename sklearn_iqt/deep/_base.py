@@ -36,11 +36,11 @@ from sklearn_iqt.patches import (
     PatchTransformer,
     check_pair_shapes,
     check_pairs,
+    foreground_index,
     per_axis,
     sample_index,
     share,
 )
-from sklearn_iqt.preprocessing import foreground_mask
 
 __all__ = ["BaseNetRegressor"]
 
@@ -196,13 +196,13 @@ class BaseNetRegressor(BaseIQTRegressor):
                 random_state=random_state,
             )
             (valid if n in held_out else train).append(Pair(inputs, target, grid, index))
-        grid = self.patcher_.grid(self.patcher_.patch_size_)
-        self.n_features_in_, self.n_outputs_ = grid.n_voxels, grid.high.n_voxels
-        self._flat_target = False
+        self._set_row_shapes()
         options = {"with_skip": self.global_skip, "alignment": self.alignment}
         training = VolumePairs(train, augment=self.augment, **options)
         self._refuse_background(len(training))
         validation = VolumePairs(valid, augment=False, **options) if valid else None
+        if validation is not None:
+            self._refuse_background(len(validation))
         return self._train(training, validation)
 
     def _fit_patches(self, X: np.ndarray, y: np.ndarray, groups: np.ndarray | None) -> None:
@@ -239,10 +239,10 @@ class BaseNetRegressor(BaseIQTRegressor):
             )
         callbacks: list = [("schedule", schedule)]
         if validation is not None:
-            callbacks.append(("validation", ValidationNRMSE()))
+            callbacks.append(("validation", ValidationNRMSE(training, batch_size, seed)))
         checkpoint = None
         if self.checkpoint is not None:
-            fingerprint = self._fingerprint(training)
+            fingerprint = self._fingerprint(training, seed)
             path = Path(self.checkpoint)
             checkpoint = Checkpoint(path, fingerprint, sampler, schedule, best)
         for name, callback in (
@@ -264,6 +264,8 @@ class BaseNetRegressor(BaseIQTRegressor):
             remaining = n_epochs(n_steps, steps_per_epoch) - sampler.epoch
             if remaining > 0 and not (best is not None and best.stale):
                 net.partial_fit(training, None, epochs=remaining)
+                if len(sampler) and not (best is not None and best.stale):
+                    raise KeyboardInterrupt(f"{type(self).__name__}: training was interrupted.")
             if best is not None and best.weights is not None:
                 net.module_.load_state_dict(best.weights)
             average_batch_norm(net.module_, training, batch_size, net.device, seed)
@@ -308,12 +310,19 @@ class BaseNetRegressor(BaseIQTRegressor):
             return self.device
         return "cuda" if torch.cuda.is_available() else "cpu"
 
-    def _fingerprint(self, training: Pairs) -> str:
+    def _fingerprint(self, training: Pairs, seed: int) -> str:
+        """Return what tells one training from another: parameters, patches, starting weights."""
         ignored = {"max_epochs", "max_steps", "verbose", "callbacks", "checkpoint", "device"}
-        ignored |= {"tile_size", "margin", "patcher", "warm_start"}
-        params = {k: v for k, v in self.get_params().items() if k not in ignored}
-        text = f"{type(self).__name__} {sorted(params.items())} {len(training)}"
-        return hashlib.sha256(text.encode()).hexdigest()
+        ignored |= {"tile_size", "margin", "patcher", "warm_start", "random_state"}
+        params = {k: v for k, v in self.get_params(deep=False).items() if k not in ignored}
+        params |= {"patcher": self.patcher_.get_params(), "seed": seed}
+        digest = hashlib.sha256(f"{type(self).__name__} {sorted(params.items())}".encode())
+        for array in training.arrays():
+            digest.update(np.ascontiguousarray(array).data)
+        if not self._fits_anew():
+            for array in self._fitted_arrays().values():
+                digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
 
     def _predict_patches(self, X: np.ndarray) -> np.ndarray:
         patches = self._rows_are_patches()
@@ -358,17 +367,17 @@ class BaseNetRegressor(BaseIQTRegressor):
             )
         low, baseline, unit = self._scaled(volume, mask)
         net = self.net_.module_
-        foreground = foreground_mask(low) if mask is None else mask
         out = predict_tiles(
             self._predict_tile,
             low,
             baseline,
-            foreground,
             scale=self.scale_,
             tile_size=self._tile_size(low.shape),
             margin=net.margin if self.margin is None else per_axis_or_zero(self.margin, name),
             multiple=net.tile_multiple,
         )
+        if mask is not None:
+            out = self._filled_outside(mask, out, baseline)
         if not np.isfinite(out).all():
             raise FloatingPointError(f"{name}: the prediction is not finite; train it again.")
         return (out * np.float32(unit),)
@@ -376,10 +385,31 @@ class BaseNetRegressor(BaseIQTRegressor):
     def _tile_size(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         if self.tile_size is not None:
             return per_axis(self.tile_size, "tile_size", type(self).__name__)
-        tile = np.asarray(shape)
-        while tile.prod() * self._bytes_per_voxel() > TILE_BYTES and tile.max() > 1:
+        net = self.net_.module_
+        margin = net.margin if self.margin is None else per_axis_or_zero(self.margin, "margin")
+        tile, best = np.asarray(shape), np.asarray(shape)
+        fewest = np.inf
+        while tile.max() > 1:
+            # Halving helps until a tile is mostly margin.
+            read = np.minimum(tile + 2 * np.asarray(margin), shape).prod()
+            if read < fewest:
+                best, fewest = tile.copy(), read
+            if read * self._bytes_per_voxel() <= TILE_BYTES:
+                break
             tile[tile.argmax()] = -(-tile.max() // 2)
-        return tuple(tile.tolist())
+        return tuple(best.tolist())
+
+    def _filled_outside(
+        self, mask: np.ndarray, out: np.ndarray, baseline: np.ndarray
+    ) -> np.ndarray:
+        """Return the result where patches hold enough foreground, and the baseline elsewhere."""
+        grid = self.patcher_.grid(mask.shape)
+        background = self.patcher_.background
+        index = foreground_index(grid, mask, background, caller=type(self).__name__)
+        covered = grid.covered(index)
+        for axis, factor in enumerate(self.scale_):
+            covered = covered.repeat(factor, axis=axis)
+        return np.where(covered, out, baseline)
 
     def _predict_tile(self, low: np.ndarray, baseline: np.ndarray) -> np.ndarray:
         skip = baseline[None, None] if self.global_skip else None

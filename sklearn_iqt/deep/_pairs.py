@@ -75,6 +75,10 @@ class VolumePairs(Dataset):
         *inputs, target = (torch.from_numpy(np.ascontiguousarray(a))[None] for a in arrays)
         return dict(zip(("x", "skip"), inputs, strict=False)), target
 
+    def arrays(self) -> list[np.ndarray]:
+        """Return everything that decides what the patches are."""
+        return [a for pair in self.pairs for a in (pair.low, pair.high, pair.index)]
+
     def _interpolated(self, pair: Pair, start: np.ndarray) -> np.ndarray:
         scale = np.asarray(pair.grid.scale)
         halo = np.where(scale > 1, HALO, 0)
@@ -109,6 +113,10 @@ class RowPairs(Dataset):
 
     def __getitem__(self, item: int) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         return {"x": self.X[item]}, self.y[item]
+
+    def arrays(self) -> list[np.ndarray]:
+        """Return everything that decides what the patches are."""
+        return [self.X.numpy(), self.y.numpy()]
 
 
 # The data sets that nets train on: unlike torch's Dataset, these have a length.

@@ -63,7 +63,6 @@ def predict_tiles(
     predict: Callable[[np.ndarray, np.ndarray], np.ndarray],
     low: np.ndarray,
     baseline: np.ndarray,
-    foreground: np.ndarray,
     *,
     scale: Sequence[int],
     tile_size: Sequence[int],
@@ -79,9 +78,7 @@ def predict_tiles(
     low : ndarray of shape (i, j, k)
         Scaled low volume.
     baseline : ndarray of shape (i * scale_i, j * scale_j, k * scale_k)
-        Interpolated volume; also the result where a tile has no foreground.
-    foreground : ndarray of bool, shape (i, j, k)
-        Voxels worth enhancing.
+        Interpolated volume.
     scale : sequence of 3 ints
         High voxels for each low one.
     tile_size, margin, multiple : sequence of 3 ints
@@ -93,18 +90,17 @@ def predict_tiles(
     ndarray of float32, shape of ``baseline``
         The enhanced volume.
     """
-    out = baseline.copy()
+    out = np.empty_like(baseline)
     tile_size = tuple(map(min, tile_size, low.shape))
     while True:
         try:
             for read, kept in plan_tiles(low.shape, tile_size, margin, multiple):
-                if foreground[kept].any():
-                    high = predict(low[read], baseline[_scaled(read, scale)])
-                    inside = [
-                        slice(k.start - r.start, k.stop - r.start)
-                        for r, k in zip(read, kept, strict=True)
-                    ]
-                    out[_scaled(kept, scale)] = high[_scaled(inside, scale)]
+                high = predict(low[read], baseline[_scaled(read, scale)])
+                inside = [
+                    slice(k.start - r.start, k.stop - r.start)
+                    for r, k in zip(read, kept, strict=True)
+                ]
+                out[_scaled(kept, scale)] = high[_scaled(inside, scale)]
             return out
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
             longest = int(np.argmax(np.asarray(tile_size) / multiple))

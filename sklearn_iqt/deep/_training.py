@@ -173,13 +173,54 @@ class Schedule(Callback):
             group["lr"] = start * 0.5**passed / (1 + self.decay * self.step)
         if self.shuffle_steps:
             net.forward_options = {"shuffle": self.step < self.shuffle_steps}
-        if hasattr(net.module_, "dictionary"):
-            net.module_.dictionary.requires_grad_(done < self.freeze_at)
+        module = getattr(net.module_, "net", net.module_)
+        if hasattr(module, "dictionary"):
+            module.dictionary.requires_grad_(done < self.freeze_at)
         self.step += 1
 
 
 class ValidationNRMSE(Callback):
-    """Record the NRMSE (relative to the maximum) over the patches of the validation volumes."""
+    """Record the NRMSE (relative to the maximum) over the patches of the validation volumes.
+
+    Batch normalisation is given its mean over training batches first; its running statistics lag
+    behind the weights and would judge an epoch by another one's.
+
+    Parameters
+    ----------
+    training : Dataset
+        Training patches.
+    batch_size : int
+        Patches of a batch.
+    seed : int
+        Determines the batches.
+    """
+
+    def __init__(self, training: Pairs, batch_size: int, seed: int) -> None:
+        self.training = training
+        self.batch_size = batch_size
+        self.seed = seed
+
+    def on_batch_begin(
+        self, net: Any, batch: Any = None, training: bool = False, **kwargs: Any
+    ) -> None:
+        """Prepare the first validation batch of an epoch.
+
+        Parameters
+        ----------
+        net : PatchNet
+            The net in training.
+        batch : tuple
+            Ignored.
+        training : bool
+            Whether this is a training step.
+        **kwargs : dict
+            Ignored.
+        """
+        if not training and not self.count:
+            with torch.random.fork_rng():
+                average_batch_norm(
+                    net.module_, self.training, self.batch_size, net.device, self.seed
+                )
 
     def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
         """Start anew.

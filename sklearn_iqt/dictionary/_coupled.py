@@ -260,7 +260,11 @@ class CoupledDictionaryIQT(TransformerMixin, BaseIQTRegressor):
 
     def _encode_volume(self, volume: np.ndarray) -> sparse.csr_matrix:
         inputs, _, _ = self._scaled(volume, None)
-        return self._encode(cut_patches(inputs, self.patcher_.grid(inputs.shape)))
+        grid = self.patcher_.grid(inputs.shape)
+        parts = self._chunks(grid, np.arange(grid.n_patches))
+        return sparse.vstack(
+            [self._encode(cut_patches(inputs, grid, part)) for part in parts], format="csr"
+        )
 
     def _learn_dictionary(self, signals: np.ndarray) -> np.ndarray:
         if self.dictionary_learner == "ksvd":

@@ -26,12 +26,12 @@ def _factor(matrix, n):  # pragma: no cover  (compiled)
     """Cholesky-factor in place; return the number of leading rows that are independent."""
     for row in range(n):
         for column in range(row + 1):
-            total = matrix[row, column]
+            total = pivot = matrix[row, column]
             for m in range(column):
                 total -= matrix[row, m] * matrix[column, m]
             if row > column:
                 matrix[row, column] = total / matrix[column, column]
-            elif total <= SINGULAR:
+            elif total <= SINGULAR * pivot:
                 return row
             else:
                 matrix[row, row] = np.sqrt(total)

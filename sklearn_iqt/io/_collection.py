@@ -40,7 +40,7 @@ def is_rows(X: Any) -> bool:
     """
     if isinstance(X, (VolumeCollection, SpatialImage, str, os.PathLike)):
         return False
-    if isinstance(X, np.ndarray) and X.dtype != object:
+    if isinstance(X, np.ndarray) and X.dtype.kind not in "OU":
         return X.ndim < 3
     if isinstance(X, (list, tuple, np.ndarray)) and len(X):
         first = X[0]
@@ -84,17 +84,17 @@ def as_volumes(X: Any, *, name: str = "X", caller: str = "as_volumes") -> Volume
         return X
     if isinstance(X, (SpatialImage, str, os.PathLike)):
         raise ValueError(f"{caller}: {name} is a single {type(X).__name__}; wrap it in a list.")
-    if isinstance(X, np.ndarray) and X.dtype != object and X.ndim == 3:
+    if isinstance(X, np.ndarray) and X.dtype.kind not in "OU" and X.ndim == 3:
         raise ValueError(
             f"{caller}: {name} is one 3-D array of shape {X.shape}; a collection of volumes is "
             f"expected. Wrap it in a list: [{name}]."
         )
-    if isinstance(X, np.ndarray) and X.dtype != object and X.ndim != 4:
+    if isinstance(X, np.ndarray) and X.dtype.kind not in "OU" and X.ndim != 4:
         raise ValueError(
             f"{caller}: {name} has {X.ndim} dimensions, shape {X.shape}; volumes come as a 4-D "
             "array (n, i, j, k) or as a list of 3-D arrays, nibabel images or paths."
         )
-    if isinstance(X, np.ndarray) and X.dtype == object and X.ndim != 1:
+    if isinstance(X, np.ndarray) and X.dtype.kind in "OU" and X.ndim != 1:
         raise ValueError(
             f"{caller}: {name} is an object array of shape {X.shape}; only 1-D object arrays hold "
             "volumes."
@@ -131,7 +131,7 @@ class VolumeCollection(Sequence):
         self._caller = caller
         self._sources: dict[int, SpatialImage] = {}
         self.kind: Literal["stack", "arrays", "images"]
-        if isinstance(items, np.ndarray) and items.dtype != object:
+        if isinstance(items, np.ndarray) and items.dtype.kind not in "OU":
             self.kind = "stack"
         elif isinstance(items[0], (SpatialImage, str, os.PathLike)):
             self.kind = "images"
@@ -256,9 +256,9 @@ class VolumeCollection(Sequence):
             raise ValueError(f"{where} has dtype {volume.dtype}; volumes hold real numbers.")
         if volume.size == 0:
             raise ValueError(f"{where} is empty, shape {volume.shape}; volumes need voxels.")
+        volume = volume.astype(volume.dtype.newbyteorder("="), copy=False)
         if volume.dtype not in (np.float32, np.float64):
             volume = volume.astype(np.float32)
-        volume = np.asarray(volume, dtype=volume.dtype.newbyteorder("="))
         n_bad = volume.size - np.count_nonzero(np.isfinite(volume))
         if n_bad:
             raise ValueError(

@@ -164,6 +164,25 @@ class PatchGrid:
         """
         return np.einsum("i,j,k->ijk", *(self._counts_along(axis) for axis in range(3)))
 
+    def covered(self, index: Any) -> np.ndarray:
+        """Return the voxels that some patches cover.
+
+        Parameters
+        ----------
+        index : int array-like of shape (n,)
+            Numbers of the patches.
+
+        Returns
+        -------
+        ndarray of bool, shape ``shape``
+            True under any of the patches.
+        """
+        covered = np.zeros(self.shape, dtype=bool)
+        for start in self.positions(index):
+            stop = start + self.patch_size
+            covered[tuple(map(slice, start, stop))] = True
+        return covered
+
     def fraction(self, mask: np.ndarray) -> np.ndarray:
         """Return the fraction of each patch that lies in a mask.
 

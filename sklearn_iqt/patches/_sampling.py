@@ -36,6 +36,11 @@ def share(total: int | None, n_volumes: int) -> list[int | None]:
     """
     if total is None:
         return [None] * n_volumes
+    if total < n_volumes:
+        raise ValueError(
+            f"max_patches={total} leaves some of the {n_volumes} volumes without a patch; raise it "
+            "or give fewer volumes."
+        )
     return np.diff(np.linspace(0, total, n_volumes + 1).astype(int)).tolist()
 
 

@@ -42,7 +42,8 @@ class PatchTransformer(TransformerMixin, BaseEstimator):
     window : {"uniform", "hann", "gaussian"}
         Weights with which overlapping patches are averaged.
     max_patches : int, optional
-        Most rows that :meth:`sample` draws, shared evenly by the volumes. All by default.
+        Most rows that :meth:`sample` draws, shared evenly by the volumes. All by default. An
+        estimator that holds the patcher has a ``max_patches`` and a ``random_state`` of its own.
     background : float, in [0, 1]
         Patches with a larger fraction of background are neither drawn by :meth:`sample` nor
         enhanced by an estimator.

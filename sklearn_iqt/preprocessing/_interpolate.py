@@ -8,6 +8,8 @@ from functools import lru_cache
 import numpy as np
 from scipy import ndimage
 
+from sklearn_iqt.io._geometry import check_alignment
+
 __all__ = ["interpolation_matrix", "upsample"]
 
 
@@ -45,6 +47,7 @@ def interpolation_matrix(
            [0.25, 0.75],
            [0.  , 1.  ]])
     """
+    check_alignment(alignment, "interpolation_matrix")
     shift = 0.5 / scale - 0.5 if alignment == "center" else 0.0
     coordinates = np.clip(np.arange(n_voxels * scale) / scale + shift, 0, n_voxels - 1)
     matrix = np.empty((n_voxels * scale, n_voxels))

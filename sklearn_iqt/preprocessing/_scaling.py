@@ -42,6 +42,8 @@ def intensity_scale(
     250.0
     """
     foreground = volume[volume >= volume.mean()] if mask is None else volume[mask]
+    if mask is None and not foreground.size:
+        foreground = volume  # constant, and its mean is rounded up
     scale = float(np.percentile(foreground, percentile)) if foreground.size else 0.0
     if not scale > 0:
         raise ValueError(

@@ -96,8 +96,10 @@ def test_killed_training_resumes_to_the_same_result(make, tmp_path):
     np.testing.assert_allclose(
         resumed.net_.history[:, "valid_loss"], whole.net_.history[:, "valid_loss"], rtol=1e-6
     )
-    with pytest.raises(ValueError, match="checkpoint of a training with other"):
-        make(**{**settings, "lr": 0.5}, checkpoint=tmp_path / "a.ckpt").fit(low, high)
+    for changed, volumes in (({"lr": 0.5}, (low, high)), ({}, (low[::-1], high[::-1]))):
+        other = make(**{**settings, **changed}, checkpoint=tmp_path / "a.ckpt")
+        with pytest.raises(ValueError, match="checkpoint of a training with other"):
+            other.fit(*volumes)
     assert [path.name for path in tmp_path.iterdir()] == ["a.ckpt"]
 
 
@@ -142,30 +144,29 @@ def test_out_of_memory_halves_the_tiles_and_says_so():
     low = np.zeros((8, 8, 8), np.float32)
     arguments = {"scale": (1, 1, 1), "margin": (0, 0, 0), "multiple": (1, 1, 1)}
     with pytest.warns(RuntimeWarning, match="Memory ran out on tiles of"):
-        out = predict_tiles(
-            predict, low, low, np.ones(low.shape, bool), tile_size=(8, 8, 8), **arguments
-        )
+        out = predict_tiles(predict, low, low, tile_size=(8, 8, 8), **arguments)
     np.testing.assert_array_equal(out, 1)
     with pytest.raises(RuntimeError, match="other"):
         predict_tiles(
             lambda *_: (_ for _ in ()).throw(RuntimeError("some other failure")),
             low,
             low,
-            np.ones(low.shape, bool),
             tile_size=(8, 8, 8),
             **arguments,
         )
 
 
-def test_background_tiles_are_interpolated():
+def test_outside_of_a_mask_is_interpolated_whatever_the_tiles():
     low, high = make_pairs(1, (40, 18, 24))
-    fitted = unet(max_steps=2, tile_size=(8, 18, 6)).fit(low, high)
+    fitted = unet(max_steps=2).fit(low, high)
     mask = np.zeros(low.shape, bool)
     mask[:, :8] = True
     enhanced = fitted.predict(low, mask=mask)
     interpolated = InterpolationIQT().fit(low, high).predict(low)
-    np.testing.assert_allclose(enhanced[:, 8:], interpolated[:, 8:], rtol=1e-5)
+    np.testing.assert_allclose(enhanced[:, 16:], interpolated[:, 16:], rtol=1e-5)
     assert np.abs(enhanced[:, :8] - interpolated[:, :8]).max() > 1e-3
+    tiled = fitted.set_params(tile_size=(8, 18, 6)).predict(low, mask=mask)
+    np.testing.assert_allclose(tiled, enhanced, rtol=2e-5)
 
 
 def test_dictionary_is_fixed_after_training():
