@@ -19,7 +19,15 @@ from sklearn.model_selection import (
 from sklearn.pipeline import Pipeline
 from sklearn.utils.estimator_checks import check_estimator
 
-from sklearn_iqt import CoupledDictionaryIQT, InterpolationIQT, PatchTransformer, PatchwiseRegressor
+from sklearn_iqt import (
+    CoupledDictionaryIQT,
+    InterpolationIQT,
+    LowFieldSimulator,
+    NyulScaler,
+    PatchTransformer,
+    PatchwiseRegressor,
+    PercentileScaler,
+)
 from sklearn_iqt.exceptions import GeometryMismatchError, PatchGeometryWarning
 from sklearn_iqt.metrics import neg_nrmse_scorer, psnr_scorer, ssim_scorer
 
@@ -46,7 +54,14 @@ RAGGED = [(12, 13, 4), (14, 12, 5), (12, 12, 4), (13, 15, 4)]
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     "estimator",
-    [*ESTIMATORS, CoupledDictionaryIQT(), PatchTransformer()],
+    [
+        *ESTIMATORS,
+        CoupledDictionaryIQT(),
+        PatchTransformer(),
+        NyulScaler(),
+        PercentileScaler(),
+        LowFieldSimulator(),
+    ],
     ids=lambda e: f"{name(e)}",
 )
 def test_check_estimator(estimator):
@@ -191,6 +206,14 @@ def test_grid_search_over_the_method_and_its_patches_inside_a_pipeline():
     assert search.best_estimator_["iqt"].patcher_.patch_size_[0] in (3, 5)
     assert SMALL.patch_size == 5
     assert search.predict(low)[0].shape == high[0].shape
+
+
+@every_estimator
+def test_parameters_of_the_default_patcher_are_searched_by_name(estimator):
+    default = clone(estimator).set_params(patcher=None)
+    found = default.set_params(patcher__patch_size=3, patcher__stride=1)
+    assert (found.patcher.patch_size, found.patcher.stride) == (3, 1)
+    assert clone(estimator).set_params(patcher=None).patcher is None
 
 
 def test_default_score_and_ssim_in_a_learning_curve():

@@ -12,7 +12,7 @@ from nibabel.spatialimages import SpatialImage
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 from scipy.ndimage import affine_transform, gaussian_filter1d
 from sklearn.base import BaseEstimator
-from sklearn.utils import Bunch, check_random_state
+from sklearn.utils import Bunch, Tags, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from sklearn_iqt.exceptions import GeometryMismatchError
@@ -189,6 +189,12 @@ class LowFieldSimulator(BaseEstimator):
             snr=pairs,
             mahalanobis=mahalanobis_distance(pairs),
         )
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.input_tags.three_d_array = True
+        return tags
 
     @staticmethod
     def _check_count(tissues: Any, n_volumes: int) -> None:
