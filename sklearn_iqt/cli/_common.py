@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import uuid
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -117,13 +116,10 @@ def say(args: argparse.Namespace, message: str) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a small file whole or not at all."""
-    part = path.with_name(f".{uuid.uuid4().hex}.part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    from sklearn_iqt.io import replaced_file
+
+    with replaced_file(path) as stream:
+        stream.write(text.encode())
 
 
 def format_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from torch.utils.data import DataLoader, Sampler
 from tqdm.auto import tqdm
 
 from sklearn_iqt.deep._pairs import Pairs
+from sklearn_iqt.io import replaced_file
 
 __all__ = [
     "BestWeights",
@@ -150,19 +150,7 @@ class Schedule(Callback):
     def on_batch_begin(
         self, net: Any, batch: Any = None, training: bool = False, **kwargs: Any
     ) -> None:
-        """Prepare the step that comes.
-
-        Parameters
-        ----------
-        net : PatchNet
-            The net in training.
-        batch : tuple
-            Ignored.
-        training : bool
-            Whether this is a training step.
-        **kwargs : dict
-            Ignored.
-        """
+        """Prepare the step that comes."""
         net.forward_options = {}
         if not training:
             return
@@ -203,19 +191,7 @@ class ValidationNRMSE(Callback):
     def on_batch_begin(
         self, net: Any, batch: Any = None, training: bool = False, **kwargs: Any
     ) -> None:
-        """Prepare the first validation batch of an epoch.
-
-        Parameters
-        ----------
-        net : PatchNet
-            The net in training.
-        batch : tuple
-            Ignored.
-        training : bool
-            Whether this is a training step.
-        **kwargs : dict
-            Ignored.
-        """
+        """Prepare the first validation batch of an epoch."""
         if not training and not self.count:
             with torch.random.fork_rng():
                 average_batch_norm(
@@ -223,35 +199,13 @@ class ValidationNRMSE(Callback):
                 )
 
     def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
-        """Start anew.
-
-        Parameters
-        ----------
-        net : PatchNet
-            The net in training.
-        **kwargs : dict
-            Ignored.
-        """
+        """Start anew."""
         self.squares, self.count, self.peak = 0.0, 0, 0.0
 
     def on_batch_end(
         self, net: Any, batch: Any = None, training: bool = False, y_pred: Any = None, **kwargs: Any
     ) -> None:
-        """Add the errors of a validation batch.
-
-        Parameters
-        ----------
-        net : PatchNet
-            The net in training.
-        batch : tuple
-            Inputs and targets.
-        training : bool
-            Whether this was a training step.
-        y_pred : Tensor
-            Predictions.
-        **kwargs : dict
-            Ignored.
-        """
+        """Add the errors of a validation batch."""
         if not training:
             target = batch[1].to(y_pred)
             self.squares += float(((y_pred - target) ** 2).sum())
@@ -259,15 +213,7 @@ class ValidationNRMSE(Callback):
             self.peak = max(self.peak, float(target.max()))
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        """Record the result in the history.
-
-        Parameters
-        ----------
-        net : PatchNet
-            The net in training.
-        **kwargs : dict
-            Ignored.
-        """
+        """Record the result in the history."""
         net.history.record("valid_nrmse", (self.squares / self.count) ** 0.5 / self.peak)
 
 
@@ -286,15 +232,7 @@ class BestWeights(Callback):
         self.stale = False
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        """Compare the epoch with those before it.
-
-        Parameters
-        ----------
-        net : PatchNet
-            The net in training.
-        **kwargs : dict
-            Ignored.
-        """
+        """Compare the epoch with those before it."""
         losses = [epoch["valid_loss"] for epoch in net.history]
         age = len(losses) - 1 - int(np.argmin(losses))
         if age == 0:
@@ -315,20 +253,7 @@ class StopWhenStale(Callback):
         self.best = best
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        """End training.
-
-        Parameters
-        ----------
-        net : PatchNet
-            The net in training.
-        **kwargs : dict
-            Ignored.
-
-        Raises
-        ------
-        KeyboardInterrupt
-            If the weights are stale; skorch's way to end training early.
-        """
+        """End training."""
         if self.best.stale:
             raise KeyboardInterrupt
 
@@ -339,7 +264,7 @@ class Checkpoint(Callback):
     Parameters
     ----------
     path : Path
-        File, written to a temporary name and then renamed.
+        File, written whole or not at all.
     fingerprint : str
         Says which training this is; the state of another one is refused.
     sampler : EpochSampler
@@ -365,15 +290,7 @@ class Checkpoint(Callback):
         self.best = best
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        """Save the state.
-
-        Parameters
-        ----------
-        net : PatchNet
-            The net in training.
-        **kwargs : dict
-            Ignored.
-        """
+        """Save the state."""
         state = {
             "fingerprint": self.fingerprint,
             "epoch": self.sampler.epoch,
@@ -388,26 +305,11 @@ class Checkpoint(Callback):
             "best": None if self.best is None else (self.best.weights, self.best.stale),
         }
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}.tmp")
-        try:
-            torch.save(state, temporary)
-            os.replace(temporary, self.path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with replaced_file(self.path) as stream:
+            torch.save(state, stream)
 
     def restore(self, net: Any) -> None:
-        """Take up the saved state, if there is one.
-
-        Parameters
-        ----------
-        net : PatchNet
-            Initialised net.
-
-        Raises
-        ------
-        ValueError
-            If the file belongs to another training.
-        """
+        """Take up the saved state, if there is one."""
         if not self.path.exists():
             return
         state = torch.load(self.path, map_location=net.device, weights_only=True)
@@ -442,42 +344,16 @@ class Progress(Callback):
         self.n_steps = n_steps
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
-        """Open the bar.
-
-        Parameters
-        ----------
-        net : PatchNet
-            The net in training.
-        **kwargs : dict
-            Ignored.
-        """
+        """Open the bar."""
         self.bar = tqdm(total=self.n_steps, desc=self.title, unit="step")
 
     def on_batch_end(self, net: Any, training: bool = False, **kwargs: Any) -> None:
-        """Move the bar.
-
-        Parameters
-        ----------
-        net : PatchNet
-            The net in training.
-        training : bool
-            Whether this was a training step.
-        **kwargs : dict
-            Ignored.
-        """
+        """Move the bar."""
         if training:
             self.bar.update()
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        """Show the losses of the epoch.
-
-        Parameters
-        ----------
-        net : PatchNet
-            The net in training.
-        **kwargs : dict
-            Ignored.
-        """
+        """Show the losses of the epoch."""
         last = net.history[-1]
         shown = {"loss": f"{last['train_loss']:.4g}"}
         if "valid_nrmse" in last:
@@ -485,15 +361,7 @@ class Progress(Callback):
         self.bar.set_postfix(shown)
 
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
-        """Close the bar.
-
-        Parameters
-        ----------
-        net : PatchNet
-            The net in training.
-        **kwargs : dict
-            Ignored.
-        """
+        """Close the bar."""
         self.bar.close()
 
 

@@ -3,6 +3,7 @@
 from sklearn_iqt.io._collection import VolumeCollection, as_volumes, is_rows
 from sklearn_iqt.io._geometry import scaled_affine
 from sklearn_iqt.io._nifti import load_volume
+from sklearn_iqt.io._replace import replaced_file
 from sklearn_iqt.io._save import save_volume
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "as_volumes",
     "is_rows",
     "load_volume",
+    "replaced_file",
     "save_volume",
     "scaled_affine",
 ]

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import os
-import shutil
-import uuid
 from pathlib import Path
 
 import nibabel
@@ -21,6 +18,7 @@ from sklearn_iqt.io._gate import count_nonfinite
 from sklearn_iqt.io._geometry import check_affine, check_alignment, check_zoom, scaled_affine
 from sklearn_iqt.io._header import VOXEL_DTYPES, clean_header, drop_unusable_qform, squeezed_shape
 from sklearn_iqt.io._nifti import as_image, is_compressed, opened, read_header
+from sklearn_iqt.io._replace import replaced_file
 
 
 def save_volume(
@@ -238,28 +236,17 @@ def _set_affine(
 
 
 def _write_whole(image: nibabel.Nifti1Image, target: Path, compressed: bool) -> None:
-    """Write under another name in the same folder, then rename: never half a file."""
+    """Write the file whole or not at all."""
     final = Path(os.path.realpath(target))
     if not final.parent.is_dir():
         raise FileNotFoundError(
             f"save_volume: the folder {str(target.parent)!r} does not exist. Create it first."
         )
-    part = final.with_name(f".{uuid.uuid4().hex}.part")
-    try:
-        with open(part, "xb") as stream:
-            if compressed:
-                # Level 1 as in nibabel: noise hardly shrinks further. No time stamp, so that the
-                # same volume gives the same bytes.
-                with gzip.GzipFile("", "wb", 1, stream, mtime=0) as inflated:
-                    image.to_file_map({"image": FileHolder(fileobj=inflated)})
-            else:
-                image.to_file_map({"image": FileHolder(fileobj=stream)})
-            stream.flush()
-            os.fsync(stream.fileno())
-        if final.is_file():
-            shutil.copymode(final, part)
-        os.replace(part, final)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        raise
+    with replaced_file(final) as stream:
+        if compressed:
+            # Level 1 as in nibabel: noise hardly shrinks further. No time stamp, so that the same
+            # volume gives the same bytes.
+            with gzip.GzipFile("", "wb", 1, stream, mtime=0) as inflated:
+                image.to_file_map({"image": FileHolder(fileobj=inflated)})
+        else:
+            image.to_file_map({"image": FileHolder(fileobj=stream)})

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
-import shutil
 import stat
-import uuid
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,6 +15,7 @@ from safetensors.numpy import load as parse_tensors
 from safetensors.numpy import save as format_tensors
 
 from sklearn_iqt.exceptions import UntrustedModelError
+from sklearn_iqt.io import replaced_file
 
 KEY = "sklearn_iqt"
 MAX_HEADER = 2**22
@@ -27,7 +25,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*([./][A-Za-z0-9_]+)*\Z")
 
 
 def write_container(target: Path, document: dict, arrays: dict[str, np.ndarray]) -> None:
-    """Write the file whole or not at all: under another name first, then renamed."""
+    """Write the file whole or not at all."""
     bad = [name for name in arrays if not _NAME.match(name)]
     if bad:
         raise TypeError(f"save_model: {bad[:3]} are no names for arrays: letters, digits, . _ /.")
@@ -38,20 +36,8 @@ def write_container(target: Path, document: dict, arrays: dict[str, np.ndarray])
             f"save_model: the model takes {len(content)} bytes; at most {MAX_BYTES} can be loaded, "
             f"{MAX_HEADER} of them parameters."
         )
-    final = Path(os.path.realpath(target))
-    part = final.with_name(f".{uuid.uuid4().hex}.part")
-    try:
-        with open(part, "xb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        if final.is_file():
-            shutil.copymode(final, part)
-        os.replace(part, final)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        raise
+    with replaced_file(target) as stream:
+        stream.write(content)
 
 
 def read_header(stream: BinaryIO) -> tuple[dict, dict[str, dict]]:

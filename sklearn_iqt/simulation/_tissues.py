@@ -88,7 +88,7 @@ def estimate_tissue_maps(
     Against maps of other tools, the mean (lowest) Dice overlap was 0.95 (0.93) for CSF, 0.92 (0.89)
     for GM and 0.94 (0.92) for WM in 20 adults at 3 T (N4, k-means and a Markov random field), and
     0.88 (0.84), 0.86 (0.78) and 0.92 (0.84) in 18 people of 19 to 90 years at 1.5 T (N4 and FSL
-    FAST). The lowest are aged brains with atrophy. There is no anatomical prior: deep grey matter
+    FAST). There is no anatomical prior: deep grey matter
     of almost the intensity of WM, and what is left of the meninges, go where their intensity says.
 
     References
