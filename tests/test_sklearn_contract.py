@@ -30,6 +30,7 @@ from sklearn_iqt import (
 )
 from sklearn_iqt.exceptions import GeometryMismatchError, PatchGeometryWarning
 from sklearn_iqt.metrics import neg_nrmse_scorer, psnr_scorer, ssim_scorer
+from sklearn_iqt.preprocessing import upsample
 
 ESTIMATORS = regressors()
 every_estimator = pytest.mark.parametrize("estimator", ESTIMATORS, ids=map(name, ESTIMATORS))
@@ -356,6 +357,27 @@ def test_rows_that_are_no_patches_are_said(rng):
         fitted.predict(rng.random((1, 8, 8, 8)))
     with pytest.raises(ValueError, match="belong to volumes"):
         fitted.predict(rng.random((30, 4)), return_std=True)
+
+
+def test_fewer_patches_than_volumes_are_refused():
+    low, high = make_pairs(RAGGED)
+    with pytest.raises(ValueError, match="max_patches=3 leaves some of the 4 volumes"):
+        PatchwiseRegressor(max_patches=3).fit(low, high)
+
+
+def test_an_array_of_paths_is_a_collection(tmp_path):
+    low, high = make_pairs([(12, 13, 4)] * 2)
+    paths = []
+    for n, volume in enumerate(low):
+        nib.save(nib.Nifti1Image(volume, np.eye(4)), tmp_path / f"{n}.nii")
+        paths.append(str(tmp_path / f"{n}.nii"))
+    fitted = InterpolationIQT().fit(np.array(paths), high)
+    assert [image.shape for image in fitted.predict(np.array(paths))] == [(12, 13, 16)] * 2
+
+
+def test_a_mistyped_alignment_is_refused():
+    with pytest.raises(ValueError, match="alignment"):
+        upsample(np.zeros((4, 4, 4)), (1, 1, 2), alignment="centre")
 
 
 def test_all_background_is_refused():

@@ -65,6 +65,17 @@ def test_lasso_agrees_with_scikit_learn(reference):
         np.testing.assert_allclose(ours, theirs, rtol=1e-3)
 
 
+@pytest.mark.parametrize("norm", [1e-4, 1e3])
+def test_atoms_of_any_norm_are_coded_exactly(norm):
+    X, dictionary = problem(50, 60, 20)
+    scaled = sparse_encode(X, norm * dictionary, alpha=norm * 0.05)
+    expected = sparse_encode(X, dictionary, alpha=0.05)
+    np.testing.assert_allclose(norm * scaled.toarray(), expected.toarray(), atol=1e-6)
+    scaled = sparse_encode(X, norm * dictionary, solver="batch_omp", n_nonzero_coefs=3)
+    expected = sparse_encode(X, dictionary, solver="batch_omp", n_nonzero_coefs=3)
+    np.testing.assert_allclose(norm * scaled.toarray(), expected.toarray(), atol=1e-8)
+
+
 def test_alpha_is_that_of_equation_4_and_not_of_lasso():
     X, dictionary = problem(1, 12, 20)
     lasso = Lasso(alpha=0.1 / 20, fit_intercept=False, tol=1e-12, max_iter=100_000)
