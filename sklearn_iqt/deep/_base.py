@@ -264,7 +264,7 @@ class BaseNetRegressor(BaseIQTRegressor):
             remaining = n_epochs(n_steps, steps_per_epoch) - sampler.epoch
             if remaining > 0 and not (best is not None and best.stale):
                 net.partial_fit(training, None, epochs=remaining)
-                if len(sampler) and not (best is not None and best.stale):
+                if schedule.step < n_steps and not (best is not None and best.stale):
                     raise KeyboardInterrupt(f"{type(self).__name__}: training was interrupted.")
             if best is not None and best.weights is not None:
                 net.module_.load_state_dict(best.weights)

@@ -164,7 +164,10 @@ class Schedule(Callback):
         module = getattr(net.module_, "net", net.module_)
         if hasattr(module, "dictionary"):
             module.dictionary.requires_grad_(done < self.freeze_at)
-        self.step += 1
+
+    def on_batch_end(self, net: Any, training: bool = False, **kwargs: Any) -> None:
+        """Count the step."""
+        self.step += training
 
 
 class ValidationNRMSE(Callback):

@@ -103,6 +103,17 @@ def test_killed_training_resumes_to_the_same_result(make, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a.ckpt"]
 
 
+class Interrupt(Callback):
+    def on_batch_begin(self, net, training=False, **kwargs):
+        raise KeyboardInterrupt
+
+
+def test_an_interrupted_training_is_no_fitted_estimator():
+    low, high = make_pairs()
+    with pytest.raises(KeyboardInterrupt, match="training was interrupted"):
+        unet(max_steps=1, callbacks=[Interrupt()]).fit(low, high)
+
+
 @both
 def test_tiles_agree_whatever_their_size(make):
     """Volumes so long that tiles do not see each other's ends."""
