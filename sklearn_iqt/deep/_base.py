@@ -29,7 +29,6 @@ from sklearn_iqt.deep._training import (
     StopWhenStale,
     ValidationNRMSE,
     average_batch_norm,
-    n_epochs,
 )
 from sklearn_iqt.io import as_volumes
 from sklearn_iqt.patches import (
@@ -261,7 +260,7 @@ class BaseNetRegressor(BaseIQTRegressor):
                 net.module_.load_state_dict(self.net_.module_.state_dict())
             if checkpoint is not None:
                 checkpoint.restore(net)
-            remaining = n_epochs(n_steps, steps_per_epoch) - sampler.epoch
+            remaining = -(-n_steps // steps_per_epoch) - sampler.epoch
             if remaining > 0 and not (best is not None and best.stale):
                 net.partial_fit(training, None, epochs=remaining)
                 if schedule.step < n_steps and not (best is not None and best.stale):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,6 @@ __all__ = [
     "StopWhenStale",
     "ValidationNRMSE",
     "average_batch_norm",
-    "n_epochs",
 ]
 
 N_NORM_BATCHES = 32
@@ -404,8 +402,3 @@ def average_batch_norm(
     module.eval()
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
-
-
-def n_epochs(n_steps: int, steps_per_epoch: int) -> int:
-    """Return how many epochs hold a number of steps, the last one perhaps in part."""
-    return math.ceil(n_steps / steps_per_epoch)
