@@ -11,17 +11,6 @@ from nibabel.orientations import axcodes2ornt, ornt_transform
 from sklearn_iqt.io import scaled_affine
 from sklearn_iqt.plotting import plot_comparison
 
-pytest.importorskip("matplotlib")
-
-
-@pytest.fixture
-def head(rng):
-    """An image of (right, anterior, superior) voxels of 1 x 1.5 x 2 mm, bright at one corner."""
-    voxels = rng.random((12, 10, 8)).astype(np.float32)
-    affine = np.diag([1.0, 1.5, 2.0, 1.0])
-    affine[:3, 3] = (-6, -8, -9)
-    return nibabel.Nifti1Image(voxels, affine)
-
 
 def pictures(figure):
     return [np.asarray(axis.images[0].get_array()) for axis in figure.axes if axis.images]
@@ -123,6 +112,6 @@ def test_constant_volumes_are_drawn():
 def test_matplotlib_is_imported_only_when_needed(monkeypatch, head):
     code = "import sys, sklearn_iqt.plotting; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     with pytest.raises(ImportError, match=r"sklearn-iqt\[plot\]"):
         plot_comparison({"t1": head})

@@ -1,0 +1,41 @@
+"""What all pictures share: colours, and matplotlib, imported when the first one is drawn."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# The palette of Okabe and Ito, told apart by colour-blind readers, without its yellow, which
+# white paper swallows.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+GREY = "#767676"
+RED = "#F03B20"
+
+
+def new_figure(size: tuple[float, float], caller: str) -> Figure:
+    """Return an empty figure of a size in inches, or say how to install matplotlib."""
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise ImportError(
+            f"{caller} needs matplotlib. Run pip install 'sklearn-iqt[plot]'."
+        ) from error
+    return plt.figure(figsize=size, layout="constrained")
+
+
+def axes_or_new(ax: Axes | None, size: tuple[float, float], caller: str) -> Axes:
+    """Return the axes of the user, or those of a new figure."""
+    if ax is None:
+        return new_figure(size, caller).add_subplot()
+    if not hasattr(ax, "imshow"):
+        raise TypeError(f"{caller}: ax must be a matplotlib Axes, got {type(ax).__name__}.")
+    return ax
+
+
+def plain(ax: Axes, **labels: Any) -> None:
+    """Label axes and take away the borders that carry no numbers."""
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.set(**labels)

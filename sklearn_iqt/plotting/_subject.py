@@ -1,0 +1,139 @@
+"""One subject: the volume that decides place, window and brain, and others beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from nibabel.affines import apply_affine, voxel_sizes
+from numpy.typing import ArrayLike, NDArray
+
+from sklearn_iqt.exceptions import GeometryMismatchError
+from sklearn_iqt.io import as_volumes, scaled_affine
+from sklearn_iqt.plotting._slices import Scan, Slice, cut, upright
+
+# Grids are the same if their corners are off by less than this part of a voxel.
+_SAME_PLACE = 0.1
+# Voxels are equal if they differ by less than this part of the brightness of the truth.
+_EQUAL = 1e-3
+
+
+class Subject:
+    """Read the volumes of a subject, and compare them with the one that all others go by.
+
+    Parameters
+    ----------
+    main : array of shape (i, j, k), nibabel image or path
+        The truth, or the only volume.
+    name : str
+        How messages call it.
+    affine : array-like of shape (4, 4), optional
+        Voxel to mm of the main volume if it is an array; the identity by default.
+    mask : array of shape (i, j, k), nibabel image or path, optional
+        The brain; where the main volume is above zero by default.
+    position : sequence of 3 floats, optional
+        Where slices are cut, in mm; the centre of the brain by default.
+    caller : str
+        Who is speaking in messages.
+    """
+
+    def __init__(
+        self,
+        main: Any,
+        name: str,
+        *,
+        affine: ArrayLike | None = None,
+        mask: Any = None,
+        position: Sequence[float] | None = None,
+        caller: str,
+    ) -> None:
+        self._caller = caller
+        voxels, own = as_volumes([main], name=name, caller=caller).read(0)
+        if own is None:
+            own = np.eye(4) if affine is None else scaled_affine(affine, 1)
+        self._stored_shape, self._stored_affine = voxels.shape, own
+        self.main = upright(voxels, own)
+        self.place = self._middle() if position is None else np.asarray(position, dtype=float)
+        if self.place.shape != (3,) or not np.isfinite(self.place).all():
+            raise ValueError(f"{caller}: position must be 3 numbers in mm, got {position!r}.")
+        self.window = brightness(self.main.voxels)
+        self.brain = self._brain(mask)
+
+    def read(self, volume: Any, name: str) -> Scan:
+        """Load a volume; an array covers the field of view of the main one."""
+        voxels, own = as_volumes([volume], name=name, caller=self._caller).read(0)
+        if own is None:
+            zoom = np.divide(voxels.shape, self._stored_shape)
+            own = scaled_affine(self._stored_affine, zoom)
+        return upright(voxels, own)
+
+    def read_same(self, volume: Any, name: str) -> Scan:
+        """Load a volume that must be on the grid of the main one."""
+        scan = self.read(volume, name)
+        if not self.same_grid(scan, name):
+            raise GeometryMismatchError(
+                f"{self._caller}: {name} has shape {scan.voxels.shape} and the truth "
+                f"{self.main.voxels.shape}, both turned upright; voxels can only be compared on "
+                "one grid. Interpolate it first, for example with InterpolationIQT."
+            )
+        return scan
+
+    def same_grid(self, scan: Scan, name: str) -> bool:
+        """Tell whether a volume has the grid of the main one; the same shape elsewhere is wrong."""
+        if scan.voxels.shape != self.main.voxels.shape:
+            return False
+        corners = np.array([np.zeros(3), np.array(scan.voxels.shape) - 1.0])
+        offset = apply_affine(scan.affine, corners) - apply_affine(self.main.affine, corners)
+        if np.abs(offset).max() > _SAME_PLACE * voxel_sizes(self.main.affine).min():
+            raise GeometryMismatchError(
+                f"{self._caller}: {name} has the shape of the truth but lies "
+                f"{np.abs(offset).max():.3g} mm from it by its affine. Resample it, or pass arrays "
+                "if the affines are wrong."
+            )
+        return True
+
+    def error(self, scan: Scan) -> Scan:
+        """Return the absolute error of a volume on the same grid."""
+        return Scan(np.abs(scan.voxels - self.main.voxels), scan.affine)
+
+    def improvement(self, scan: Scan, baseline: Scan, threshold: float | None) -> Scan:
+        """Tell in which voxels of the brain a volume is closer to the truth than a baseline."""
+        low, high = self.window
+        margin = _EQUAL * (high - low) if threshold is None else threshold
+        gain = self.error(baseline).voxels - self.error(scan).voxels
+        return Scan((gain > margin) & self.brain, scan.affine)
+
+    def fraction(self, improved: Scan) -> float:
+        """Return the part of the brain where something is so."""
+        return float(improved.voxels[self.brain].mean())
+
+    def cut(self, scan: Scan, view: str) -> Slice:
+        """Return the slice of a volume through the place."""
+        return cut(scan, view, self.place, self._caller)
+
+    def _brain(self, mask: Any) -> NDArray[np.bool_]:
+        if mask is not None:
+            brain = self.read_same(mask, "mask").voxels > 0
+            if not brain.any():
+                raise ValueError(f"{self._caller}: mask is empty; pass one that covers the brain.")
+            return brain
+        brain = self.main.voxels > 0
+        return brain if brain.any() else np.ones_like(brain)
+
+    def _middle(self) -> NDArray[np.float64]:
+        """Return the middle, in mm, of what is brighter than the mean."""
+        voxels = self.main.voxels
+        inside = np.argwhere(voxels > voxels.mean())
+        middle = np.median(inside, axis=0) if len(inside) else (np.array(voxels.shape) - 1) / 2
+        return apply_affine(self.main.affine, middle)
+
+
+def brightness(voxels: NDArray[Any]) -> tuple[float, float]:
+    """Return the intensities that are drawn black and white."""
+    bright = voxels[voxels > voxels.mean()]
+    high = float(np.percentile(bright, 99.5)) if bright.size else 1.0
+    low = float(np.percentile(voxels, 0.5))
+    # Noise around zero is black; a volume that is centred on zero has a black of its own.
+    low = low if low < -0.5 * high else 0.0
+    return low, high if high > low else low + 1.0
