@@ -8,10 +8,10 @@ import warnings
 from collections.abc import Sequence
 
 from sklearn_iqt._version import __version__
-from sklearn_iqt.cli import _demo, _enhance, _evaluate, _fit, _simulate
+from sklearn_iqt.cli import _bids, _demo, _enhance, _evaluate, _fit, _simulate
 from sklearn_iqt.cli._common import one_line
 
-_COMMANDS = (_simulate, _fit, _enhance, _evaluate, _demo)
+_COMMANDS = (_simulate, _fit, _enhance, _evaluate, _bids, _demo)
 
 _EPILOG = """\
 from high-quality scans to an enhanced low-field scan:

@@ -1,0 +1,237 @@
+"""sklearn-iqt bids: a BIDS dataset and a model in, a derivative dataset out (a BIDS App)."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sklearn_iqt._version import __version__
+from sklearn_iqt.cli._bids_group import COLUMNS, describe, to_tsv
+from sklearn_iqt.cli._bids_layout import (
+    Scan,
+    check_apart,
+    check_dataset,
+    derivative_texts,
+    find_scans,
+    to_json,
+)
+from sklearn_iqt.cli._bids_scan import Job, enhance, is_done, open_model, sha256
+from sklearn_iqt.cli._common import add_command, say, write_text
+
+_EPILOG = """\
+participant  enhances every BIDS_DIR/sub-*/[ses-*/]anat/*_T1w.nii[.gz] with the model and writes
+             OUT_DIR/sub-*/[ses-*/]anat/*_desc-iqt_T1w.nii.gz with a JSON file. What the same model
+             has made of the same scan before is kept. A scan that fails does not stop the others.
+group        writes OUT_DIR/group_iqt.tsv: for each scan what has become of it, in one row.
+
+BIDS_DIR is never written to; OUT_DIR may be BIDS_DIR/derivatives/iqt.
+
+In the pattern of the masks {folder} stands for sub-01/ses-1/anat and {entities} for
+sub-01_ses-1_run-1, as each scan has them; it starts in BIDS_DIR or at the root.
+
+examples:
+  sklearn-iqt bids bids bids/derivatives/iqt participant --model srep.iqt
+  sklearn-iqt bids bids iqt participant --model srep.iqt --participant-label 01 02 --n-cpus 2
+  sklearn-iqt bids bids iqt participant --model srep.iqt \\
+      --mask 'derivatives/masks/{folder}/{entities}_desc-brain_mask.nii.gz'
+  sklearn-iqt bids bids iqt group
+"""
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command."""
+    parser = add_command(
+        commands, "bids", run, "enhance the scans of a BIDS dataset (a BIDS App)", _EPILOG
+    )
+    parser.add_argument("bids_dir", type=Path, metavar="BIDS_DIR", help="the dataset")
+    parser.add_argument("out_dir", type=Path, metavar="OUT_DIR", help="for the derivatives")
+    parser.add_argument("level", choices=["participant", "group"], help="see below")
+    parser.add_argument(
+        "--model", type=Path, metavar="MODEL.iqt", help="written by fit; participant needs it"
+    )
+    for name, prefix in (("participant", "sub-"), ("session", "ses-")):
+        parser.add_argument(
+            f"--{name}-label",
+            f"--{name}_label",
+            nargs="+",
+            default=[],
+            metavar="LABEL",
+            help=f"only these, with or without '{prefix}' (default: all)",
+        )
+    parser.add_argument("--suffix", default="T1w", help="kind of scan (default: T1w)")
+    parser.add_argument("--mask", metavar="PATTERN", help="where the masks of the foreground are")
+    parser.add_argument(
+        "--skull-stripped",
+        choices=["yes", "no"],
+        help="whether the scans are, which BIDS wants to know of derivatives (default: what the "
+        "JSON files of the dataset say, if anything)",
+    )
+    parser.add_argument(
+        "--n-cpus",
+        "--n_cpus",
+        type=int,
+        default=-1,
+        metavar="N",
+        help="scans at a time, each in a process with its share of cores (default: -1, all cores)",
+    )
+    parser.add_argument(
+        "--skip-bids-validation",
+        "--skip_bids_validation",
+        "--skip-bids-validator",
+        "--skip_bids_validator",
+        action="store_true",
+        help="do not ask for dataset_description.json, the only check made of the dataset",
+    )
+    parser.add_argument("-v", "--verbose", action="count", default=0, help="a line for each scan")
+    parser.add_argument("--version", action="version", version=f"sklearn-iqt {__version__}")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Enhance the scans, or collect what was done."""
+    if args.level == "participant" and args.model is None:
+        raise ValueError("participant needs --model")
+    if args.n_cpus == 0 or args.n_cpus < -1:
+        raise ValueError(f"--n-cpus must be positive, or -1 for all cores, got {args.n_cpus}")
+    if not args.skip_bids_validation:
+        check_dataset(args.bids_dir)
+    check_apart(args.out_dir, args.bids_dir)
+    scans, faults = find_scans(
+        args.bids_dir, args.suffix, args.participant_label, args.session_label
+    )
+    masks = [_locate_mask(args.mask, scan) for scan in scans]
+    checksum = None if args.model is None else sha256(args.model)
+    if checksum is None or args.level == "group":
+        return _collect(args, scans, masks, faults, checksum)
+    return _enhance_all(args, scans, masks, faults, checksum)
+
+
+def _enhance_all(
+    args: argparse.Namespace,
+    scans: list[Scan],
+    masks: list[Path | None],
+    faults: dict[str, str],
+    checksum: str,
+) -> int:
+    from joblib import cpu_count
+    from tqdm.auto import tqdm
+
+    n_cpus = cpu_count() if args.n_cpus < 0 else args.n_cpus
+    n_workers = max(min(n_cpus, len(scans)), 1)
+    jobs = [
+        Job(
+            scan=scan,
+            output=scan.output(args.out_dir),
+            mask=mask,
+            model=args.model,
+            model_sha256=checksum,
+            skull_stripped={"yes": True, "no": False, None: None}[args.skull_stripped],
+            n_threads=n_cpus // n_workers,
+            force=args.force,
+            debug=args.debug,
+        )
+        for scan, mask in zip(scans, masks, strict=True)
+    ]
+    for job in jobs:
+        check_apart(job.output, args.bids_dir)
+    open_model(args.model, checksum)  # a file that is no model fails here once, not for every scan
+    _write(args, derivative_texts(args.bids_dir, args.out_dir, args.suffix))
+
+    results = {name: {"status": "failed", "error": fault} for name, fault in faults.items()}
+    with tqdm(
+        total=len(jobs), desc="enhancing", unit="scan", disable=args.quiet, file=sys.stderr
+    ) as bar:
+        for job, result in zip(jobs, _run_jobs(jobs, n_workers), strict=True):
+            results[job.scan.relative] = result
+            for message in result.get("warnings", ()):
+                bar.write(f"sklearn-iqt bids: warning: {message}", file=sys.stderr)
+            if args.verbose and not args.quiet:
+                bar.write(f"{job.scan.relative}: {_tell(result)}", file=sys.stderr)
+            bar.update()
+    failed = {name: r["error"] for name, r in results.items() if r["status"] == "failed"}
+    n_kept = sum(result["status"] == "kept" for result in results.values())
+    kept = f", {n_kept} of them before" if n_kept else ""
+    say(args, f"{len(results) - len(failed)} of {len(results)} done{kept}, {len(failed)} failed")
+    _complain(failed)
+    return (2 if len(failed) == len(results) else 1) if failed else 0
+
+
+def _run_jobs(jobs: list[Job], n_workers: int) -> Iterator[dict[str, Any]]:
+    """Yield the results in order; a process that is killed takes only what is not done with it."""
+    from joblib import Parallel, delayed
+    from joblib.externals.loky.process_executor import BrokenProcessPool
+
+    results = Parallel(n_workers, return_as="generator")(delayed(enhance)(job) for job in jobs)
+    for n in range(len(jobs)):
+        try:
+            yield next(results)
+        except BrokenProcessPool:
+            error = (
+                "not done: a process was killed, most often for want of memory; run again with "
+                "fewer --n-cpus, what is done will be kept"
+            )
+            for job in jobs[n:]:
+                yield {"status": "done"} if is_done(job) else {"status": "failed", "error": error}
+            return
+
+
+def _collect(
+    args: argparse.Namespace,
+    scans: list[Scan],
+    masks: list[Path | None],
+    faults: dict[str, str],
+    checksum: str | None,
+) -> int:
+    from tqdm.auto import tqdm
+
+    texts = derivative_texts(args.bids_dir, args.out_dir, args.suffix)
+    pairs = list(zip(scans, masks, strict=True))
+    rows = [
+        describe(scan, scan.output(args.out_dir), mask, checksum)
+        for scan, mask in tqdm(
+            pairs, desc="collecting", unit="scan", disable=args.quiet, file=sys.stderr
+        )
+    ]
+    table = args.out_dir / "group_iqt.tsv"
+    texts |= {table: to_tsv(rows), table.with_suffix(".json"): to_json(COLUMNS)}
+    _write(args, texts)
+    n_done = sum(row["status"] == "done" for row in rows)
+    say(args, f"{table}: {n_done} of {len(rows)} scans are done")
+    _complain(faults)
+    return int(n_done < len(rows) or bool(faults))
+
+
+def _locate_mask(pattern: str | None, scan: Scan) -> Path | None:
+    if pattern is None:
+        return None
+    fields = {"folder": scan.folder, "entities": scan.entities}
+    named = set(re.findall(r"\{(.*?)\}", pattern))
+    if not named or named - set(fields):
+        raise ValueError(
+            "--mask must have {folder} or {entities} in it, and nothing else in braces, got "
+            f"{pattern!r}"
+        )
+    return scan.root / re.sub(r"\{(.*?)\}", lambda match: fields[match[1]], pattern)
+
+
+def _write(args: argparse.Namespace, texts: dict[Path, str]) -> None:
+    for path in texts:
+        check_apart(path, args.bids_dir)
+    args.out_dir.mkdir(parents=True, exist_ok=True)
+    for path, text in texts.items():
+        write_text(path, text)
+
+
+def _complain(failed: dict[str, str]) -> None:
+    for name, error in sorted(failed.items()):
+        print(f"sklearn-iqt bids: error: {name}: {error}", file=sys.stderr)
+
+
+def _tell(result: dict[str, Any]) -> str:
+    if result["status"] == "failed":
+        return "failed"
+    seconds = result.get("seconds")
+    return "was done before" if seconds is None else f"done in {seconds:.1f} s"

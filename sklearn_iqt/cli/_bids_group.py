@@ -1,0 +1,98 @@
+"""The table of what has become of the scans of a BIDS dataset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sklearn_iqt.cli._bids_layout import Scan
+from sklearn_iqt.cli._bids_scan import is_whole, read_sidecar, sidecar
+from sklearn_iqt.cli._common import one_line
+
+COLUMNS: dict[str, dict[str, Any]] = {
+    "participant_id": {"Description": "Participant"},
+    "session_id": {"Description": "Session, if there are sessions"},
+    "scan": {"Description": "The scan, relative to the source dataset"},
+    "status": {
+        "Description": "What has become of the scan",
+        "Levels": {
+            "done": "Enhanced, and nothing has changed since",
+            "missing": "Not enhanced: never run, or failed",
+            "stale": "The enhanced file or its JSON file is damaged or missing, or the scan, the "
+            "mask or the model has changed since",
+        },
+    },
+    "intensity_scale": {
+        "Description": "99.5th percentile of the foreground of the scan, which the model takes for "
+        "one; in the units of the scan"
+    },
+    **{
+        f"spacing_{axis}": {
+            "Description": f"Size of the enhanced voxels along axis {axis}",
+            "Units": "mm",
+        }
+        for axis in "ijk"
+    },
+    "voxels": {"Description": "Number of enhanced voxels"},
+    "seconds": {"Description": "Time it took to read and enhance the scan", "Units": "s"},
+    "consistency_nrmse": {
+        "Description": "Root mean squared difference between the scan and the enhanced scan "
+        "averaged over the voxels of the scan, divided by the largest intensity of the scan. Not "
+        "zero where the model changes contrast or removes noise; a scan that stands out among "
+        "others deserves a look. n/a for models with corner alignment"
+    },
+    "model_sha256": {"Description": "Checksum of the model file"},
+    "version": {"Description": "Version of sklearn_iqt that enhanced the scan"},
+}
+
+
+def describe(
+    scan: Scan, output: Path, mask: Path | None, model_sha256: str | None
+) -> dict[str, Any]:
+    """Return the row of one scan; without a mask or a model at hand, those used are good."""
+    told = read_sidecar(output)
+    model = told["Model"] if isinstance(told.get("Model"), dict) else {}
+    sums = told["SHA256"] if isinstance(told.get("SHA256"), dict) else {}
+    files = {"Scan": scan.path, "Enhanced": output}
+    if mask is None:
+        sums = {name: checksum for name, checksum in sums.items() if name != "Mask"}
+    else:
+        files["Mask"] = mask
+    if not output.exists() and not sidecar(output).exists():
+        status = "missing"
+    else:
+        checksum = model_sha256 or model.get("SHA256")
+        whole = is_whole({"Model": model, "SHA256": sums}, files, str(checksum))
+        status = "done" if whole else "stale"
+    shape = _three(told.get("Shape"))
+    row = [
+        scan.subject,
+        scan.session,
+        scan.relative,
+        status,
+        told.get("IntensityScale"),
+        *_three(told.get("Spacing")),
+        None if None in shape else shape[0] * shape[1] * shape[2],
+        told.get("Seconds"),
+        told.get("ConsistencyNRMSE"),
+        model.get("SHA256"),
+        told.get("Version"),
+    ]
+    return dict(zip(COLUMNS, row, strict=True))
+
+
+def to_tsv(rows: list[dict[str, Any]]) -> str:
+    """Return the table as BIDS wants it, n/a where nothing is known."""
+    lines = [list(COLUMNS), *([_cell(value) for value in row.values()] for row in rows)]
+    return "".join("\t".join(line) + "\n" for line in lines)
+
+
+def _three(values: Any) -> list[Any]:
+    numbers = isinstance(values, list) and all(isinstance(v, (int, float)) for v in values)
+    return values if numbers and len(values) == 3 else [None] * 3
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "n/a"
+    return f"{value:.6g}" if isinstance(value, float) else one_line(value)

@@ -1,0 +1,195 @@
+"""Where scans are in a BIDS dataset, and where what is made of them goes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sklearn_iqt._version import __version__
+
+BIDS_VERSION = "1.10.0"
+_LABEL = "[A-Za-z0-9+]+"
+_ENTITIES = re.compile(rf"sub-{_LABEL}(?:_[a-zA-Z]+-{_LABEL})*")
+_README = """\
+# Enhanced scans
+
+Made by `sklearn-iqt bids` (sklearn_iqt {version}), image quality transfer: each
+`*_desc-iqt_{suffix}.nii.gz` is an estimate of what a better scanner would have seen, on a finer
+grid, in the same place in mm and in the units of the scan it was made from. The JSON file beside
+it names that scan, the model and its checksum. `group_iqt.tsv`, if it is there, has one row for
+each scan; `group_iqt.json` describes its columns.
+
+Detail in an enhanced scan is inferred from the brains that the model was trained on. These files
+are for research and no medical device made them.
+"""
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One scan of a dataset; ``folder`` is ``sub-01/ses-1/anat``, ``entities`` ``sub-01_run-1``."""
+
+    root: Path
+    folder: str
+    entities: str
+    name: str
+    suffix: str
+
+    @property
+    def path(self) -> Path:
+        return self.root / self.folder / self.name
+
+    @property
+    def relative(self) -> str:
+        return f"{self.folder}/{self.name}"
+
+    @property
+    def subject(self) -> str:
+        return self.folder.split("/")[0]
+
+    @property
+    def session(self) -> str | None:
+        part = self.folder.split("/")[1]
+        return part if part.startswith("ses-") else None
+
+    def output(self, out_dir: Path) -> Path:
+        """Return where the enhanced scan goes."""
+        kept = [pair for pair in self.entities.split("_") if not pair.startswith("desc-")]
+        return out_dir / self.folder / f"{'_'.join(kept)}_desc-iqt_{self.suffix}.nii.gz"
+
+    def metadata(self) -> dict[str, Any]:
+        """Return what the JSON files of the dataset say of the scan; the nearest one has it."""
+        told: dict[str, Any] = {}
+        ours = set(self.entities.split("_"))
+        folder = self.root
+        for part in ("", *self.folder.split("/")):
+            folder = folder / part
+            files = [*folder.glob(f"*_{self.suffix}.json"), folder / f"{self.suffix}.json"]
+            for file in sorted(files, key=lambda file: file.name.count("_")):
+                if set(file.name.split("_")[:-1]) <= ours:
+                    told |= read_json(file)
+        return told
+
+
+def find_scans(
+    bids_dir: Path, suffix: str, participants: Sequence[str], sessions: Sequence[str]
+) -> tuple[list[Scan], dict[str, str]]:
+    """Return the scans asked for, and by name what was asked for and cannot be used."""
+    if not bids_dir.is_dir():
+        raise FileNotFoundError(f"the dataset {bids_dir} is no folder")
+    if not re.fullmatch("[A-Za-z0-9]+", suffix):
+        raise ValueError(f"--suffix must be letters and digits, such as T1w, got {suffix!r}")
+    wanted = {f"sub-{label.removeprefix('sub-')}" for label in participants}
+    visits = {f"ses-{label.removeprefix('ses-')}" for label in sessions}
+    scans: list[Scan] = []
+    faults: dict[str, str] = {}
+    outputs: dict[Path, Scan] = {}
+    for pattern in ("sub-*/anat", "sub-*/ses-*/anat"):
+        for path in sorted(bids_dir.glob(f"{pattern}/*_{suffix}.nii*")):
+            if not path.name.endswith((".nii", ".nii.gz")) or path.name.startswith("."):
+                continue
+            folder = path.parent.relative_to(bids_dir).as_posix()
+            entities = path.name[: path.name.rindex("_")]
+            scan = Scan(bids_dir, folder, entities, path.name, suffix)
+            if (wanted and scan.subject not in wanted) or (visits and scan.session not in visits):
+                continue
+            expected = "_".join(folder.split("/")[:-1])
+            other = outputs.setdefault(scan.output(Path()), scan)
+            if not (_ENTITIES.fullmatch(entities) and f"{entities}_".startswith(f"{expected}_")):
+                faults[scan.relative] = f"its name is not that of a BIDS file of {expected}"
+            elif other is not scan:
+                faults[scan.relative] = f"its result would have the name of that of {other.name}"
+            else:
+                scans.append(scan)
+    found = {scan.subject for scan in scans} | {name.split("/")[0] for name in faults}
+    for name in sorted(wanted - found):
+        faults[name] = f"no *_{suffix}.nii or .nii.gz of it in {bids_dir}"
+    if not scans and not faults:
+        raise FileNotFoundError(f"no sub-*/[ses-*/]anat/*_{suffix}.nii or .nii.gz in {bids_dir}")
+    return sorted(scans, key=lambda scan: scan.relative), faults
+
+
+def check_dataset(bids_dir: Path) -> None:
+    """Refuse a folder that does not say that it is a BIDS dataset."""
+    told = read_json(bids_dir / "dataset_description.json")
+    missing = [key for key in ("Name", "BIDSVersion") if not isinstance(told.get(key), str)]
+    if missing:
+        raise ValueError(
+            f"{bids_dir} has no dataset_description.json with {' and '.join(missing)}, so it is no "
+            "BIDS dataset; --skip-bids-validation takes it as it is"
+        )
+
+
+def check_apart(path: Path, bids_dir: Path) -> None:
+    """Refuse to write into the dataset itself; only a folder of its derivatives is for results."""
+    real, dataset = Path(os.path.realpath(path)), Path(os.path.realpath(bids_dir))
+    if dataset in (real, *real.parents) and dataset / "derivatives" not in real.parents:
+        raise ValueError(
+            f"{path} lies in the dataset {bids_dir}, which is never written to; choose a folder "
+            f"outside, or {bids_dir / 'derivatives' / 'iqt'}"
+        )
+
+
+def derivative_texts(bids_dir: Path, out_dir: Path, suffix: str) -> dict[Path, str]:
+    """Return the files that make ``out_dir`` a derivative dataset, as far as they are missing."""
+    description = out_dir / "dataset_description.json"
+    if description.exists():
+        makers = read_json(description).get("GeneratedBy")
+        makers = makers if isinstance(makers, list) else []
+        names = [maker.get("Name") for maker in makers if isinstance(maker, dict)]
+        if "sklearn_iqt" not in names:
+            raise ValueError(
+                f"{description} does not say that sklearn_iqt made this dataset; choose a folder "
+                "of its own"
+            )
+    source = read_json(bids_dir / "dataset_description.json")
+    name = source.get("Name")
+    described = {
+        "Name": f"Enhanced scans of {name}" if isinstance(name, str) else "Enhanced scans",
+        "BIDSVersion": BIDS_VERSION,
+        "DatasetType": "derivative",
+        "GeneratedBy": [
+            {
+                "Name": "sklearn_iqt",
+                "Version": __version__,
+                "Description": "Image quality transfer: sklearn-iqt bids",
+            }
+        ],
+        "SourceDatasets": [_describe_source(source, bids_dir, out_dir)],
+        "DatasetLinks": {"source": _link(bids_dir, out_dir)},
+    }
+    if isinstance(source.get("License"), str):
+        described["License"] = source["License"]
+    texts = {description: to_json(described)}
+    if not (out_dir / "README.md").exists():
+        texts[out_dir / "README.md"] = _README.format(version=__version__, suffix=suffix)
+    if not (out_dir / ".bidsignore").exists():
+        texts[out_dir / ".bidsignore"] = "group_iqt.*\n"
+    return texts
+
+
+def _describe_source(source: dict[str, Any], bids_dir: Path, out_dir: Path) -> dict[str, str]:
+    doi = source.get("DatasetDOI")
+    return {"DOI": doi} if isinstance(doi, str) else {"URL": _link(bids_dir, out_dir)}
+
+
+def _link(bids_dir: Path, out_dir: Path) -> str:
+    """Return the way from the results to the dataset: relative, so that both can move together."""
+    return Path(os.path.relpath(os.path.realpath(bids_dir), os.path.realpath(out_dir))).as_posix()
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object in a file, empty if there is none."""
+    try:
+        told = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def to_json(told: dict[str, Any]) -> str:
+    return json.dumps(told, indent=2, allow_nan=False) + "\n"

@@ -1,0 +1,184 @@
+"""What becomes of one scan of a BIDS dataset, in whichever process."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import time
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sklearn_iqt._version import __version__
+from sklearn_iqt.cli._bids_layout import Scan, read_json, to_json
+from sklearn_iqt.cli._common import one_line, write_text
+from sklearn_iqt.cli._enhance import _compare_spacing
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a process needs to enhance one scan: paths and numbers, no voxels."""
+
+    scan: Scan
+    output: Path
+    mask: Path | None
+    model: Path
+    model_sha256: str
+    skull_stripped: bool | None
+    n_threads: int
+    force: bool
+    debug: bool
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """Return the files whose checksums tell whether the result is still good."""
+        files = {"Scan": self.scan.path, "Enhanced": self.output}
+        return files if self.mask is None else {**files, "Mask": self.mask}
+
+
+def enhance(job: Job) -> dict[str, Any]:
+    """Enhance one scan and tell what came of it, errors and warnings included."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        try:
+            result = _enhance(job)
+        except Exception as error:
+            if job.debug:
+                raise
+            result = {"status": "failed", "error": one_line(error)}
+    messages = dict.fromkeys(one_line(warning.message) for warning in caught)
+    return {**result, "warnings": list(messages)}
+
+
+def is_done(job: Job) -> bool:
+    """Tell whether there is a whole result of this model, this scan and this mask."""
+    return is_whole(read_sidecar(job.output), job.files, job.model_sha256)
+
+
+def is_whole(told: dict[str, Any], files: dict[str, Path], model_sha256: str) -> bool:
+    """Tell whether a sidecar speaks of exactly these files as they are, and of this model."""
+    try:
+        return told["Model"]["SHA256"] == model_sha256 and told["SHA256"] == _checksums(files)
+    except (KeyError, TypeError, OSError):
+        return False
+
+
+def read_sidecar(output: Path) -> dict[str, Any]:
+    """Return what an earlier run tells of its result; nothing if it cannot be read."""
+    told = read_json(sidecar(output)).get("IQT")
+    return told if isinstance(told, dict) else {}
+
+
+def sidecar(output: Path) -> Path:
+    """Return the path of the JSON file that belongs to an enhanced scan."""
+    return output.with_name(f"{output.name.removesuffix('.nii.gz')}.json")
+
+
+def sha256(path: Path) -> str:
+    """Return the checksum of a file."""
+    checksum = hashlib.sha256()
+    with open(path, "rb") as stream:
+        while block := stream.read(1 << 20):
+            checksum.update(block)
+    return checksum.hexdigest()
+
+
+@functools.lru_cache(maxsize=1)
+def open_model(path: Path, checksum: str) -> tuple[Any, dict[str, Any]]:
+    """Load a model and its card once in a process; a file that has changed is another model."""
+    from sklearn_iqt.persistence import load_model, read_model_card
+
+    return load_model(path), read_model_card(path)
+
+
+def _enhance(job: Job) -> dict[str, Any]:
+    if not job.force and is_done(job):
+        return {"status": "kept"}
+    from threadpoolctl import threadpool_limits
+
+    from sklearn_iqt.io import load_volume, save_volume
+
+    started = time.perf_counter()
+    model, card = open_model(job.model, job.model_sha256)
+    session = {"n_jobs": job.n_threads, "verbose": 0}
+    known = model.get_params(deep=False)
+    model.set_params(**{name: value for name, value in session.items() if name in known})
+    image = load_volume(job.scan.path)
+    mask = None if job.mask is None else load_volume(job.mask)
+    trained = (card["training"] or {}).get("spacing_low_mm")
+    _compare_spacing(image, trained, job.scan.relative)
+    with threadpool_limits(job.n_threads):
+        enhanced = model.predict([image], mask=None if mask is None else [mask])[0]
+    seconds = time.perf_counter() - started
+    job.output.parent.mkdir(parents=True, exist_ok=True)
+    save_volume(enhanced, job.output)
+    # Last, so that there is no sidecar of a result that is not whole.
+    told = _describe(job, model, card, image, mask, enhanced, seconds)
+    write_text(sidecar(job.output), to_json(told))
+    return {"status": "done", "seconds": seconds}
+
+
+def _describe(
+    job: Job,
+    model: Any,
+    card: dict[str, Any],
+    image: Any,
+    mask: Any,
+    enhanced: Any,
+    seconds: float,
+) -> dict[str, Any]:
+    """Return what the sidecar says."""
+    import numpy as np
+
+    from sklearn_iqt.preprocessing import intensity_scale
+
+    low = np.asarray(image.dataobj)
+    foreground = None if mask is None else np.asarray(mask.dataobj) > 0
+    stripped = job.skull_stripped
+    if stripped is None:
+        stripped = job.scan.metadata().get("SkullStripped")
+    return {
+        "Description": f"{job.scan.suffix} enhanced by image quality transfer ({card['class']})",
+        "Sources": [f"bids:source:{job.scan.relative}"],
+        **({"SkullStripped": stripped} if isinstance(stripped, bool) else {}),
+        "IQT": {
+            "Software": "sklearn_iqt",
+            "Version": __version__,
+            "Model": {
+                "File": job.model.name,
+                "SHA256": job.model_sha256,
+                "Class": card["class"],
+                "Version": card["version"],
+                "Scale": list(model.scale_),
+                "Alignment": model.alignment,
+                "Training": card["training"],
+            },
+            "SHA256": _checksums(job.files),
+            "IntensityScale": float(intensity_scale(low, foreground)),
+            "SpacingOfScan": _spacing(image),
+            "Spacing": _spacing(enhanced),
+            "Shape": list(enhanced.shape),
+            "Seconds": round(seconds, 3),
+            "ConsistencyNRMSE": _consistency(low, np.asarray(enhanced.dataobj), model),
+        },
+    }
+
+
+def _consistency(low: Any, fine: Any, model: Any) -> float | None:
+    """Return the NRMSE between a scan and the averages of its enhanced voxels."""
+    from sklearn_iqt.metrics import nrmse
+
+    if model.alignment != "center" and max(model.scale_) > 1:
+        return None  # the blocks of high voxels do not lie on the low ones
+    blocks = [part for pair in zip(low.shape, model.scale_, strict=True) for part in pair]
+    averages = fine.reshape(blocks).mean(axis=(1, 3, 5), dtype="float64")
+    return float(nrmse(low, averages))
+
+
+def _spacing(image: Any) -> list[float]:
+    return [round(float(size), 4) for size in image.header.get_zooms()[:3]]
+
+
+def _checksums(files: dict[str, Path]) -> dict[str, str]:
+    return {name: sha256(path) for name, path in files.items()}
