@@ -29,15 +29,12 @@ def main(argv=None):
     parser.add_argument("--cohort", required=True)
     cohort = load_cohort(parser.parse_args(argv).cohort)
     rows = []
-    for part, subjects in cohort.split.items():
-        paths = cohort.images(part)
-        for subject, path, labels in zip(
-            subjects, paths, as_volumes(cohort.tissues(part)), strict=True
-        ):
-            maps = estimate_tissue_maps(path, random_state=0)
-            found = np.where(maps.sum(axis=0) > 0, maps.argmax(axis=0) + 1, 0)
-            rows.append([dice(found == n, labels == n) for n in (1, 2, 3)])
-            print(subject, " ".join(f"{value:.3f}" for value in rows[-1]), flush=True)
+    for subject in cohort.subjects():
+        maps = estimate_tissue_maps(cohort.image(subject), random_state=0)
+        found = np.where(maps.sum(axis=0) > 0, maps.argmax(axis=0) + 1, 0)
+        labels = as_volumes([cohort.tissues(subject)])[0]
+        rows.append([dice(found == n, labels == n) for n in (1, 2, 3)])
+        print(subject, " ".join(f"{value:.3f}" for value in rows[-1]), flush=True)
     for tissue, values in zip(TISSUES, np.transpose(rows), strict=True):
         print(f"{tissue}: mean {values.mean():.3f}, lowest {values.min():.3f}")
 

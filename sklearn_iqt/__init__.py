@@ -24,6 +24,7 @@ _HOME = {
     "PatchTransformer": "patches",
     "PatchwiseRegressor": "compose",
     "PercentileScaler": "preprocessing",
+    "TissueScaler": "preprocessing",
     "load_model": "persistence",
     "load_volume": "io",
     "save_model": "persistence",

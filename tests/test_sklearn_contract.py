@@ -27,6 +27,7 @@ from sklearn_iqt import (
     PatchTransformer,
     PatchwiseRegressor,
     PercentileScaler,
+    TissueScaler,
 )
 from sklearn_iqt.exceptions import GeometryMismatchError, PatchGeometryWarning
 from sklearn_iqt.metrics import neg_nrmse_scorer, psnr_scorer, ssim_scorer
@@ -61,6 +62,7 @@ RAGGED = [(12, 13, 4), (14, 12, 5), (12, 12, 4), (13, 15, 4)]
         PatchTransformer(),
         NyulScaler(),
         PercentileScaler(),
+        TissueScaler(),
         LowFieldSimulator(),
     ],
     ids=lambda e: f"{name(e)}",

@@ -4,10 +4,12 @@ from sklearn_iqt.preprocessing._interpolate import interpolation_matrix, upsampl
 from sklearn_iqt.preprocessing._resample import resample_to, resample_to_voxel_size
 from sklearn_iqt.preprocessing._scaling import foreground_mask, intensity_scale
 from sklearn_iqt.preprocessing._standardize import NyulScaler, PercentileScaler
+from sklearn_iqt.preprocessing._tissue_scaler import TissueScaler
 
 __all__ = [
     "NyulScaler",
     "PercentileScaler",
+    "TissueScaler",
     "foreground_mask",
     "intensity_scale",
     "interpolation_matrix",

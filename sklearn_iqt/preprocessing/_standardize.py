@@ -241,6 +241,10 @@ class NyulScaler(_IntensityScaler):
         Increasing percentiles of the foreground that are the landmarks.
     output_range : tuple of two floats, default=(1, 100)
         Standard intensities of the first and last landmark.
+    keep_units : bool, default=False
+        Whether the first and last landmark of a volume stay where they are and only those between
+        them move. In front of an IQT estimator set it: what is predicted is in the units of what
+        comes in, and there is no way back from standard ones.
 
     Attributes
     ----------
@@ -250,6 +254,7 @@ class NyulScaler(_IntensityScaler):
     See Also
     --------
     PercentileScaler : Scale by two percentiles, learning nothing.
+    TissueScaler : Move the intensities of tissues rather than percentiles.
 
     Notes
     -----
@@ -279,6 +284,7 @@ class NyulScaler(_IntensityScaler):
     _parameter_constraints: dict = {
         "percentiles": ["array-like"],
         "output_range": [tuple, list],
+        "keep_units": ["boolean"],
     }
 
     def __init__(
@@ -286,9 +292,11 @@ class NyulScaler(_IntensityScaler):
         percentiles: tuple[float, ...] = (1, 10, 20, 30, 40, 50, 60, 70, 80, 90, 99),
         *,
         output_range: tuple[float, float] = (1, 100),
+        keep_units: bool = False,
     ) -> None:
         self.percentiles = percentiles
         self.output_range = output_range
+        self.keep_units = keep_units
 
     def _check_parameters(self) -> None:
         _check_increasing(self.output_range, 2, "NyulScaler: output_range")
@@ -305,13 +313,14 @@ class NyulScaler(_IntensityScaler):
         self.landmarks_ = np.mean(standardized, axis=0)
 
     def _scale(self, volume: NDArray, foreground: NDArray, name: str) -> NDArray:
-        own, group = np.unique(self._own_landmarks(foreground, name), return_inverse=True)
+        landmarks = self._own_landmarks(foreground, name)
+        own, group = np.unique(landmarks, return_inverse=True)
         standard = np.bincount(group, self.landmarks_) / np.bincount(group)
-        scaled = np.interp(volume, own, standard)
-        for outer, inner, beyond in ((0, 1, volume < own[0]), (-1, -2, volume > own[-1])):
-            slope = (standard[outer] - standard[inner]) / (own[outer] - own[inner])
-            scaled[beyond] = standard[outer] + slope * (volume[beyond] - own[outer])
-        return scaled
+        if self.keep_units:
+            low, high = self.output_range
+            gain = (own[-1] - own[0]) / (high - low)
+            standard = own[0] + gain * (standard - low)
+        return piecewise_linear(volume, own, standard)
 
     def _own_landmarks(self, foreground: NDArray, name: str) -> NDArray[np.float64]:
         own = np.percentile(foreground.astype(np.float64, copy=False), self.percentiles)
@@ -321,6 +330,28 @@ class NyulScaler(_IntensityScaler):
                 "volume or a mask of one tissue."
             )
         return own
+
+
+def piecewise_linear(volume: NDArray, landmarks: Any, targets: Any) -> NDArray:
+    """Map landmarks to targets, linearly between them and on beyond the outer ones.
+
+    Parameters
+    ----------
+    volume : ndarray
+        Intensities.
+    landmarks, targets : sequences of floats, the landmarks increasing
+        Where the map goes through.
+
+    Returns
+    -------
+    ndarray of float64, shape of `volume`
+        Mapped intensities.
+    """
+    mapped = np.interp(volume, landmarks, targets)
+    for outer, inner, beyond in ((0, 1, volume < landmarks[0]), (-1, -2, volume > landmarks[-1])):
+        slope = (targets[outer] - targets[inner]) / (landmarks[outer] - landmarks[inner])
+        mapped[beyond] = targets[outer] + slope * (volume[beyond] - landmarks[outer])
+    return mapped
 
 
 def _check_increasing(numbers: Any, length: int | None, name: str) -> list[float]:

@@ -19,9 +19,11 @@ from sklearn.utils import get_tags
 
 from sklearn_iqt.exceptions import GeometryMismatchError
 from sklearn_iqt.io import save_volume
-from sklearn_iqt.preprocessing import NyulScaler, PercentileScaler
+from sklearn_iqt.preprocessing import NyulScaler, PercentileScaler, TissueScaler
 
-SCALERS = [PercentileScaler(), PercentileScaler(2, 98), NyulScaler()]
+STANDARD = [PercentileScaler(), PercentileScaler(2, 98), NyulScaler()]
+KEEPING = [NyulScaler(keep_units=True), TissueScaler(random_state=0)]
+SCALERS = STANDARD + KEEPING
 PERCENTILES = (1, 10, 20, 30, 40, 50, 60, 70, 80, 90, 99)
 
 
@@ -94,11 +96,47 @@ def test_nyul_with_coinciding_landmarks_stays_finite_and_monotone():
 @pytest.mark.parametrize("scaler", SCALERS, ids=repr)
 @settings(deadline=None, max_examples=25)
 @given(st.integers(0, 10**6), st.floats(1e-2, 1e3))
-def test_a_gain_changes_nothing(scaler, seed, gain):
+def test_a_gain_changes_nothing_or_is_kept(scaler, seed, gain):
     volume = brain(seed)
     fitted = clone(scaler).fit([brain(1)])
     one, other = fitted.transform([volume, gain * volume])
-    np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-6)
+    kept = gain if scaler in KEEPING else 1
+    np.testing.assert_allclose(other, kept * one, rtol=1e-4, atol=1e-6)
+
+
+def test_nyul_that_keeps_units_moves_only_what_lies_between():
+    scaler = NyulScaler(keep_units=True).fit([brain(1)])
+    volume = brain(2) ** 1.2
+    scaled = scaler.transform([volume])[0]
+    inside = volume > volume.mean()
+    ends = np.percentile(volume[inside], [1, 99])
+    np.testing.assert_allclose(np.percentile(scaled[inside], [1, 99]), ends, rtol=1e-2)
+    standard = NyulScaler().fit([brain(1)]).transform([volume])[0]
+    np.testing.assert_allclose(np.corrcoef(scaled.ravel(), standard.ravel())[0, 1], 1)
+
+
+def three_tissues(white, seed=0, shape=(24, 24, 24)):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(1, 4, size=shape)
+    labels[: shape[0] // 2] = 0
+    volume = np.array([0.0, 60, 100, white])[labels]
+    return volume + rng.normal(scale=2, size=shape), labels
+
+
+def test_tissue_scaler_restores_the_contrast_of_the_training():
+    scaler = TissueScaler(random_state=0).fit([three_tissues(w, w)[0] for w in (118, 122)])
+    np.testing.assert_allclose(scaler.ratios_, [0.6, 1, 1.2], atol=0.02)
+    volume, labels = three_tissues(160)
+    scaled = scaler.transform([3 * volume])[0]
+    means = [scaled[labels == tissue].mean() / 3 for tissue in (1, 2, 3)]
+    np.testing.assert_allclose(means, [60, 100, 120], rtol=0.02)
+
+
+def test_tissue_scaler_refuses_what_has_no_three_tissues():
+    two_values = np.zeros((10, 10, 10))
+    two_values[5:] = 7
+    with pytest.raises(ValueError, match="no three tissues"):
+        TissueScaler().fit([two_values])
 
 
 @settings(deadline=None, max_examples=25)
@@ -216,7 +254,7 @@ def test_bad_volumes_are_named(scaler):
         fitted.transform([good], mask=[np.ones((3, 3, 3))])
     with pytest.raises(ValueError, match="no foreground"):
         fitted.transform([good], mask=[np.zeros(good.shape)])
-    with pytest.raises(ValueError, match=r"range to scale by|landmarks all"):
+    with pytest.raises(ValueError, match=r"range to scale by|landmarks all|three tissues"):
         clone(scaler).fit([-constant], mask=[np.ones(good.shape)])
 
 

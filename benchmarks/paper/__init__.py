@@ -1,0 +1,1 @@
+"""The paper's experiment on any cohort: ``python -m benchmarks.paper --help``."""

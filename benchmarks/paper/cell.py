@@ -1,0 +1,137 @@
+"""Fit one method and score it, in a process of its own: ``python -m benchmarks.paper.cell``.
+
+A process of its own shows the memory that the method takes, and keeps its failure to itself.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from joblib import Parallel, delayed
+
+from benchmarks.paper.config import Cell, build_estimator, list_cells
+from benchmarks.paper.pairs import high_files, low_files, write_json
+from sklearn_iqt import load_model, save_model
+from sklearn_iqt.io import as_volumes, save_volume
+from sklearn_iqt.metrics import nrmse, psnr, ssim
+
+__all__ = ["METRICS", "is_done", "run_cell"]
+
+# Voxels of the brain are those where the truth is not zero.
+METRICS = {
+    "NRMSE": lambda truth, estimate, brain: nrmse(truth, estimate),
+    "NRMSE (mean, brain)": lambda truth, estimate, brain: nrmse(
+        truth, estimate, mask=brain, normalization="mean"
+    ),
+    "PSNR": lambda truth, estimate, brain: psnr(truth, estimate),
+    "SSIM (brain)": lambda truth, estimate, brain: ssim(truth, estimate, mask=brain),
+    "SSIM": lambda truth, estimate, brain: ssim(truth, estimate),
+}
+
+
+def is_done(output: Path, cell: Cell) -> bool:
+    """Whether every test set of a cell is scored."""
+    folder = output / "cells" / cell.folder
+    return all((folder / f"{name}.json").exists() for name in cell.test_sets)
+
+
+def run_cell(output: Path, cell: Cell) -> None:
+    """Fit the method unless its model is stored, and score it on the sets that have no scores."""
+    manifest = json.loads((output / "manifest.json").read_text())
+    folder = output / "cells" / cell.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    split, options = manifest["split"], manifest["options"]
+    model = _fitted_model(output, folder, cell, split["train"], options)
+    subjects = split["test"]
+    for name in cell.test_sets:
+        record = folder / f"{name}.json"
+        if record.exists():
+            continue
+        images, seconds = [], []
+        for low in low_files(output, name, subjects):
+            start = time.perf_counter()
+            images.append(model.predict([low])[0])
+            seconds.append(time.perf_counter() - start)
+        memory = peak_memory()
+        scores = Parallel(2, prefer="threads")(
+            delayed(_scores)(truth, image)
+            for truth, image in zip(high_files(output, subjects), images, strict=True)
+        )
+        if cell.keep_predictions:
+            (folder / name).mkdir(exist_ok=True)
+            for subject, image in zip(subjects, images, strict=True):
+                save_volume(image, folder / name / f"{subject}.nii.gz")
+        write_json(
+            record,
+            {
+                "subjects": subjects,
+                "scores": {metric: [s[metric] for s in scores] for metric in METRICS},
+                "predict_s": seconds,
+                "peak_memory_gb": memory,
+            },
+        )
+
+
+def _fitted_model(output: Path, folder: Path, cell: Cell, subjects: list[str], options: dict):
+    stored = folder / "model.iqt"
+    if stored.exists():
+        return load_model(stored)
+    model = build_estimator(
+        cell.spec,
+        alignment=options["alignment"],
+        random_state=options["seed"],
+        n_jobs=-1,
+        verbose=1,
+        checkpoint=str(folder / "checkpoint"),
+    )
+    low, high = low_files(output, "train", subjects), high_files(output, subjects)
+    start = time.perf_counter()
+    model.fit(low, high)
+    record = {"seconds": time.perf_counter() - start, "peak_memory_gb": peak_memory()}
+    net = getattr(model, "net_", None)
+    if net is not None:
+        keys = ("epoch", "train_loss", "dur")
+        record["history"] = [{key: epoch[key] for key in keys} for epoch in net.history]
+    try:
+        save_model(model, stored, training={"cohort": options["cohort"], "seed": options["seed"]})
+    except TypeError as error:  # a forest: it is fitted again if the run is cut off here
+        print(error, file=sys.stderr)
+    write_json(folder / "fit.json", record)
+    checkpoint = folder / "checkpoint"
+    if checkpoint.is_dir():
+        shutil.rmtree(checkpoint)
+    else:
+        checkpoint.unlink(missing_ok=True)
+    return model
+
+
+def _scores(truth: Path, image) -> dict[str, float]:
+    true, estimate = as_volumes([truth])[0], as_volumes([image])[0]
+    brain = np.asarray(true != 0)
+    return {name: float(metric(true, estimate, brain)) for name, metric in METRICS.items()}
+
+
+def peak_memory() -> float:
+    """Return the most memory that this process has taken, in GB."""
+    status = Path("/proc/self/status")
+    if status.exists():  # rusage would count the parent's memory as well
+        lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
+        return int(lines["VmHWM"].split()[0]) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def main() -> None:
+    """Run one cell of an experiment whose manifest and pairs are on disk."""
+    output, name = Path(sys.argv[1]), sys.argv[2]
+    profile = json.loads((output / "manifest.json").read_text())["profile"]
+    run_cell(output, next(cell for cell in list_cells(profile) if cell.name == name))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,206 @@
+"""Which settings to choose: grid searches on training and validation subjects, never test ones.
+
+    python -m benchmarks.studies --cohort ../shared/data/ds002748 --output results/studies/cc0
+    python -m benchmarks.studies --cohort ... --studies features alpha --output ...
+
+Each study is a plain ``GridSearchCV`` over parameters of the estimators. Subjects are the groups:
+models learn from the training subjects, degraded by the training distribution, and are scored on
+the validation subjects (or on ``--folds`` of both), degraded anew by every test distribution.
+Finished studies are kept. Scores are NRMSE (eq. 7) and SSIM inside the brain and over the volume.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import shlex
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from sklearn.ensemble import ExtraTreesRegressor
+from sklearn.model_selection import GridSearchCV, GroupKFold
+from sklearn.pipeline import Pipeline
+
+from benchmarks.cohorts import load_cohort
+from sklearn_iqt import CoupledDictionaryIQT, InterpolationIQT, PatchwiseRegressor
+from sklearn_iqt.metrics import nrmse, ssim
+from sklearn_iqt.patches import PatchTransformer
+from sklearn_iqt.preprocessing import NyulScaler, TissueScaler
+from sklearn_iqt.simulation import LowFieldSimulator, RatioSNR
+
+TEST_SETS = ("ind1", "ind2", "low_contrast", "noisy", "ulf_measured")
+# Wide enough to hold the contrast and the noise of every test set.
+WIDE = RatioSNR(ratio=(0.95, 1.75), snr_wm=(15.0, 85.0))
+SREP = CoupledDictionaryIQT(256, max_patches=40_000, n_jobs=-1, random_state=0)
+INTENSITY = {"enhance__features": ["intensity"], "enhance__n_components": [0.999]}
+FOREST = PatchwiseRegressor(
+    ExtraTreesRegressor(30, min_samples_leaf=10, n_jobs=-1, random_state=0),
+    max_patches=30_000,
+    random_state=0,
+)
+SCALERS = ["passthrough", NyulScaler(keep_units=True), TissueScaler(random_state=0)]
+
+
+def pipeline(estimator=SREP):
+    """Return the pipeline whose parameters are searched."""
+    return Pipeline([("standardize", "passthrough"), ("enhance", estimator)])
+
+
+# Each study: estimator, grid, and how training and test pairs are simulated.
+STUDIES = {
+    "features": (
+        pipeline(),
+        [
+            {"enhance__features": ["gradient"], "enhance__n_components": [0.9, 0.99]},
+            {"enhance__features": ["intensity"], "enhance__n_components": [0.9, 0.99, 0.999]},
+            {"enhance__features": ["both"], "enhance__n_components": [0.9, 0.99, 0.999]},
+        ],
+        {},
+    ),
+    "alpha": (
+        pipeline(),
+        [
+            {"enhance__alpha": [0.003, 0.01, 0.03, 0.1]},
+            {**INTENSITY, "enhance__alpha": [0.003, 0.01, 0.03, 0.1, 0.3]},
+        ],
+        {},
+    ),
+    "target": (
+        pipeline(),
+        [
+            {"enhance__target": ["residual", "mean_removed"]},
+            {**INTENSITY, "enhance__target": ["residual", "mean_removed"]},
+        ],
+        {},
+    ),
+    "patch": (
+        pipeline(),
+        [
+            {
+                **INTENSITY,
+                "enhance__patcher": [
+                    PatchTransformer(5, 2),
+                    PatchTransformer(7, 3),
+                    PatchTransformer((5, 5, 9), (2, 2, 4)),
+                    PatchTransformer((5, 5, 13), (2, 2, 4)),
+                    PatchTransformer(9, 4),
+                ],
+            },
+        ],
+        {},
+    ),
+    "standardize": (
+        pipeline(),
+        [
+            {"standardize": SCALERS},
+            {**INTENSITY, "standardize": SCALERS},
+            {"enhance": [FOREST], "standardize": SCALERS},
+        ],
+        {},
+    ),
+    "wide": (
+        pipeline(),
+        [{"standardize": SCALERS[::2]}, {**INTENSITY, "standardize": SCALERS[::2]}],
+        {"snr": WIDE},
+    ),
+    # The three ways that simulation and interpolation can lie on each other.
+    "corner": (
+        pipeline(),
+        [
+            {
+                "enhance": [InterpolationIQT(), SREP],
+                "enhance__alignment": ["corner", "center"],
+            }
+        ],
+        {"alignment": "corner"},
+    ),
+    "center": (
+        pipeline(),
+        [{"enhance": [InterpolationIQT(), SREP], "enhance__alignment": ["center"]}],
+        {},
+    ),
+}
+
+
+def by_test_set(n_subjects):
+    """Return a scorer for volumes that come set by set, with so many subjects each."""
+
+    def score(estimator, low, high):
+        estimates = estimator.predict(low)
+        scores = {}
+        for number, name in enumerate(TEST_SETS):
+            part = slice(number * n_subjects, (number + 1) * n_subjects)
+            pairs = list(zip(high[part], estimates[part], strict=True))
+            scores[f"{name} NRMSE"] = np.mean([nrmse(t, e) for t, e in pairs])
+            inside = [ssim(t, e, mask=np.asarray(t != 0)) for t, e in pairs]
+            scores[f"{name} SSIM (brain)"] = np.mean(inside)
+            scores[f"{name} SSIM"] = np.mean([ssim(t, e) for t, e in pairs])
+        return scores
+
+    return score
+
+
+def search(cohort, estimator, grid, simulation, *, folds, seed):
+    """Return one row of parameters and mean scores for each candidate."""
+    parts = [(subject, part) for part in ("train", "validation") for subject in cohort.split[part]]
+    loaded = [cohort.load(subject) for subject, _ in parts]
+    volumes = [np.asanyarray(image.dataobj) for image, _ in loaded]
+    maps = [labels for _, labels in loaded]
+    snr = simulation.get("snr", "t1w_036t")
+    alignment = {k: v for k, v in simulation.items() if k == "alignment"}
+    sets = [
+        LowFieldSimulator(name, random_state=seed + number, **alignment).simulate(volumes, maps)
+        for number, name in enumerate((snr, *TEST_SETS))
+    ]
+    # Volume n of set s is number s * len(parts) + n; the first set is for training.
+    low = [volume for pairs in sets for volume in pairs.low]
+    high = [volume for pairs in sets for volume in pairs.high]
+    subjects = np.arange(len(parts))
+    if folds == 1:
+        held_out = np.array([part == "validation" for _, part in parts])
+        splits = [(subjects[~held_out], subjects[held_out])]
+    else:
+        splits = list(GroupKFold(folds).split(subjects, groups=subjects))
+    later_sets = len(parts) * (1 + np.arange(len(TEST_SETS)))
+    cv = [(learn, np.add.outer(later_sets, test).ravel()) for learn, test in splits]
+    rows = []
+    for (_, test), one_split in zip(splits, cv, strict=True):
+        found = GridSearchCV(
+            estimator, grid, scoring=by_test_set(len(test)), cv=[one_split], refit=False, verbose=3
+        ).fit(low, high)
+        rows.append(pd.DataFrame(found.cv_results_))
+    scores = [name for name in rows[0] if name.startswith("mean_")]
+    table = rows[0][[name for name in rows[0] if name.startswith("param_")]].astype(str)
+    means = sum(frame[scores] for frame in rows) / len(rows)
+    return table.join(means.rename(columns=lambda name: name.removeprefix("mean_test_")))
+
+
+def main(argv=None):
+    """Run the studies from the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--cohort", type=Path, required=True)
+    parser.add_argument("--studies", nargs="+", choices=STUDIES, default=list(STUDIES))
+    parser.add_argument("--folds", type=int, default=1, help="1: the split of the cohort")
+    parser.add_argument("--seed", type=int, default=100)
+    parser.add_argument("--output", type=Path, required=True)
+    arguments = parser.parse_args(argv)
+    cohort = load_cohort(arguments.cohort)
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    command = shlex.join(["python", "-m", "benchmarks.studies", *(argv or sys.argv[1:])])
+    for name in arguments.studies:
+        file = arguments.output / f"{name}.csv"
+        if file.exists():
+            continue
+        table = search(cohort, *STUDIES[name], folds=arguments.folds, seed=arguments.seed)
+        part = file.with_suffix(".part")
+        table.to_csv(part, index=False)
+        part.replace(file)
+        print(f"{name} ({datetime.date.today()}, {command})\n{table.to_string()}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""Give T1-weighted volumes the contrast between tissues that a model was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.mixture import GaussianMixture
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval
+
+from sklearn_iqt.preprocessing._standardize import _IntensityScaler, piecewise_linear
+
+__all__ = ["TissueScaler"]
+
+# Where the means of fluid, grey and white matter start among the intensities of the foreground,
+# and which intensities are left out as vessels or remains of the skull; both in percent.
+_START = (5, 40, 80)
+_INLIERS = (0.5, 99.8)
+
+
+class TissueScaler(_IntensityScaler):
+    """Give volumes the ratios between fluid, grey and white matter of the training volumes.
+
+    A mixture of three Gaussians finds the mean intensities of the tissues of a volume. They are
+    moved to those of the training volumes, relative to grey matter, whose own intensity stays:
+    a volume keeps its unit.
+
+    Parameters
+    ----------
+    max_samples : int, default=50_000
+        Most voxels of a volume that the mixture is fitted to, at least 100.
+    random_state : int, RandomState instance or None, default=None
+        Source of the choice of these voxels.
+
+    Attributes
+    ----------
+    ratios_ : ndarray of shape (3,)
+        Intensities of fluid, grey and white matter relative to grey matter, means over the
+        training volumes.
+
+    See Also
+    --------
+    NyulScaler : Match percentiles, without a model of tissues.
+
+    Notes
+    -----
+    For skull-stripped T1-weighted volumes, where fluid is darker than grey matter and grey matter
+    darker than white. Where grey and white matter are hardly told apart (ratio below about 1.1),
+    the mixture sees one mode and what it finds says little; a higher contrast than in training is
+    found to a few percent. The map is linear between 0, the three tissues and beyond.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_iqt.preprocessing import TissueScaler
+    >>> rng = np.random.default_rng(0)
+    >>> labels = rng.integers(0, 4, size=(16, 16, 16)) * (np.arange(16) > 7)
+    >>> volumes = [
+    ...     np.array([0, 40, 100, wm])[labels] + rng.normal(size=labels.shape) for wm in (120, 160)
+    ... ]
+    >>> scaler = TissueScaler(random_state=0).fit(volumes[:1])
+    >>> white = [float(v[labels == 3].mean().round()) for v in scaler.transform(volumes)]
+    >>> white
+    [120.0, 120.0]
+    """
+
+    _parameter_constraints: dict = {
+        "max_samples": [Interval(Integral, 100, None, closed="left")],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(self, max_samples: int = 50_000, *, random_state: Any = None) -> None:
+        self.max_samples = max_samples
+        self.random_state = random_state
+
+    def _fit_volumes(self, named: Iterator[tuple[NDArray, NDArray, str]]) -> None:
+        means = np.array([self._tissue_means(foreground, name) for _, foreground, name in named])
+        self.ratios_ = np.mean(means / means[:, 1:2], axis=0)
+
+    def _scale(self, volume: NDArray, foreground: NDArray, name: str) -> NDArray:
+        means = self._tissue_means(foreground, name)
+        return piecewise_linear(volume, [0, *means], [0, *(means[1] * self.ratios_)])
+
+    def _tissue_means(self, foreground: NDArray, name: str) -> NDArray[np.float64]:
+        rng = check_random_state(self.random_state)
+        low, high = np.percentile(foreground, _INLIERS)
+        inliers = foreground[(foreground >= low) & (foreground <= high)].astype(np.float64)
+        sample = rng.choice(inliers, min(self.max_samples, inliers.size), replace=False)
+        start = np.percentile(sample, _START) if sample.size else np.zeros(3)
+        means = start
+        if start[-1] > 0 and (np.diff(start) > 0).all():
+            # In units of its own, as the tolerances of the mixture are absolute.
+            unit = start[-1]
+            mixture = GaussianMixture(
+                3, means_init=start[:, None] / unit, tol=1e-4, max_iter=200, random_state=rng
+            ).fit(sample[:, None] / unit)
+            means = np.sort(mixture.means_.ravel()) * unit
+        if not (means[0] > 0 and (np.diff(means) > 0).all()):
+            raise ValueError(
+                f"{name}: no three tissues can be told apart in a foreground of {low:g} to "
+                f"{high:g}. Pass a T1-weighted volume, or a mask of its brain."
+            )
+        return means

@@ -1,0 +1,167 @@
+"""The paper's experiment: it runs whole, survives being killed, and never mixes subjects."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("nilearn", reason="the embedded brains come with nilearn")
+
+from benchmarks.cohorts import load_cohort, write_embedded_cohort
+from benchmarks.paper.config import build_estimator, list_cells, read_profile
+from sklearn_iqt.io import load_volume, save_volume
+
+ROOT = Path(__file__).parents[2]
+
+
+def start(output, *options):
+    command = [sys.executable, "-m", "benchmarks.paper", "--output", str(output), *options]
+    return subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def wait_for(path, process, seconds=200):
+    until = time.monotonic() + seconds
+    while not path.exists():
+        assert process.poll() is None, process.stdout.read()
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory):
+    """An experiment that was killed in the middle and resumed."""
+    output = tmp_path_factory.mktemp("paper") / "run"
+    process = start(output, "--profile", "smoke")
+    first = output / "cells" / "interpolation" / "ulf_measured.json"
+    wait_for(first, process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = {path: path.stat().st_mtime_ns for path in output.rglob("*.json")}
+    resumed = start(output, "--profile", "smoke", "--resume")
+    report, _ = resumed.communicate(timeout=280)
+    assert resumed.returncode == 0, report
+    return output, before, report
+
+
+def test_resuming_redoes_no_finished_work(experiment):
+    output, before, _ = experiment
+    assert output / "cells" / "interpolation" / "ulf_measured.json" in before
+    for path, written in before.items():
+        if path.name != "manifest.json":
+            assert path.stat().st_mtime_ns == written
+    assert len(json.loads((output / "manifest.json").read_text())["commands"]) == 2
+
+
+def test_every_cell_is_in_the_tables_and_figures(experiment):
+    output, _, report = experiment
+    cells = list_cells(read_profile("smoke"))
+    with (output / "scores.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    found = {(row["method"], row["test_set"], row["subject"]) for row in rows}
+    test = json.loads((output / "manifest.json").read_text())["split"]["test"]
+    assert found == {(c.name, s, subject) for c in cells for s in c.test_sets for subject in test}
+    assert all(np.isfinite(float(row["NRMSE"])) and float(row["NRMSE"]) > 0 for row in rows)
+    assert "Not done or failed" not in report
+    for heading in ("Table 1", "Table 2", "Table 3", "Times and memory", "Paired differences"):
+        assert heading in report
+    assert {path.name for path in (output / "figures").glob("*.png")} >= {
+        "figure4.png",
+        "figure5.png",
+        "figure6.png",
+    }
+
+
+def test_report_is_redrawn_without_training(experiment):
+    output, _, _ = experiment
+    report = (output / "report.md").read_text()
+    (output / "report.md").unlink()
+    again = start(output, "--report", "--no-figures")
+    text, _ = again.communicate(timeout=60)
+    assert again.returncode == 0
+    assert text.split("## Figures")[0] in report + "\n"
+
+
+def test_an_experiment_is_neither_overwritten_nor_mixed(experiment):
+    output, _, _ = experiment
+    for options, message in (
+        (["--profile", "smoke"], "pass --resume"),
+        (["--profile", "smoke", "--resume", "--seed", "1"], "other options"),
+    ):
+        process = start(output, *options)
+        text, _ = process.communicate(timeout=60)
+        assert process.returncode != 0
+        assert message in text
+
+
+def test_a_failed_cell_says_so_and_stops_no_other(tmp_path):
+    profile = tmp_path / "broken.toml"
+    profile.write_text(
+        'test_sets = ["ind1"]\ntable_sets = ["ind1"]\nout_of_distribution = "ulf_measured"\n'
+        "[methods.broken]\n"
+        'estimator = "CoupledDictionaryIQT"\nparams = { patcher__patch_size = 500 }\n'
+        '[methods.interpolation]\nestimator = "InterpolationIQT"\n'
+    )
+    process = start(tmp_path / "run", "--profile", str(profile), "--no-figures")
+    text, _ = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "failed: broken" in text
+    assert "Not done or failed:** broken (ind1)" in text
+    assert "| ind1 | interpolation |" in text
+    assert "500" in (tmp_path / "run" / "cells" / "broken.log").read_text()
+
+
+def test_a_subject_in_two_parts_is_refused(tmp_path):
+    cohort = write_embedded_cohort(tmp_path / "brains", 4, (24, 24, 24))
+    table = tmp_path / "brains" / "participants.tsv"
+    table.write_text(table.read_text() + "brains\tsub-01\ttest\n")
+    with pytest.raises(ValueError, match="two parts"):
+        load_cohort(cohort.folder)
+
+
+def test_slice_axis_comes_last_and_tissues_are_estimated_when_absent(tmp_path):
+    cohort = write_embedded_cohort(tmp_path / "brains", 4, (40, 44, 48))
+    labels = load_volume(cohort.tissues("sub-01")).get_fdata()
+    cohort.tissues("sub-01").unlink()
+    turned, maps = load_cohort(cohort.folder, slice_axis="i").load("sub-01")
+    original = load_volume(cohort.image("sub-01"))
+    np.testing.assert_array_equal(turned.get_fdata(), original.get_fdata().transpose(1, 2, 0))
+    corner = turned.affine @ [1, 2, 3, 1]
+    np.testing.assert_allclose(corner, original.affine @ [3, 1, 2, 1])
+    agreement = (maps == labels.transpose(1, 2, 0))[maps > 0].mean()
+    assert agreement > 0.6
+
+
+@pytest.mark.parametrize("name", ["smoke", "cpu", "gpu"])
+def test_profiles_name_parameters_that_exist(name):
+    cells = list_cells(read_profile(name))
+    assert len({cell.folder for cell in cells}) == len(cells)
+    for cell in cells:
+        estimator = build_estimator(cell.spec, random_state=3, alignment="corner")
+        params = estimator.get_params()
+        assert params.get("random_state", 3) == 3
+        assert params["alignment"] == "corner"
+        assert cell.spec.get("params", {}).keys() <= params.keys()
+
+
+def test_a_cohort_without_a_table_of_the_split_is_refused(tmp_path):
+    save_volume(np.ones((4, 4, 4)), tmp_path / "sub-01_T1w.nii.gz", affine=np.eye(4))
+    with pytest.raises(ValueError, match=r"participants\.tsv"):
+        load_cohort(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a POSIX system")
+def test_memory_of_a_cell_is_its_own():
+    from benchmarks.paper.cell import peak_memory
+
+    assert 0.01 < peak_memory() < 64
