@@ -79,7 +79,8 @@ def list_cells(profile: dict[str, Any]) -> list[Cell]:
         for column, params in table["columns"].items():
             if params:
                 spec = {**base, "params": {**base.get("params", {}), **params}}
-                cells.append(Cell(table["method"], column, spec, profile["table_sets"]))
+                shown = table.get("figure", False)
+                cells.append(Cell(table["method"], column, spec, profile["table_sets"], shown))
     return cells
 
 

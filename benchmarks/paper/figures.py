@@ -6,9 +6,81 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.paper.config import Cell
+from benchmarks.paper.pairs import high_files, low_files
+from sklearn_iqt.plotting import plot_estimates
 
 __all__ = ["draw_figures"]
 
+DPI = 150
+BASELINE = "interpolation"
+
 
 def draw_figures(output: Path, manifest: dict[str, Any], cells: list[Cell]) -> str:
-    return ""
+    """Draw what the stored predictions allow, and return Markdown that shows it.
+
+    Figures are of the first test subject. Figure 4 shows estimates, 5 their errors and where other
+    methods beat IQT-DL, 6 what numbers of atoms change on the out-of-distribution set.
+    """
+    profile = manifest["profile"]
+    subject = manifest["split"]["test"][0]
+    folder = output / "figures"
+    folder.mkdir(exist_ok=True)
+    truth = high_files(output, [subject])[0]
+
+    def predictions(name: str, wanted: dict[str, Cell]) -> dict[str, Path]:
+        files = {
+            title: output / "cells" / cell.folder / name / f"{subject}.nii.gz"
+            for title, cell in wanted.items()
+        }
+        return {title: file for title, file in files.items() if file.exists()}
+
+    methods = {cell.name: cell for cell in cells if not cell.column}
+    outside = profile["out_of_distribution"]
+    rows = {name: predictions(name, methods) for name in ("ind1", "ind2", outside)}
+    rows = {name: row for name, row in rows.items() if row}
+    drawn = []
+    if rows:
+        figure = plot_estimates(
+            {n: {"low field": low_files(output, n, [subject])[0], **r} for n, r in rows.items()},
+            truth=truth,
+        )
+        drawn.append(("figure4", "Figure 4: estimates", figure))
+        others = [name for name in methods if name not in ("IQT-DL", BASELINE)]
+        against = "IQT-DL" if all("IQT-DL" in row for row in rows.values()) else BASELINE
+        if all(against in row for row in rows.values()):
+            figure = plot_estimates(
+                rows,
+                truth=truth,
+                show=("error", "improvement"),
+                beside=True,
+                baseline=against,
+                improved=[name for name in others if all(name in r for r in rows.values())],
+            )
+            title = f"Figure 5: absolute errors, and where methods are closer than {against}"
+            drawn.append(("figure5", title, figure))
+    columns = {
+        f"{table['method']} {column}": next(
+            cell
+            for cell in cells
+            if cell.method == table["method"] and cell.column == (column if params else "")
+        )
+        for table in profile.get("tables", [])
+        if table.get("figure")
+        for column, params in table["columns"].items()
+    }
+    atoms = predictions(outside, columns)
+    baseline = predictions(outside, {BASELINE: methods[BASELINE]}) if BASELINE in methods else {}
+    if atoms and baseline:
+        figure = plot_estimates(
+            {outside: atoms},
+            truth=truth,
+            show=("estimate", "error", "improvement"),
+            baseline=baseline[BASELINE],
+        )
+        title = f"Figure 6: numbers of atoms, and where they are closer than {BASELINE}"
+        drawn.append(("figure6", title, figure))
+    lines = []
+    for name, title, figure in drawn:
+        figure.savefig(folder / f"{name}.png", dpi=DPI)
+        lines.append(f"{title}, {subject}:\n\n![{title}](figures/{name}.png)")
+    return "## Figures\n\n" + "\n\n".join(lines) if lines else ""
