@@ -15,6 +15,7 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from skorch.helper import predefined_split
 from torch import nn
+from torch.utils.data import DataLoader
 
 from sklearn_iqt.base import BaseIQTRegressor
 from sklearn_iqt.deep._pairs import Pair, Pairs, RowPairs, VolumePairs
@@ -24,11 +25,13 @@ from sklearn_iqt.deep._training import (
     Checkpoint,
     EpochSampler,
     PatchNet,
+    PrefetchLoader,
     Progress,
     Schedule,
     StopWhenStale,
     ValidationNRMSE,
     average_batch_norm,
+    lay_channels_last,
 )
 from sklearn_iqt.io import as_volumes
 from sklearn_iqt.patches import (
@@ -199,7 +202,7 @@ class BaseNetRegressor(BaseIQTRegressor):
         options = {"with_skip": self.global_skip, "alignment": self.alignment}
         training = VolumePairs(train, augment=self.augment, **options)
         self._refuse_background(len(training))
-        validation = VolumePairs(valid, augment=False, **options) if valid else None
+        validation = VolumePairs(valid, **options) if valid else None
         if validation is not None:
             self._refuse_background(len(validation))
         return self._train(training, validation)
@@ -227,7 +230,11 @@ class BaseNetRegressor(BaseIQTRegressor):
         steps_per_epoch = max(epoch_size // batch_size, 1)
         n_steps = self.max_steps or self.max_epochs * steps_per_epoch
         sampler = EpochSampler(
-            len(training), steps_per_epoch * batch_size, n_steps * batch_size, seed
+            len(training),
+            steps_per_epoch * batch_size,
+            n_steps * batch_size,
+            seed,
+            training.n_views,
         )
         schedule = self._schedule(n_steps)
         best = None if self.patience is None else BestWeights(self.patience)
@@ -286,20 +293,23 @@ class BaseNetRegressor(BaseIQTRegressor):
         else:
             net = self._build_net((1, 1, 1), (1, 1, self.n_features_in_))
             module = BareRows(net, self.n_features_in_, self.n_outputs_)
+        device = self._torch_device()
+        on_cpu = torch.device(device).type == "cpu"
         return PatchNet(
-            module,
+            lay_channels_last(module) if on_cpu else module,
             criterion=self._loss,
             optimizer=torch.optim.Adam,
             optimizer__param_groups=self._parameter_groups(),
             lr=self.lr,
             max_epochs=1,
             batch_size=batch_size,
+            iterator_train=DataLoader if on_cpu else PrefetchLoader,
             iterator_train__sampler=sampler,
             iterator_train__drop_last=True,
             train_split=None if validation is None else predefined_split(validation),
             callbacks=callbacks,
             callbacks__print_log=None,
-            device=self._torch_device(),
+            device=device,
             verbose=0,
             mixed_precision=self.mixed_precision,
         )

@@ -10,13 +10,15 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from sklearn_iqt.deep.modules import Upsample
 from sklearn_iqt.patches import PatchGrid
-from sklearn_iqt.preprocessing import upsample
 
 __all__ = ["Pair", "Pairs", "RowPairs", "VolumePairs"]
 
 # Low voxels read beyond a patch, so that its interpolation does not feel where it was cut.
 HALO = 4
+# Ways to see a patch: flipped or not along each axis, turned or not.
+N_VIEWS = 16
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,10 @@ class Pair:
 class VolumePairs(Dataset):
     """Patches of pairs of volumes, as inputs and targets of a net.
 
-    Holds the volumes and the numbers of the patches, never the patches.
+    Holds the volumes and the numbers of the patches, never the patches. ``pairs[n]`` is a patch as
+    it is, ``pairs[n, view]`` the same patch flipped and turned. Axes are flipped unless that would
+    shift the high grid on the low one, and the first two are exchanged if the patch looks the same
+    afterwards.
 
     Parameters
     ----------
@@ -43,35 +48,42 @@ class VolumePairs(Dataset):
     alignment : {"center", "corner"}
         How the grids lie on each other.
     augment : bool
-        Whether to flip and rotate at random, drawn from torch's generator. Axes are flipped unless
-        that would shift the high grid on the low one, and the first two are exchanged if the patch
-        looks the same afterwards.
+        Whether patches have more than one view to draw from.
+
+    Attributes
+    ----------
+    n_views : int
+        Number of views.
     """
 
     def __init__(
-        self, pairs: Sequence[Pair], *, with_skip: bool, alignment: str, augment: bool
+        self, pairs: Sequence[Pair], *, with_skip: bool, alignment: str, augment: bool = False
     ) -> None:
         self.pairs = pairs
-        self.with_skip = with_skip
         self.alignment = alignment
-        self.augment = augment
+        self.n_views = N_VIEWS if augment else 1
+        scale = pairs[0].grid.scale
+        # Torch's threads are those that train; another library's would fight them for the cores.
+        self.upsample = Upsample(scale, alignment=alignment) if with_skip else None
         self._stops = np.cumsum([len(pair.index) for pair in pairs])
 
     def __len__(self) -> int:
         return int(self._stops[-1])
 
-    def __getitem__(self, item: int) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    def __getitem__(
+        self, item: int | tuple[int, int]
+    ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        item, view = item if isinstance(item, tuple) else (item, 0)
         number = int(np.searchsorted(self._stops, item, side="right"))
         pair = self.pairs[number]
         offset = item - (self._stops[number] - len(pair.index))
         (start,) = pair.grid.positions([pair.index[offset]])
         arrays = [_read(pair.low, start, pair.grid.patch_size)]
-        if self.with_skip:
-            arrays.append(self._interpolated(pair, start))
+        if self.upsample is not None:
+            arrays.append(self._interpolated(pair, start, self.upsample))
         grid = pair.grid.high
         arrays.append(_read(pair.high, start * np.asarray(pair.grid.scale), grid.patch_size))
-        if self.augment:
-            arrays = _augmented(arrays, pair.grid, self.alignment)
+        arrays = _viewed(arrays, view, pair.grid, self.alignment)
         *inputs, target = (torch.from_numpy(np.ascontiguousarray(a))[None] for a in arrays)
         return dict(zip(("x", "skip"), inputs, strict=False)), target
 
@@ -79,13 +91,13 @@ class VolumePairs(Dataset):
         """Return everything that decides what the patches are."""
         return [a for pair in self.pairs for a in (pair.low, pair.high, pair.index)]
 
-    def _interpolated(self, pair: Pair, start: np.ndarray) -> np.ndarray:
+    def _interpolated(self, pair: Pair, start: np.ndarray, upsample: Upsample) -> np.ndarray:
         scale = np.asarray(pair.grid.scale)
         halo = np.where(scale > 1, HALO, 0)
         near = np.minimum(start, halo)
         wide = np.asarray(pair.grid.patch_size) + near + halo
         block = _read(pair.low, start - near, np.minimum(wide, pair.low.shape - (start - near)))
-        fine = upsample(block, pair.grid.scale, alignment=self.alignment)
+        fine = upsample(torch.from_numpy(block)).numpy()
         return _read(fine, near * scale, pair.grid.high.patch_size)
 
 
@@ -100,7 +112,14 @@ class RowPairs(Dataset):
         Rows of high patches.
     low_shape, high_shape : tuple of ints
         Shapes of the patches.
+
+    Attributes
+    ----------
+    n_views : int
+        One: rows are not flipped.
     """
+
+    n_views = 1
 
     def __init__(
         self, X: np.ndarray, y: np.ndarray, low_shape: tuple[int, ...], high_shape: tuple[int, ...]
@@ -130,15 +149,16 @@ def _read(volume: np.ndarray, start: Sequence[int], shape: Sequence[int]) -> np.
     return np.pad(box, missing, mode="edge") if np.any(missing) else box
 
 
-def _augmented(arrays: list[np.ndarray], grid: PatchGrid, alignment: str) -> list[np.ndarray]:
-    flips = torch.rand(3) < 0.5
-    turn = torch.rand(()) < 0.5
+def _viewed(
+    arrays: list[np.ndarray], view: int, grid: PatchGrid, alignment: str
+) -> list[np.ndarray]:
+    """Flip the axes whose bits are set in ``view``, and exchange the first two for the last bit."""
     axes = tuple(
         axis
         for axis in range(3)
-        if flips[axis] and (alignment == "center" or grid.scale[axis] == 1)
+        if view >> axis & 1 and (alignment == "center" or grid.scale[axis] == 1)
     )
     arrays = [np.flip(array, axes) for array in arrays]
-    if turn and grid.patch_size[0] == grid.patch_size[1] and grid.scale[0] == grid.scale[1]:
+    if view >> 3 and grid.patch_size[0] == grid.patch_size[1] and grid.scale[0] == grid.scale[1]:
         arrays = [array.swapaxes(0, 1) for array in arrays]
     return arrays

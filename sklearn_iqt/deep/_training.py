@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +26,13 @@ __all__ = [
     "Checkpoint",
     "EpochSampler",
     "PatchNet",
+    "PrefetchLoader",
     "Progress",
     "Schedule",
     "StopWhenStale",
     "ValidationNRMSE",
     "average_batch_norm",
+    "lay_channels_last",
 ]
 
 N_NORM_BATCHES = 32
@@ -73,8 +78,8 @@ class PatchNet(NeuralNetRegressor):
 class EpochSampler(Sampler):
     """Walk through the patches in one random order after another, an epoch at a time.
 
-    The order depends on the seed and the number of the epoch alone, so that training can go on
-    where it was cut off.
+    Orders and views depend on the seed and the number of the walk alone, so that training can go on
+    where it was cut off, and patches may be read while the net draws random numbers of its own.
 
     Parameters
     ----------
@@ -85,28 +90,60 @@ class EpochSampler(Sampler):
     n_patches_total : int
         Patches of the whole training, at which the last epoch ends.
     seed : int
-        Determines the orders.
+        Determines the orders and views.
+    n_views : int
+        Views of a patch to draw from, if there is more than one; see :class:`VolumePairs`.
     """
 
-    def __init__(self, n_patches: int, epoch_size: int, n_patches_total: int, seed: int) -> None:
+    def __init__(
+        self,
+        n_patches: int,
+        epoch_size: int,
+        n_patches_total: int,
+        seed: int,
+        n_views: int = 1,
+    ) -> None:
         self.n_patches = n_patches
         self.epoch_size = epoch_size
         self.n_patches_total = n_patches_total
         self.seed = seed
+        self.n_views = n_views
         self.epoch = 0
 
     def __len__(self) -> int:
         start = self.epoch * self.epoch_size
         return max(min(self.epoch_size, self.n_patches_total - start), 0)
 
-    def __iter__(self) -> Iterator[int]:
+    def __iter__(self) -> Iterator[int | tuple[int, int]]:
         start = self.epoch * self.epoch_size
         places = np.arange(start, start + len(self))
         self.epoch += 1
         walks = places // self.n_patches
         for walk in np.unique(walks):
-            order = np.random.RandomState([self.seed, int(walk)]).permutation(self.n_patches)
-            yield from order[places[walks == walk] % self.n_patches].tolist()
+            random_state = np.random.RandomState([self.seed, int(walk)])
+            within = places[walks == walk] % self.n_patches
+            items = random_state.permutation(self.n_patches)[within].tolist()
+            if self.n_views > 1:
+                views = random_state.randint(self.n_views, size=self.n_patches)[within].tolist()
+                yield from zip(items, views, strict=True)
+            else:
+                yield from items
+
+
+class PrefetchLoader(DataLoader):
+    """Read the next batches in a thread of their own while the net trains on this one.
+
+    Pays where training leaves the processor idle, which is on a GPU.
+    """
+
+    def __iter__(self) -> Iterator:
+        batches = super().__iter__()
+        with ThreadPoolExecutor(1) as reader:
+            read = partial(reader.submit, next, batches, None)
+            ahead = deque([read(), read()])
+            while (batch := ahead.popleft().result()) is not None:
+                ahead.append(read())
+                yield batch
 
 
 class Schedule(Callback):
@@ -366,6 +403,25 @@ class Progress(Callback):
         self.bar.close()
 
 
+def lay_channels_last(module: nn.Module) -> nn.Module:
+    """Keep the channels of convolutions side by side in memory, which is faster on a CPU.
+
+    Parameters
+    ----------
+    module : Module
+        Changed in place; feature maps follow the layout of its weights.
+
+    Returns
+    -------
+    Module
+        The same module.
+    """
+    for parameter in module.parameters():
+        if parameter.dim() == 5:
+            parameter.data = parameter.data.to(memory_format=torch.channels_last_3d)
+    return module
+
+
 def average_batch_norm(
     module: nn.Module, training: Pairs, batch_size: int, device: str, seed: int
 ) -> None:
@@ -394,7 +450,7 @@ def average_batch_norm(
         norm.momentum = None  # a plain mean over all batches
     torch.manual_seed(seed)
     n_patches = min(N_NORM_BATCHES * batch_size, max(len(training) // batch_size, 1) * batch_size)
-    sampler = EpochSampler(len(training), n_patches, n_patches, seed)
+    sampler = EpochSampler(len(training), n_patches, n_patches, seed, training.n_views)
     module.train()
     with torch.no_grad():
         for inputs, _ in DataLoader(training, batch_size, sampler=sampler):

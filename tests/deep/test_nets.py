@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 from skorch.callbacks import Callback
+from torch.utils.data import DataLoader
 
 from sklearn_iqt import AnisoUNetRegressor, DDLRegressor, InterpolationIQT, PatchTransformer
-from sklearn_iqt.deep._pairs import Pair, VolumePairs
+from sklearn_iqt.deep._pairs import Pair, RowPairs, VolumePairs
 from sklearn_iqt.deep._tiles import plan_tiles, predict_tiles
-from sklearn_iqt.deep._training import EpochSampler
+from sklearn_iqt.deep._training import EpochSampler, PrefetchLoader
 from sklearn_iqt.patches import PatchGrid, cut_patches
 from sklearn_iqt.persistence import load_model, save_model
 from sklearn_iqt.preprocessing import upsample
@@ -260,7 +261,6 @@ def test_patches_are_read_when_they_are_needed():
         ],
         with_skip=True,
         alignment="center",
-        augment=False,
     )
     grid = PatchGrid(low.shape[1:], (8, 8, 4), 4, (1, 1, 4))
     assert len(pairs) == 3 * grid.n_patches
@@ -282,10 +282,9 @@ def test_augmentation_keeps_low_and_high_on_each_other(alignment):
     pairs = VolumePairs(
         [Pair(low, high, grid, np.arange(1))], with_skip=True, alignment=alignment, augment=True
     )
-    torch.manual_seed(0)
     seen = set()
-    for _ in range(120):
-        inputs, target = pairs[0]
+    for view in range(pairs.n_views):
+        inputs, target = pairs[0, view]
         again = upsample(inputs["x"].numpy()[0], (1, 1, 4), alignment=alignment)
         np.testing.assert_allclose(target.numpy()[0], again, atol=1e-5)
         np.testing.assert_allclose(inputs["skip"].numpy()[0], again, atol=1e-5)
@@ -305,6 +304,18 @@ def test_epochs_walk_through_all_patches_in_changing_order():
     late = EpochSampler(10, 4, 22, seed=0)
     late.epoch = 3
     assert list(late) == epochs[3]
+    views = [view for _, view in EpochSampler(100, 100, 100, seed=0, n_views=16)]
+    assert set(views) == set(range(16))
+
+
+def test_batches_read_ahead_are_the_same_batches(rng):
+    rows = RowPairs(rng.random((7, 8)), rng.random((7, 8)), (2, 2, 2), (1, 2, 2, 2))
+    plain, ahead = (
+        list(loader(rows, 3, sampler=EpochSampler(7, 7, 7, seed=0)))
+        for loader in (DataLoader, PrefetchLoader)
+    )
+    torch.testing.assert_close(ahead, plain, rtol=0, atol=0)
+    assert len(ahead) == 3
 
 
 @both
