@@ -5,14 +5,15 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from numbers import Integral, Real
+from os import PathLike
 from typing import Any
 
 import numpy as np
 from scipy import linalg, sparse
 from sklearn.base import TransformerMixin, clone
 from sklearn.decomposition import DictionaryLearning, MiniBatchDictionaryLearning
-from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted, check_memory, validate_data
 
 from sklearn_iqt.base import BaseIQTRegressor
 from sklearn_iqt.dictionary._coding import SOLVERS, sparse_encode
@@ -69,6 +70,10 @@ class CoupledDictionaryIQT(TransformerMixin, BaseIQTRegressor):
         Most iterations of K-SVD.
     tol : float
         K-SVD stops when its error falls by less than this fraction of itself.
+    memory : path or joblib.Memory, optional
+        Folder that keeps what does not depend on ``alpha`` and the other parameters of coding: the
+        patches that were drawn and the low dictionary. A grid search then computes them once for
+        each set of training volumes. Set ``random_state`` with it.
     n_jobs : int, optional
         Threads of the coder; None means 1 unless in a :obj:`joblib.parallel_config` context.
     random_state : int, RandomState instance or None
@@ -141,6 +146,7 @@ class CoupledDictionaryIQT(TransformerMixin, BaseIQTRegressor):
         "max_patches": [Interval(Integral, 1, None, closed="left"), None],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
+        "memory": [None, str, PathLike, HasMethods("cache")],
         "n_jobs": [Integral, None],
         "random_state": ["random_state"],
     }
@@ -162,6 +168,7 @@ class CoupledDictionaryIQT(TransformerMixin, BaseIQTRegressor):
         max_patches: int | None = 100_000,
         max_iter: int = 20,
         tol: float = 1e-3,
+        memory: Any = None,
         n_jobs: int | None = None,
         random_state: Any = None,
         verbose: int = 0,
@@ -180,6 +187,7 @@ class CoupledDictionaryIQT(TransformerMixin, BaseIQTRegressor):
         self.max_patches = max_patches
         self.max_iter = max_iter
         self.tol = tol
+        self.memory = memory
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose
@@ -222,9 +230,26 @@ class CoupledDictionaryIQT(TransformerMixin, BaseIQTRegressor):
         return np.asarray([f"atom{n}" for n in range(len(self.dictionary_low_))], dtype=object)
 
     def _fit_patches(self, X: np.ndarray, y: np.ndarray, groups: np.ndarray | None) -> None:
-        self.projection_ = fit_projection(X, self._operators(), self.n_components)
-        signals = X @ self.projection_.T
-        self.dictionary_low_ = self._learn_dictionary(signals)
+        learn = check_memory(self.memory).cache(_learn_atoms, ignore=["n_jobs", "progress"])
+        self.projection_, self.dictionary_low_, self.n_iter_ = learn(
+            X,
+            self._operators(),
+            self.n_components,
+            self.dictionary_learner,
+            self.n_atoms,
+            {"n_nonzero_coefs": self.n_nonzero_coefs, "max_iter": self.max_iter, "tol": self.tol},
+            self.random_state,
+            self.n_jobs,
+            lambda steps: self._progress(steps, "learning atoms"),
+        )
+        if len(self.dictionary_low_) < self.n_atoms:
+            warnings.warn(
+                f"{type(self).__name__}: {len(self.dictionary_low_)} patches that are not flat "
+                f"allow no more atoms than that, though n_atoms={self.n_atoms}; give more volumes "
+                "or lower n_atoms.",
+                UserWarning,
+                stacklevel=2,
+            )
         codes = self._encode(X)
         normal = (codes.T @ codes).toarray().astype(np.float64)
         # A trace of ridge: an atom without codes would make the system singular.
@@ -266,31 +291,37 @@ class CoupledDictionaryIQT(TransformerMixin, BaseIQTRegressor):
             [self._encode(cut_patches(inputs, grid, part)) for part in parts], format="csr"
         )
 
-    def _learn_dictionary(self, signals: np.ndarray) -> np.ndarray:
-        if self.dictionary_learner == "ksvd":
-            dictionary, errors = ksvd(
-                signals,
-                self.n_atoms,
-                n_nonzero_coefs=self.n_nonzero_coefs,
-                max_iter=self.max_iter,
-                tol=self.tol,
-                n_jobs=self.n_jobs,
-                random_state=self.random_state,
-                progress=lambda steps: self._progress(steps, "learning atoms"),
-            )
-            self.n_iter_ = len(errors)
-        else:
-            learner = clone(self.dictionary_learner).set_params(n_components=self.n_atoms)
-            if learner.random_state is None:
-                learner.set_params(random_state=self.random_state)
-            dictionary = normalize_atoms(learner.fit(signals).components_).astype(signals.dtype)
-            self.n_iter_ = learner.n_iter_
-        if len(dictionary) < self.n_atoms:
-            warnings.warn(
-                f"{type(self).__name__}: {len(dictionary)} patches that are not flat allow no more "
-                f"atoms than that, though n_atoms={self.n_atoms}; give more volumes or lower "
-                "n_atoms.",
-                UserWarning,
-                stacklevel=2,
-            )
-        return dictionary
+
+def _learn_atoms(
+    X: np.ndarray,
+    operators: list[sparse.csr_matrix],
+    n_components: float | int | None,
+    learner: Any,
+    n_atoms: int,
+    ksvd_params: dict[str, Any],
+    random_state: Any,
+    n_jobs: int | None,
+    progress: Any,
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Return the projection, the low atoms and how many iterations learned them.
+
+    A function of its own arguments, so that its results can be cached: none depends on the weight
+    of the lasso or on the high patches.
+    """
+    projection = fit_projection(X, operators, n_components)
+    signals = X @ projection.T
+    if learner == "ksvd":
+        dictionary, errors = ksvd(
+            signals,
+            n_atoms,
+            **ksvd_params,
+            n_jobs=n_jobs,
+            random_state=random_state,
+            progress=progress,
+        )
+        return projection, dictionary, len(errors)
+    learner = clone(learner).set_params(n_components=n_atoms)
+    if learner.random_state is None:
+        learner.set_params(random_state=random_state)
+    dictionary = normalize_atoms(learner.fit(signals).components_).astype(signals.dtype)
+    return projection, dictionary, learner.n_iter_

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, overload
 
+import joblib
 import numpy as np
 from nibabel.nifti1 import Nifti1Image
 from nibabel.spatialimages import SpatialImage
@@ -199,6 +200,25 @@ class VolumeCollection(Sequence):
             The affine of the image or file.
         """
         return self.read(index)[1] if self.kind == "images" else None
+
+    def fingerprint(self) -> str:
+        """Return what tells these volumes from others, for caches.
+
+        Returns
+        -------
+        str
+            Digest of the voxels of arrays and images. Files are not read: their path, size and
+            time of change stand for them.
+        """
+        return joblib.hash([self._fingerprint(item) for item in self._items])
+
+    def _fingerprint(self, item: Any) -> Any:
+        if isinstance(item, (str, os.PathLike)):
+            state = os.stat(item)
+            return os.path.realpath(item), state.st_size, state.st_mtime_ns
+        if isinstance(item, SpatialImage):
+            return joblib.hash((np.asanyarray(item.dataobj), item.affine))
+        return joblib.hash(np.asarray(item))
 
     def wrap(
         self,
