@@ -34,7 +34,11 @@ COLUMNS: dict[str, dict[str, Any]] = {
         for axis in "ijk"
     },
     "voxels": {"Description": "Number of enhanced voxels"},
-    "seconds": {"Description": "Time it took to read and enhance the scan", "Units": "s"},
+    "seconds": {
+        "Description": "Time it took to read and enhance the scan; the first scan of a process "
+        "also waits for code to be compiled",
+        "Units": "s",
+    },
     "consistency_nrmse": {
         "Description": "Root mean squared difference between the scan and the enhanced scan "
         "averaged over the voxels of the scan, divided by the largest intensity of the scan. Not "

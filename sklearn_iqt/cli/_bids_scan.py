@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 import time
 import warnings
 from dataclasses import dataclass
@@ -99,11 +100,11 @@ def _enhance(job: Job) -> dict[str, Any]:
 
     from sklearn_iqt.io import load_volume, save_volume
 
-    started = time.perf_counter()
     model, card = open_model(job.model, job.model_sha256)
     session = {"n_jobs": job.n_threads, "verbose": 0}
     known = model.get_params(deep=False)
     model.set_params(**{name: value for name, value in session.items() if name in known})
+    started = time.perf_counter()
     image = load_volume(job.scan.path)
     mask = None if job.mask is None else load_volume(job.mask)
     trained = (card["training"] or {}).get("spacing_low_mm")
@@ -140,7 +141,7 @@ def _describe(
         stripped = job.scan.metadata().get("SkullStripped")
     return {
         "Description": f"{job.scan.suffix} enhanced by image quality transfer ({card['class']})",
-        "Sources": [f"bids:source:{job.scan.relative}"],
+        "Sources": _sources(job),
         **({"SkullStripped": stripped} if isinstance(stripped, bool) else {}),
         "IQT": {
             "Software": "sklearn_iqt",
@@ -163,6 +164,14 @@ def _describe(
             "ConsistencyNRMSE": _consistency(low, np.asarray(enhanced.dataobj), model),
         },
     }
+
+
+def _sources(job: Job) -> list[str]:
+    """Return the addresses of what was read, as far as it is in the dataset."""
+    root = os.path.normpath(job.scan.root)
+    paths = [Path(os.path.normpath(path)) for path in (job.scan.path, job.mask) if path]
+    inside = [path for path in paths if path.is_relative_to(root)]
+    return [f"bids:source:{path.relative_to(root).as_posix()}" for path in inside]
 
 
 def _consistency(low: Any, fine: Any, model: Any) -> float | None:

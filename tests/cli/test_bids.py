@@ -290,12 +290,25 @@ def test_masks_are_found_by_a_pattern_and_used(dataset, model, tmp_path):
     np.testing.assert_allclose(
         load_volume(out / OUTPUTS[0]).dataobj, expected.dataobj, rtol=1e-5, atol=1e-4
     )
+    assert json.loads(sidecar(out, 0).read_text())["Sources"] == [f"bids:source:{SCANS[0]}"]
     # The masks that were used need not be told again to look, but to make.
     assert run(dataset, out, "group", "--quiet") == 0
     assert run(dataset, out, "group", "--mask", pattern, "--quiet") == 0
     mask.unlink()
     assert run(dataset, out, "group", "--mask", pattern, "--quiet") == 1
     assert participant(dataset, out, model, "--mask", pattern) == 1
+
+
+def test_a_mask_of_the_dataset_is_a_source(dataset, model, tmp_path):
+    mask = "derivatives/masks/sub-01/anat/sub-01_desc-brain_mask.nii.gz"
+    (dataset / mask).parent.mkdir(parents=True)
+    save_volume(make_scan(0) > 0, dataset / mask, affine=AFFINE, dtype="uint8")
+    out = tmp_path / "iqt"
+    pattern = "derivatives/masks/{folder}/{entities}_desc-brain_mask.nii.gz"
+    options = ["--mask", pattern, "--participant-label", "01"]
+    assert participant(dataset, out, model, *options) == 0
+    told = json.loads(sidecar(out, 0).read_text())
+    assert told["Sources"] == [f"bids:source:{SCANS[0]}", f"bids:source:{mask}"]
 
 
 @pytest.mark.parametrize("pattern", ["mask.nii.gz", "{folder}/{name}_mask.nii.gz", "{folder.x}"])
@@ -404,6 +417,15 @@ def test_warnings_of_a_scan_name_it(dataset, model, tmp_path, capsys):
     assert participant(dataset, tmp_path / "iqt", model, "--participant-label", "01") == 0
     error = capsys.readouterr().err
     assert error.startswith(f"sklearn-iqt bids: warning: {SCANS[0]} has voxels of [1.0, 1.0, 1.0]")
+
+
+def test_help_teaches_by_example(capsys):
+    assert run("--help") == 0
+    examples = capsys.readouterr().out.split("examples:")[1]
+    assert examples.count("  sklearn-iqt bids ") == 4
+    assert all(len(line) <= 100 for line in examples.splitlines())
+    assert run("--version") == 0
+    assert capsys.readouterr().out == f"sklearn-iqt {__version__}\n"
 
 
 def test_quiet_is_quiet(dataset, model, tmp_path, capsys):
