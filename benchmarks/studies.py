@@ -34,7 +34,7 @@ TEST_SETS = ("ind1", "ind2", "low_contrast", "noisy", "ulf_measured")
 # Wide enough to hold the contrast and the noise of every test set.
 WIDE = RatioSNR(ratio=(0.95, 1.75), snr_wm=(15.0, 85.0))
 SREP = CoupledDictionaryIQT(256, max_patches=40_000, n_jobs=-1, random_state=0)
-INTENSITY = {"enhance__features": ["intensity"], "enhance__n_components": [0.999]}
+INTENSITY = {"enhance__features": ["intensity"], "enhance__n_components": [0.99]}
 FOREST = PatchwiseRegressor(
     ExtraTreesRegressor(30, min_samples_leaf=10, n_jobs=-1, random_state=0),
     max_patches=30_000,
@@ -59,11 +59,20 @@ STUDIES = {
         ],
         {},
     ),
+    "standardize": (
+        pipeline(),
+        [
+            {"standardize": SCALERS},
+            {**INTENSITY, "standardize": SCALERS},
+            {"enhance": [FOREST], "standardize": SCALERS},
+        ],
+        {},
+    ),
     "alpha": (
         pipeline(),
         [
-            {"enhance__alpha": [0.003, 0.01, 0.03, 0.1]},
-            {**INTENSITY, "enhance__alpha": [0.003, 0.01, 0.03, 0.1, 0.3]},
+            {"enhance__alpha": [0.003, 0.01, 0.03]},
+            {**INTENSITY, "enhance__alpha": [0.003, 0.01, 0.03, 0.1]},
         ],
         {},
     ),
@@ -72,31 +81,6 @@ STUDIES = {
         [
             {"enhance__target": ["residual", "mean_removed"]},
             {**INTENSITY, "enhance__target": ["residual", "mean_removed"]},
-        ],
-        {},
-    ),
-    "patch": (
-        pipeline(),
-        [
-            {
-                **INTENSITY,
-                "enhance__patcher": [
-                    PatchTransformer(5, 2),
-                    PatchTransformer(7, 3),
-                    PatchTransformer((5, 5, 9), (2, 2, 4)),
-                    PatchTransformer((5, 5, 13), (2, 2, 4)),
-                    PatchTransformer(9, 4),
-                ],
-            },
-        ],
-        {},
-    ),
-    "standardize": (
-        pipeline(),
-        [
-            {"standardize": SCALERS},
-            {**INTENSITY, "standardize": SCALERS},
-            {"enhance": [FOREST], "standardize": SCALERS},
         ],
         {},
     ),
@@ -119,6 +103,22 @@ STUDIES = {
     "center": (
         pipeline(),
         [{"enhance": [InterpolationIQT(), SREP], "enhance__alignment": ["center"]}],
+        {},
+    ),
+    "patch": (
+        pipeline(),
+        [
+            {
+                **INTENSITY,
+                "enhance__patcher": [
+                    PatchTransformer(5, 2),
+                    PatchTransformer(7, 3),
+                    PatchTransformer((5, 5, 9), (2, 2, 4)),
+                    PatchTransformer((5, 5, 13), (2, 2, 4)),
+                    PatchTransformer(9, 4),
+                ],
+            },
+        ],
         {},
     ),
 }
