@@ -29,7 +29,7 @@ examples:
   sklearn-iqt fit --low a_low.nii.gz --high a_high.nii.gz --method ridge \\
       -p estimator__alpha=10 --output ridge.iqt
   sklearn-iqt fit --low pairs/*_low.nii.gz --high pairs/*_high.nii.gz --method unet \\
-      -p n_filters=8 -p n_levels=4 -p max_steps=500 -p checkpoint=unet.ckpt --output unet.iqt
+      -p n_filters=8 -p n_levels=4 -p max_steps=500 -p checkpoint=unet_state --output unet.iqt
 """
 
 

@@ -73,8 +73,9 @@ class AnisoUNetRegressor(BaseNetRegressor):
     mixed_precision : bool
         Whether to compute in bfloat16 where torch deems it safe.
     checkpoint : path, optional
-        File that keeps the state of training after each epoch. If it exists, training goes on from
-        there, to the same result on the same machine.
+        Folder that keeps the state of training after each epoch, in files of at most 15 MiB. If it
+        holds one, training goes on from there: to the same result on the same machine, and from a
+        copy of the folder on another one.
     warm_start : bool
         Whether ``fit`` starts from the weights of the last one.
     callbacks : list of skorch callbacks, optional

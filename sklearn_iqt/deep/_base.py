@@ -18,11 +18,11 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from sklearn_iqt.base import BaseIQTRegressor
+from sklearn_iqt.deep._checkpoint import Checkpoint
 from sklearn_iqt.deep._pairs import Pair, Pairs, RowPairs, VolumePairs
 from sklearn_iqt.deep._tiles import predict_tiles
 from sklearn_iqt.deep._training import (
     BestWeights,
-    Checkpoint,
     EpochSampler,
     PatchNet,
     PrefetchLoader,
@@ -249,8 +249,8 @@ class BaseNetRegressor(BaseIQTRegressor):
         checkpoint = None
         if self.checkpoint is not None:
             fingerprint = self._fingerprint(training, seed)
-            path = Path(self.checkpoint)
-            checkpoint = Checkpoint(path, fingerprint, sampler, schedule, best)
+            folder = Path(self.checkpoint)
+            checkpoint = Checkpoint(folder, fingerprint, sampler, schedule, best)
         for name, callback in (
             ("progress", Progress(type(self).__name__, n_steps) if self.verbose else None),
             *((f"user{n}", callback) for n, callback in enumerate(self.callbacks or [])),

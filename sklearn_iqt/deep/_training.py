@@ -6,24 +6,20 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from skorch import NeuralNetRegressor
 from skorch.callbacks import Callback
-from skorch.history import History
 from torch import nn
 from torch.utils.data import DataLoader, Sampler
 from tqdm.auto import tqdm
 
 from sklearn_iqt.deep._pairs import Pairs
-from sklearn_iqt.io import replaced_file
 
 __all__ = [
     "BestWeights",
-    "Checkpoint",
     "EpochSampler",
     "PatchNet",
     "PrefetchLoader",
@@ -136,7 +132,7 @@ class PrefetchLoader(DataLoader):
     Pays where training leaves the processor idle, which is on a GPU.
     """
 
-    def __iter__(self) -> Iterator:
+    def __iter__(self) -> Iterator:  # type: ignore[override]
         batches = super().__iter__()
         with ThreadPoolExecutor(1) as reader:
             read = partial(reader.submit, next, batches, None)
@@ -294,76 +290,6 @@ class StopWhenStale(Callback):
         """End training."""
         if self.best.stale:
             raise KeyboardInterrupt
-
-
-class Checkpoint(Callback):
-    """Save the state of training after every epoch, and take it up again.
-
-    Parameters
-    ----------
-    path : Path
-        File, written whole or not at all.
-    fingerprint : str
-        Says which training this is; the state of another one is refused.
-    sampler : EpochSampler
-        Its epoch is part of the state.
-    schedule : Schedule
-        Its step is part of the state.
-    best : BestWeights, optional
-        They are part of the state.
-    """
-
-    def __init__(
-        self,
-        path: Path,
-        fingerprint: str,
-        sampler: EpochSampler,
-        schedule: Schedule,
-        best: BestWeights | None,
-    ) -> None:
-        self.path = path
-        self.fingerprint = fingerprint
-        self.sampler = sampler
-        self.schedule = schedule
-        self.best = best
-
-    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        """Save the state."""
-        state = {
-            "fingerprint": self.fingerprint,
-            "epoch": self.sampler.epoch,
-            "step": self.schedule.step,
-            "module": net.module_.state_dict(),
-            "optimizer": net.optimizer_.state_dict(),
-            "history": [
-                {k: getattr(v, "item", lambda v=v: v)() for k, v in epoch.items() if k != "batches"}
-                for epoch in net.history.to_list()
-            ],
-            "rng": torch.get_rng_state(),
-            "best": None if self.best is None else (self.best.weights, self.best.stale),
-        }
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with replaced_file(self.path) as stream:
-            torch.save(state, stream)
-
-    def restore(self, net: Any) -> None:
-        """Take up the saved state, if there is one."""
-        if not self.path.exists():
-            return
-        state = torch.load(self.path, map_location=net.device, weights_only=True)
-        if state["fingerprint"] != self.fingerprint:
-            raise ValueError(
-                f"{self.path}: is the checkpoint of a training with other parameters or volumes; "
-                "delete it or choose another file."
-            )
-        self.sampler.epoch = state["epoch"]
-        self.schedule.step = state["step"]
-        net.module_.load_state_dict(state["module"])
-        net.optimizer_.load_state_dict(state["optimizer"])
-        net.history_ = History({**epoch, "batches": []} for epoch in state["history"])
-        torch.set_rng_state(state["rng"].cpu())
-        if self.best is not None:
-            self.best.weights, self.best.stale = state["best"]
 
 
 class Progress(Callback):

@@ -88,20 +88,24 @@ def test_killed_training_resumes_to_the_same_result(make, tmp_path):
     low, high = make_pairs()
     settings = {"max_steps": 10, "epoch_size": 24, "validation_fraction": 0.3, "patience": 9}
     whole = make(**settings).fit(low, high)
-    killed = make(**settings, checkpoint=tmp_path / "a.ckpt", callbacks=[Kill(2)])
+    killed = make(**settings, checkpoint=tmp_path / "a", callbacks=[Kill(2)])
     with pytest.raises(ConnectionError):
         killed.fit(low, high)
-    resumed = make(**settings, checkpoint=tmp_path / "a.ckpt").fit(low, high)
+    (tmp_path / "a").rename(tmp_path / "moved")
+    resumed = make(**settings, checkpoint=tmp_path / "moved").fit(low, high)
     assert_same_weights(whole, resumed)
     assert resumed.n_iter_ == whole.n_iter_ == 4
     np.testing.assert_allclose(
         resumed.net_.history[:, "valid_loss"], whole.net_.history[:, "valid_loss"], rtol=1e-6
     )
     for changed, volumes in (({"lr": 0.5}, (low, high)), ({}, (low[::-1], high[::-1]))):
-        other = make(**{**settings, **changed}, checkpoint=tmp_path / "a.ckpt")
+        other = make(**{**settings, **changed}, checkpoint=tmp_path / "moved")
         with pytest.raises(ValueError, match="checkpoint of a training with other"):
             other.fit(*volumes)
-    assert [path.name for path in tmp_path.iterdir()] == ["a.ckpt"]
+    assert len(list((tmp_path / "moved").iterdir())) == 2
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match="is a file; checkpoint must be a folder"):
+        make(**settings, checkpoint=tmp_path / "file").fit(low, high)
 
 
 class Interrupt(Callback):
