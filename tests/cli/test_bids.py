@@ -400,8 +400,8 @@ def test_a_process_that_is_killed_takes_no_result_with_it(dataset, model, tmp_pa
 
     monkeypatch.setattr(_bids, "enhance", enhance)
     scans = [
-        Scan(dataset, *name.rsplit("/", 1)[:1], "x", name.rsplit("/", 1)[1], "T1w")
-        for name in SCANS
+        Scan(dataset, folder, "sub-x", name, "T1w")
+        for folder, name in (scan.rsplit("/", 1) for scan in SCANS)
     ]
     jobs = [
         _bids.Job(scan, tmp_path / "o", None, model, "0", None, 1, False, False) for scan in scans
