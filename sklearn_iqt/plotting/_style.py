@@ -28,9 +28,12 @@ def new_figure(size: tuple[float, float], caller: str) -> Figure:
 
 def axes_or_new(ax: Axes | None, size: tuple[float, float], caller: str) -> Axes:
     """Return the axes of the user, or those of a new figure."""
-    if ax is None:
-        return new_figure(size, caller).add_subplot()
-    if not hasattr(ax, "imshow"):
+    return new_figure(size, caller).add_subplot() if ax is None else check_axes(ax, caller)
+
+
+def check_axes(ax: Any, caller: str) -> Axes:
+    """Refuse what cannot be drawn on."""
+    if not hasattr(ax, "imshow") or not hasattr(ax, "figure"):
         raise TypeError(f"{caller}: ax must be a matplotlib Axes, got {type(ax).__name__}.")
     return ax
 

@@ -1,8 +1,5 @@
 """Slices lie where they should, upright and to scale."""
 
-import subprocess
-import sys
-
 import nibabel
 import numpy as np
 import pytest
@@ -107,11 +104,3 @@ def test_wrong_calls_are_named(head):
 def test_constant_volumes_are_drawn():
     figure = plot_comparison({"zero": np.zeros((4, 4, 4))}, truth=np.zeros((4, 4, 4)))
     assert len(pictures(figure)) == 9
-
-
-def test_matplotlib_is_imported_only_when_needed(monkeypatch, head):
-    code = "import sys, sklearn_iqt.plotting; sys.exit('matplotlib' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
-    with pytest.raises(ImportError, match=r"sklearn-iqt\[plot\]"):
-        plot_comparison({"t1": head})

@@ -1,0 +1,124 @@
+"""What a scan says of itself: contrast, noise, and whether its enhancement agrees with it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from sklearn.isotonic import IsotonicRegression
+
+from sklearn_iqt.metrics import nrmse
+from sklearn_iqt.preprocessing import TissueScaler
+
+# The simulator's own operator, so that the two cannot drift apart.
+from sklearn_iqt.simulation._simulator import _apply_along, _slice_matrix
+
+# Median absolute deviation of a Gaussian, and median of a Rayleigh distribution, of unit width.
+_MAD = 0.6745
+_RAYLEIGH = math.sqrt(2 * math.log(2))
+# Fewer voxels than this say nothing about noise.
+_FEWEST = 200
+# Background within this many voxels of the head may belong to it.
+_MARGIN = 3
+
+
+class Quality(NamedTuple):
+    """Mean intensities of grey and white matter, standard deviation of the noise, and whence."""
+
+    gm: float
+    wm: float
+    noise: float
+    source: str
+
+    @property
+    def contrast(self) -> float:
+        """White over grey matter."""
+        return self.wm / self.gm
+
+    @property
+    def snr(self) -> tuple[float, float]:
+        """Ratios of signal to noise of white and of grey matter."""
+        return self.wm / self.noise, self.gm / self.noise
+
+
+class Consistency(NamedTuple):
+    """How far the enhancement, made coarse again, is from the scan, in the foreground."""
+
+    raw: float
+    mapped: float
+    rms: float
+    residual: NDArray[np.float32]
+
+
+def estimate_quality(
+    low: NDArray[Any], foreground: NDArray[np.bool_], spacing: Sequence[float]
+) -> Quality:
+    """Return what can be told from the scan alone; ValueError says why if nothing can."""
+    _, gm, wm = TissueScaler(random_state=0)._tissue_means(low[foreground], "the scan")
+    noise = _background_noise(low, foreground)
+    source = "background"
+    if noise is None:
+        noise = _white_matter_noise(low, foreground & (low > (gm + wm) / 2), spacing)
+        source = "white matter"
+    if noise is None or not noise > 0:
+        raise ValueError("no noise can be measured: neither background nor white matter varies")
+    return Quality(float(gm), float(wm), float(noise), source)
+
+
+def _background_noise(low: NDArray[Any], foreground: NDArray[np.bool_]) -> float | None:
+    """Return the noise of the background, unless it was erased."""
+    background = low[~ndimage.binary_dilation(foreground, iterations=_MARGIN)]
+    if background.size < _FEWEST or np.mean(background == 0) > 0.5:
+        return None
+    median = float(np.median(background))
+    if background.min() >= 0:  # magnitude of noise alone
+        return median / _RAYLEIGH
+    return float(np.median(np.abs(background - median))) / _MAD
+
+
+def _white_matter_noise(
+    low: NDArray[Any], white: NDArray[np.bool_], spacing: Sequence[float]
+) -> float | None:
+    """Return the spread of the mixed difference of 2 x 2 voxels in plane, deep in white matter."""
+    first, second = sorted(np.argsort(spacing, kind="stable")[:2])
+    plane = np.zeros((3, 3, 3), bool)
+    plane[tuple(slice(None) if axis in (first, second) else 1 for axis in range(3))] = True
+    deep = ndimage.binary_erosion(white, plane)
+    # Voxels [0, 0], [1, 0], [0, 1] and [1, 1] of each square: all of them are deep.
+    inside = deep
+    for axis in (first, second):
+        ends = [np.take(inside, range(s, inside.shape[axis] - 1 + s), axis) for s in (0, 1)]
+        inside = ends[0] & ends[1]
+    mixed = np.diff(np.diff(low, axis=first), axis=second)[inside] / 2
+    if mixed.size < _FEWEST:
+        return None
+    return float(np.median(np.abs(mixed))) / _MAD
+
+
+def degrade(
+    enhanced: NDArray[Any], scale: Sequence[int], thickness: Sequence[float], alignment: str
+) -> NDArray[Any]:
+    """Blur by the slice profile and sample at the voxels of the scan, as the simulator does."""
+    low = enhanced
+    for axis, (step, width) in enumerate(zip(scale, thickness, strict=True)):
+        if step > 1:
+            profile = _slice_matrix(enhanced.shape[axis], step, width, alignment, enhanced.dtype)
+            low = _apply_along(profile, low, axis)
+    return low
+
+
+def measure_consistency(
+    low: NDArray[Any], degraded: NDArray[Any], foreground: NDArray[np.bool_]
+) -> Consistency:
+    """Compare the two as they are, and after the best monotone map of intensities."""
+    seen, made = low[foreground], degraded[foreground]
+    mapped = IsotonicRegression(out_of_bounds="clip").fit_transform(made, seen)
+    residual = np.zeros(low.shape, np.float32)
+    residual[foreground] = np.abs(mapped - seen)
+    rms = math.sqrt(np.mean(np.square(residual[foreground], dtype=np.float64)))
+    raw = float(nrmse(low, degraded, mask=foreground))
+    return Consistency(raw, rms / float(seen.max()), rms, residual)
