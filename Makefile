@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-slow lint clean
+.PHONY: demo test test-slow lint docs clean
 
 demo: $(INSTALLED)
 	$(BIN)/sklearn-iqt demo --output demo_output --force
@@ -23,6 +23,14 @@ lint: $(INSTALLED)
 	$(BIN)/lint-imports
 	$(BIN)/python tests/check_docstrings.py
 
+# Runs the examples too; a warning is an error.
+docs: $(VENV)/.installed-docs
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
+$(VENV)/.installed-docs: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
+	touch $@
+
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "sklearn_iqt needs Python >= 3.10; set PYTHON=/path/to/python3")'
 	$(PYTHON) -m venv $(VENV)
@@ -31,4 +39,4 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $(INSTALLED)
 
 clean:
-	rm -rf $(VENV) demo_output
+	rm -rf $(VENV) demo_output docs/_build docs/api docs/auto_examples
