@@ -55,12 +55,12 @@ def get_snr(snr: str | SNRDistribution) -> SNRDistribution:
     Notes
     -----
     The last column is the range (5 to 95 %) of the Mahalanobis distance to `t1w_036t`, the
-    distribution that a model is usually trained on.
+    distribution that a model is usually trained on. The Gaussians at 0.36 T are those of [1]_.
 
     ================== ================================================== ==========
     name               what it is                                         distance
     ================== ================================================== ==========
-    t1w_036t           T1-weighted Gaussian of the 0.36 T scanner [1]_    0.3 to 2.4
+    t1w_036t           T1-weighted Gaussian of the 0.36 T scanner         0.3 to 2.4
     flair_036t         the same for FLAIR, where GM is above WM           5.3 to 7.1
     ind1               t1w_036t within distance 1                         0.2 to 1.0
     ind2               t1w_036t beyond distance 3, with WM above GM       3.0 to 3.8
