@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ __all__ = ["plot_learning_curve"]
 _CALLER = "plot_learning_curve"
 
 
-def plot_learning_curve(history: Any, *, ax: Axes | None = None) -> Axes:
+def plot_learning_curve(history: Any, *, against: str = "epoch", ax: Axes | None = None) -> Axes:
     """Draw the loss of every epoch, and the NRMSE on the validation volumes.
 
     Parameters
@@ -25,6 +26,9 @@ def plot_learning_curve(history: Any, *, ax: Axes | None = None) -> Axes:
     history : DDLRegressor, AnisoUNetRegressor or sequence of dict
         A fitted net, or its ``net_.history``: one dict for each epoch with ``train_loss`` and,
         where there was a validation, ``valid_loss`` and ``valid_nrmse``.
+    against : {"epoch", "step"}
+        What runs to the right. Steps, batches that were learned from, compare trainings whose
+        epochs differ in size; each epoch needs its ``train_batch_count`` then.
     ax : Axes, optional
         Where to draw; by default a new figure.
 
@@ -36,7 +40,7 @@ def plot_learning_curve(history: Any, *, ax: Axes | None = None) -> Axes:
     Raises
     ------
     ValueError
-        If there is no epoch, or one without a training loss.
+        If there is no epoch, or one without a training loss or, for steps, a number of batches.
     TypeError
         If it is neither a net nor a history.
     NotFittedError
@@ -53,22 +57,31 @@ def plot_learning_curve(history: Any, *, ax: Axes | None = None) -> Axes:
     >>> [line.get_label() for line in plot_learning_curve(history).lines]
     ['training', 'validation']
     """
+    if against not in ("epoch", "step"):
+        raise ValueError(f"{_CALLER}: against must be 'epoch' or 'step', got {against!r}.")
     epochs = _epochs(history)
+    if against == "step" and not all("train_batch_count" in epoch for epoch in epochs):
+        raise ValueError(
+            f"{_CALLER}: epochs without a 'train_batch_count' cannot be drawn against steps; pass "
+            "against='epoch'."
+        )
+    sizes = [epoch["train_batch_count"] if against == "step" else 1 for epoch in epochs]
+    ends = list(itertools.accumulate(sizes))
     ax = axes_or_new(ax, (4.5, 3), _CALLER)
     from matplotlib.ticker import MaxNLocator
 
     curves = {"training": "train_loss", "validation": "valid_loss"}
     for (label, key), style in zip(curves.items(), ("-", "--"), strict=True):
-        _draw(ax, epochs, key, label=label, color=COLORS[0], linestyle=style)
-    plain(ax, xlabel="epoch", ylabel="loss")
-    # Half an epoch is none.
+        _draw(ax, ends, epochs, key, label=label, color=COLORS[0], linestyle=style)
+    plain(ax, xlabel=against, ylabel="loss")
+    # There is no half of one.
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     if len(ax.lines) > 1:
         ax.legend(frameon=False)
     if any("valid_nrmse" in epoch for epoch in epochs):
         right = ax.twinx()
         right.spines["top"].set_visible(False)
-        _draw(right, epochs, "valid_nrmse", color=COLORS[1], linestyle="-.", label="NRMSE")
+        _draw(right, ends, epochs, "valid_nrmse", color=COLORS[1], linestyle="-.", label="NRMSE")
         right.set_ylabel("validation NRMSE", color=COLORS[1])
         right.tick_params(axis="y", labelcolor=COLORS[1])
         ax.yaxis.label.set_color(COLORS[0])
@@ -99,9 +112,11 @@ def _epochs(history: Any) -> Sequence[Mapping[str, Any]]:
     return history
 
 
-def _draw(ax: Axes, epochs: Sequence[Mapping[str, Any]], key: str, **style: Any) -> None:
-    """Draw one number against the epochs that have it, counted from one."""
-    points = [(n, float(epoch[key])) for n, epoch in enumerate(epochs, start=1) if key in epoch]
+def _draw(
+    ax: Axes, ends: list[int], epochs: Sequence[Mapping[str, Any]], key: str, **style: Any
+) -> None:
+    """Draw one number at the end of each epoch that has it."""
+    points = [(n, float(e[key])) for n, e in zip(ends, epochs, strict=True) if key in e]
     if points:
         # A point shows where a line cannot.
         ax.plot(*zip(*points, strict=True), marker="o" if len(points) == 1 else None, **style)

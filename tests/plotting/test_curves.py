@@ -8,6 +8,7 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
 from sklearn_iqt import CoupledDictionaryIQT, InterpolationIQT, PatchTransformer
+from sklearn_iqt.exceptions import PatchGeometryWarning
 from sklearn_iqt.plotting import plot_atoms, plot_learning_curve, plot_scores, plot_snr
 from sklearn_iqt.simulation import GaussianSNR, mahalanobis_distance
 
@@ -125,7 +126,10 @@ def test_models_without_atoms_are_named(coupled, rng):
         plot_atoms(coupled, part="middle")
     with pytest.raises(ValueError, match="axis"):
         plot_atoms(coupled, axis=3)
-    rows = CoupledDictionaryIQT(4, random_state=0).fit(rng.random((50, 10)), rng.random((50, 20)))
+    with pytest.warns(PatchGeometryWarning):
+        rows = CoupledDictionaryIQT(4, random_state=0).fit(
+            rng.random((50, 10)), rng.random((50, 20))
+        )
     with pytest.raises(ValueError, match="are no patches"):
         plot_atoms(rows)
 
@@ -137,6 +141,7 @@ def test_learning_curves_are_drawn_against_epochs(ax):
     ]
     assert plot_learning_curve(Net(history=history).fit(), ax=ax) is ax
     training, validation = ax.lines
+    assert ax.get_xlabel() == "epoch"
     np.testing.assert_array_equal(training.get_xydata(), [(1, 3), (2, 2)])
     np.testing.assert_array_equal(validation.get_xydata(), [(1, 4), (2, 3)])
     (nrmse,) = ax.figure.axes[1].lines
@@ -148,6 +153,10 @@ def test_learning_curves_are_drawn_against_epochs(ax):
         plot_learning_curve([])
     with pytest.raises(ValueError, match="train_loss"):
         plot_learning_curve([{"loss": 1.0}])
+    with pytest.raises(ValueError, match="against must be"):
+        plot_learning_curve(history, against="time")
+    with pytest.raises(ValueError, match="train_batch_count"):
+        plot_learning_curve(history, against="step")
     with pytest.raises(TypeError, match="history must be"):
         plot_learning_curve(3)
     with pytest.raises(NotFittedError):
@@ -165,6 +174,9 @@ def test_learning_curve_of_a_real_net(ax, rng):
         2, 3, patcher=patcher, max_epochs=2, max_patches=8, validation_fraction=0.5, random_state=0
     ).fit(low, high)
     plot_learning_curve(net, ax=ax)
+    steps = plot_learning_curve(net, against="step", ax=Figure().add_subplot()).lines[0]
+    per_epoch = net.net_.history[0]["train_batch_count"]
+    np.testing.assert_array_equal(steps.get_xdata(), [per_epoch, 2 * per_epoch])
     losses = [epoch["train_loss"] for epoch in net.net_.history]
     np.testing.assert_array_equal(ax.lines[0].get_ydata(), losses)
     nrmse = [epoch["valid_nrmse"] for epoch in net.net_.history]
