@@ -58,7 +58,7 @@ def test_a_volume_is_drawn_on_given_axes(head):
     axes = figure.subplots(1, 2)
     assert plot_volume(head, views=("axial", "sagittal"), ax=axes, title="t1") is figure
     assert [len(ax.images) for ax in axes] == [1, 1]
-    assert figure.get_suptitle() == "t1"
+    assert [text.get_text() for text in figure.texts] == ["t1"]
     ax = Figure().add_subplot()
     plot_volume(head, views=["coronal"], ax=ax, title="t1", window=(0, 7), label="std")
     assert ax.get_title() == "t1"
