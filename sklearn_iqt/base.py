@@ -7,7 +7,7 @@ This is the only place that knows both modes. A subclass says how rows are learn
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from numbers import Integral
 from typing import Any
 
@@ -16,7 +16,7 @@ from sklearn.base import BaseEstimator, RegressorMixin, _fit_context, clone
 from sklearn.metrics import r2_score
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, check_memory, validate_data
 from tqdm.auto import tqdm
 
 from sklearn_iqt.exceptions import GeometryMismatchError, PatchGeometryWarning
@@ -85,6 +85,8 @@ class BaseIQTRegressor(RegressorMixin, BaseEstimator):
     max_patches: int | None
     random_state: Any
     verbose: Any
+    # Cache of the rows that are drawn from volumes; a parameter of the estimators that have it.
+    memory: Any = None
 
     def _default_patcher(self) -> PatchTransformer:
         return PatchTransformer()
@@ -302,6 +304,22 @@ class BaseIQTRegressor(RegressorMixin, BaseEstimator):
         low, high = as_volumes(X, caller=name), as_volumes(y, name="y", caller=name)
         masks = None if mask is None else as_volumes(mask, name="mask", caller=name)
         check_pairs(low, high, masks, caller=name)
+        if self.memory is None:
+            drawn = self._draw_rows(low, high, masks)
+        else:
+            names = ("scale", "alignment", "order", "max_patches", "random_state")
+            key = {parameter: getattr(self, parameter) for parameter in names}
+            key |= {"class": name, "patcher": self.patcher_.get_params()}
+            volumes = [v and v.fingerprint() for v in (low, high, masks)]
+            call = check_memory(self.memory).cache(_call, ignore=["function"])
+            drawn = call([key, volumes], lambda: self._draw_rows(low, high, masks))
+        return self._fit_rows(*drawn)
+
+    def _draw_rows(
+        self, low: VolumeCollection, high: VolumeCollection, masks: VolumeCollection | None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return paired rows to learn from, and the volume that each comes from."""
+        name = type(self).__name__
         random_state = check_random_state(self.random_state)
         rows = []
         quotas = share(self.max_patches, len(low))
@@ -324,7 +342,7 @@ class BaseIQTRegressor(RegressorMixin, BaseEstimator):
         self._refuse_background(len(groups))
         low_rows, high_rows = map(np.concatenate, zip(*rows, strict=True))
         del rows
-        return self._fit_rows(low_rows, high_rows, groups)
+        return low_rows, high_rows, groups
 
     def _refuse_background(self, n_patches: int) -> None:
         if not n_patches:
@@ -380,3 +398,8 @@ class BaseIQTRegressor(RegressorMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
+
+
+def _call(key: Any, function: Callable[[], Any]) -> Any:
+    """Return what a function returns; a cache knows it by its key."""
+    return function()

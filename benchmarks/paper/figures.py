@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
+
 from benchmarks.paper.config import Cell
 from benchmarks.paper.pairs import high_files, low_files
 from sklearn_iqt.plotting import plot_estimates
@@ -82,5 +84,6 @@ def draw_figures(output: Path, manifest: dict[str, Any], cells: list[Cell]) -> s
     lines = []
     for name, title, figure in drawn:
         figure.savefig(folder / f"{name}.png", dpi=DPI)
+        plt.close(figure)
         lines.append(f"{title}, {subject}:\n\n![{title}](figures/{name}.png)")
     return "## Figures\n\n" + "\n\n".join(lines) if lines else ""

@@ -73,7 +73,8 @@ class CoupledDictionaryIQT(TransformerMixin, BaseIQTRegressor):
     memory : path or joblib.Memory, optional
         Folder that keeps what does not depend on ``alpha`` and the other parameters of coding: the
         patches that were drawn and the low dictionary. A grid search then computes them once for
-        each set of training volumes. Set ``random_state`` with it.
+        each set of training volumes. Set ``random_state`` with it. joblib keeps pickles there: use
+        a folder that only you can write to.
     n_jobs : int, optional
         Threads of the coder; None means 1 unless in a :obj:`joblib.parallel_config` context.
     random_state : int, RandomState instance or None

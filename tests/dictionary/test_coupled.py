@@ -3,8 +3,12 @@
 import numpy as np
 import pytest
 from sklearn.decomposition import DictionaryLearning, MiniBatchDictionaryLearning
+from sklearn.model_selection import GridSearchCV
 
 from sklearn_iqt import CoupledDictionaryIQT, InterpolationIQT, PatchTransformer
+from sklearn_iqt.dictionary import _coupled
+from sklearn_iqt.io import save_volume
+from sklearn_iqt.metrics import neg_nrmse_scorer
 
 
 @pytest.fixture
@@ -111,3 +115,66 @@ def test_rows_and_volumes_agree(rng):
     by_hand = patcher.fit(interpolated)
     rows = fitted.predict(by_hand.transform(interpolated))
     np.testing.assert_allclose(by_hand.inverse_transform(rows), by_volume, atol=2e-5)
+
+
+def count_calls(monkeypatch, owner, name):
+    calls = []
+    original = getattr(owner, name)
+
+    def counting(*args, **kwargs):
+        calls.append(name)
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, counting)
+    return calls
+
+
+def test_a_grid_over_alpha_draws_and_learns_once_for_each_fold(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    high = [rng.random((16, 16, 16)) for _ in range(4)]
+    low = [volume.reshape(16, 16, 4, 4).mean(axis=-1) for volume in high]
+    drawn = count_calls(monkeypatch, CoupledDictionaryIQT, "_draw_rows")
+    learned = count_calls(monkeypatch, _coupled, "ksvd")
+    grid = {"alpha": [0.01, 0.1, 0.3], "n_atoms": [8, 12]}
+    searches = [
+        GridSearchCV(
+            CoupledDictionaryIQT(memory=memory, random_state=0),
+            grid,
+            scoring=neg_nrmse_scorer,
+            cv=2,
+            refit=False,
+        ).fit(low, high)
+        for memory in (None, str(tmp_path))
+    ]
+    assert len(drawn) == 12 + 2
+    assert len(learned) == 12 + 4
+    scores = [search.cv_results_["mean_test_score"] for search in searches]
+    np.testing.assert_array_equal(*scores)
+
+
+def test_the_cache_knows_changed_volumes_files_and_parameters(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    high = [rng.random((16, 16, 16)) for _ in range(2)]
+    low = [volume.reshape(16, 16, 4, 4).mean(axis=-1) for volume in high]
+    model = CoupledDictionaryIQT(8, memory=str(tmp_path / "cache"), random_state=0)
+    drawn = count_calls(monkeypatch, CoupledDictionaryIQT, "_draw_rows")
+    for _ in range(2):
+        model.fit(low, high)
+    assert len(drawn) == 1
+    model.fit([low[0], low[1] + 0.01], high)
+    model.set_params(max_patches=50).fit(low, high)
+    model.set_params(patcher__stride=2).fit(low, high)
+    assert len(drawn) == 4
+    files = [
+        [
+            save_volume(v, tmp_path / f"{kind}{n}.nii", affine=np.eye(4))
+            for n, v in enumerate(volumes)
+        ]
+        for kind, volumes in (("low", low), ("high", high))
+    ]
+    for _ in range(2):
+        model.fit(*files)
+    assert len(drawn) == 5
+    save_volume(low[0] * 2, files[0][0], affine=np.eye(4))
+    model.fit(*files)
+    assert len(drawn) == 6
