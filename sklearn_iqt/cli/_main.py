@@ -8,10 +8,10 @@ import warnings
 from collections.abc import Sequence
 
 from sklearn_iqt._version import __version__
-from sklearn_iqt.cli import _bids, _demo, _enhance, _evaluate, _fit, _simulate
+from sklearn_iqt.cli import _bids, _demo, _enhance, _evaluate, _fit, _report, _simulate
 from sklearn_iqt.cli._common import one_line
 
-_COMMANDS = (_simulate, _fit, _enhance, _evaluate, _bids, _demo)
+_COMMANDS = (_simulate, _fit, _enhance, _evaluate, _report, _bids, _demo)
 
 _EPILOG = """\
 from high-quality scans to an enhanced low-field scan:
@@ -19,6 +19,7 @@ from high-quality scans to an enhanced low-field scan:
   sklearn-iqt fit --low pairs/*_low.nii.gz --high pairs/*_high.nii.gz --output srep.iqt
   sklearn-iqt enhance --model srep.iqt scan.nii.gz --output-dir enhanced
   sklearn-iqt evaluate --truth truth.nii.gz --estimate enhanced/scan_enhanced.nii.gz
+  sklearn-iqt report --model srep.iqt scan.nii.gz --output report.html
 
 'sklearn-iqt COMMAND --help' explains one command. 'sklearn-iqt demo' needs no file at all.
 

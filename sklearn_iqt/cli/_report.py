@@ -1,0 +1,77 @@
+"""sklearn-iqt report: a model and a scan in, a page about the enhancement out."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from sklearn_iqt.cli._common import add_command, check_outputs, say
+
+_EPILOG = """\
+The report is one HTML file that needs no other and sends nothing anywhere: slices of the scan, its
+enhancement and its uncertainty; how far the scan is from what the model was trained on, as far as
+the scan tells; whether the enhancement is consistent with the scan; and what the model is.
+
+The scan's name and the description in its header are shown, and its slices: a report is to be
+kept as the scan is.
+
+examples:
+  sklearn-iqt report --model srep.iqt scan.nii.gz --output report.html
+  sklearn-iqt report --model srep.iqt sub-1_low.nii.gz --truth sub-1_high.nii.gz \\
+      --output report.html
+"""
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command."""
+    parser = add_command(
+        commands, "report", run, "write one page on the enhancement of a scan", _EPILOG
+    )
+    parser.add_argument("scan", metavar="SCAN", help="what is to be enhanced")
+    parser.add_argument("--model", required=True, metavar="MODEL.iqt", help="written by fit")
+    parser.add_argument(
+        "--output", required=True, type=Path, metavar="FILE.html", help="the page to write"
+    )
+    parser.add_argument("--truth", metavar="FILE", help="high-quality scan to compare with")
+    parser.add_argument("--mask", metavar="FILE", help="brain of SCAN, where above 0")
+    parser.add_argument(
+        "--thickness",
+        type=float,
+        metavar="WIDTH",
+        help="width of the slice profile of SCAN, in voxels of the enhancement (default: one less "
+        "than the scale)",
+    )
+    parser.add_argument("--title", help="heading of the page (default: the name of SCAN)")
+    parser.add_argument("--jobs", type=int, default=-1, help="threads (default: -1, all cores)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Enhance the scan and write the page."""
+    from sklearn_iqt.cli._enhance import _compare_spacing
+    from sklearn_iqt.io import load_volume
+    from sklearn_iqt.persistence import load_model, read_model_card
+    from sklearn_iqt.plotting import write_report
+
+    if args.output.suffix not in (".html", ".htm"):
+        raise ValueError(f"the page {args.output} must end in .html")
+    inputs = [args.scan, args.model, *(path for path in (args.truth, args.mask) if path)]
+    check_outputs([args.output], inputs, args.force)
+    model, card = load_model(args.model), read_model_card(args.model)
+    settings = {"n_jobs": args.jobs, "verbose": int(not args.quiet)}
+    known = model.get_params(deep=False)
+    model.set_params(**{name: value for name, value in settings.items() if name in known})
+    spacing = (card["training"] or {}).get("spacing_low_mm")
+    _compare_spacing(load_volume(args.scan), spacing, args.scan)
+    write_report(
+        model,
+        args.scan,
+        args.output,
+        truth=args.truth,
+        mask=args.mask,
+        card=card,
+        thickness=args.thickness,
+        title=args.title,
+    )
+    say(args, f"{args.output}: {args.output.stat().st_size / 1e6:.1f} MB")
+    return 0

@@ -1,0 +1,234 @@
+"""The report of one scan: what a model made of it, and what can be said of that."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from nibabel.affines import apply_affine, voxel_sizes
+from nibabel.nifti1 import Nifti1Image
+from numpy.typing import ArrayLike, NDArray
+
+from sklearn_iqt.io import replaced_file
+from sklearn_iqt.plotting._report_facts import (
+    tell_consistency,
+    tell_model,
+    tell_scan,
+    tell_truth,
+    tell_versions,
+)
+from sklearn_iqt.plotting._report_inputs import (
+    CALLER,
+    enhance,
+    find_foreground,
+    on_fine_grid,
+    read_image,
+    slice_profile,
+)
+from sklearn_iqt.plotting._report_layers import Layer
+from sklearn_iqt.plotting._report_page import make_page
+from sklearn_iqt.plotting._report_quality import (
+    Quality,
+    degrade,
+    estimate_quality,
+    measure_consistency,
+)
+from sklearn_iqt.plotting._report_shift import tell_shift
+from sklearn_iqt.plotting._slices import Scan, upright
+from sklearn_iqt.plotting._subject import Subject, brightness
+from sklearn_iqt.preprocessing import intensity_scale, upsample
+
+__all__ = ["write_report"]
+
+_LABELS = {
+    "low": "scan",
+    "enhanced": "enhanced",
+    "truth": "truth",
+    "error": "absolute error",
+    "residual": "inconsistency",
+    "spread": "uncertainty",
+}
+
+
+def write_report(
+    model: Any,
+    low: Any,
+    path: str | os.PathLike[str],
+    *,
+    enhanced: Any = None,
+    std: Any = None,
+    truth: Any = None,
+    mask: Any = None,
+    affine: ArrayLike | None = None,
+    card: Mapping[str, Any] | None = None,
+    thickness: float | Sequence[float] | None = None,
+    title: str | None = None,
+) -> Path:
+    """Write one page on what a model makes of a scan, and on how far that can be trusted.
+
+    The page is one HTML file that needs no other and sends nothing anywhere. It shows slices of
+    the scan, its enhancement, the spread of the overlapping patches and, given a truth, the error,
+    in three planes; and tells how far the scan is from what the model was trained on, whether the
+    enhancement is consistent with the scan, and what the model is.
+
+    Parameters
+    ----------
+    model : estimator
+        A fitted model.
+    low : array of shape (i, j, k), nibabel image or path
+        The scan.
+    path : str or path-like
+        File to write. An existing file is replaced only once the new one is complete.
+    enhanced : array, nibabel image or path, optional
+        What the model made of the scan, if it has done so before; by default it does so now.
+    std : array, nibabel image or path, optional
+        The spread of the patches that belongs to `enhanced`.
+    truth : array, nibabel image or path, optional
+        The high-quality volume, on the grid of the enhancement.
+    mask : array of shape (i, j, k), nibabel image or path, optional
+        The brain of the scan, where positive. By default the voxels at or above its mean; of a
+        whole head, contrast and noise can only be told with a mask.
+    affine : array-like of shape (4, 4), optional
+        Voxel to mm of the scan if it is an array; the identity by default.
+    card : dict, optional
+        What :func:`sklearn_iqt.persistence.read_model_card` returns. Its ``"training"`` is what
+        the scan is compared with, and its ``"version"`` is shown.
+    thickness : float or sequence of 3 floats, optional
+        Full width at half maximum of the slice profile of the scan, in voxels of the enhancement,
+        at least 1, along axes that are refined. By default ``scale - 1``, as that of
+        :class:`sklearn_iqt.simulation.LowFieldSimulator`: a gap of one voxel.
+    title : str, optional
+        Heading; by default it names the scan.
+
+    Returns
+    -------
+    pathlib.Path
+        The file written.
+
+    Raises
+    ------
+    ValueError
+        If a volume is not finite, `std` comes without `enhanced`, or the thickness is wrong.
+    GeometryMismatchError
+        If the volumes are not on the grids that belong to each other.
+    OSError
+        If the file cannot be written. The old file, if any, is left as it was.
+
+    See Also
+    --------
+    plot_comparison : Slices of several volumes of one subject, as a figure.
+
+    Notes
+    -----
+    White and grey matter are found by the mixture of :class:`~sklearn_iqt.preprocessing.
+    TissueScaler` and noise by the median absolute deviation of the background, or, where it was
+    erased, of differences of neighbours deep in white matter. Consistency is measured by the slice
+    profile and sampling of the simulator. The page names what these estimates cannot tell.
+
+    Volumes are stored with 256 intensities, between the black and white that are shown, and maps
+    of errors with 64; a brain of 160 x 200 x 160 voxels takes about 3 MB for each. Folders are
+    not named; the name and the description in the header of the scan are.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from sklearn_iqt import PatchwiseRegressor
+    >>> from sklearn_iqt.plotting import write_report
+    >>> high = np.random.default_rng(0).random((2, 16, 16, 32))
+    >>> low = high.reshape(2, 16, 16, 8, 4).mean(axis=-1)
+    >>> model = PatchwiseRegressor(random_state=0).fit(low, high)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     page = write_report(model, low[0], Path(folder) / "report.html", truth=high[0])
+    ...     page.read_text(encoding="utf-8")[:15]
+    '<!doctype html>'
+    """
+    card = {} if card is None else card
+    if std is not None and enhanced is None:
+        raise ValueError(f"{CALLER}: std belongs to enhanced; pass both or none.")
+    name, image = read_image(low, "low", affine)
+    scan = np.asarray(image.dataobj)
+    foreground = find_foreground(scan, mask)
+    fine, spread = enhanced, std
+    if enhanced is None:
+        fine, spread = enhance(model, image, None if mask is None else foreground)
+    alignment = getattr(model, "alignment", "center")
+    fine, scale = on_fine_grid(fine, "enhanced", image, alignment)
+    profile = slice_profile(thickness, scale)
+    subject = _subject(fine, truth)
+    size = voxel_sizes(image.affine)
+
+    degraded = degrade(np.asarray(fine.dataobj), scale, profile, alignment)
+    consistency = measure_consistency(scan, degraded, foreground)
+    quality = _quality(scan, foreground, size)
+    pictures = {"low": _upright(image), "enhanced": _upright(fine)}
+    if truth is not None:
+        pictures["truth"] = subject.main
+    windows = [brightness(picture.voxels) for picture in pictures.values()]
+    window = min(first for first, _ in windows), max(last for _, last in windows)
+    layers = [Layer(key, _LABELS[key], picture, window) for key, picture in pictures.items()]
+    maps = {"residual": upright(consistency.residual, image.affine)}
+    if spread is not None:
+        spread, _ = on_fine_grid(spread, "std", image, alignment)
+        if np.asarray(spread.dataobj).any():  # interpolation has none
+            maps["spread"] = _upright(spread)
+    if truth is not None:
+        maps["error"] = subject.error(pictures["enhanced"])
+    layers += [
+        Layer(key, _LABELS[key], picture, _window_of(picture), "heat")
+        for key, picture in sorted(maps.items())
+    ]
+
+    training = card.get("training")
+    sections = [
+        tell_shift(quality, size, training if isinstance(training, Mapping) else {}),
+        tell_consistency(consistency, quality, profile),
+    ]
+    if truth is not None:
+        interpolated = upright(upsample(scan, scale, alignment=alignment), fine.affine)
+        estimates = {"enhanced": pictures["enhanced"], "cubic interpolation": interpolated}
+        sections.append(tell_truth(subject, estimates))
+    unit = intensity_scale(scan, None if mask is None else foreground)
+    sections += [
+        tell_scan(name, image, fine, unit, window),
+        tell_model(model, card),
+        tell_versions(card),
+    ]
+    reference = layers[1]
+    place = apply_affine(np.linalg.inv(reference.scan.affine), subject.place)
+    heading = f"{name}, enhanced" if title is None else title
+    page = make_page(heading, layers, reference, place, sections)
+    with replaced_file(path) as stream:
+        # Names of files may hold bytes that are no text.
+        stream.write(page.encode("utf-8", "replace"))
+    return Path(path)
+
+
+def _subject(fine: Nifti1Image, truth: Any) -> Subject:
+    """Return the truth, or without one the enhancement, with the place that is shown first."""
+    if truth is None:
+        return Subject(fine, "enhanced", caller=CALLER)
+    subject = Subject(truth, "truth", affine=fine.affine, caller=CALLER)
+    subject.read_same(fine, "enhanced")
+    return subject
+
+
+def _quality(scan: NDArray[Any], foreground: NDArray[np.bool_], size: Any) -> Quality | str:
+    try:
+        return estimate_quality(scan, foreground, size)
+    except ValueError as error:
+        return str(error)
+
+
+def _upright(image: Nifti1Image) -> Scan:
+    return upright(np.asarray(image.dataobj), image.affine)
+
+
+def _window_of(picture: Scan) -> tuple[float, float]:
+    """Return zero, and what few voxels with anything in them exceed."""
+    seen = picture.voxels[picture.voxels > 0]
+    return 0.0, float(np.percentile(seen, 99)) if seen.size else 1.0

@@ -1,0 +1,160 @@
+"""What a report says in words and tables; all of it plain text."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import nibabel
+import numpy as np
+import scipy
+import sklearn
+from nibabel.affines import voxel_sizes
+
+from sklearn_iqt._version import __version__
+from sklearn_iqt.metrics import nrmse, psnr, ssim
+from sklearn_iqt.plotting._report_quality import Consistency, Quality
+from sklearn_iqt.plotting._slices import Scan
+from sklearn_iqt.plotting._subject import Subject
+
+_LONGEST = 300
+_SIDES = dict(
+    zip("LRPAIS", ("left", "right", "posterior", "anterior", "inferior", "superior"), strict=True)
+)
+
+_CONSISTENCY = (
+    "The enhancement, blurred by the slice profile and sampled at the voxels of the scan, should "
+    "give the scan back. A model that was trained to change the contrast between tissues moves "
+    "intensities on purpose; the second number is what is left after the best monotone map of "
+    "intensities, and so tells of structure. Its map can be chosen in the viewer."
+)
+_CONSISTENCY_LIMITS = (
+    "Agreement says that nothing of the scan was lost, not that what was added between its slices "
+    "is true. The scan is noisy itself: a residual of about its noise is the best there is."
+)
+
+
+class Table(NamedTuple):
+    """Rows of texts below a header, which may miss."""
+
+    rows: Sequence[Sequence[str]]
+    header: Sequence[str] = ()
+
+
+class Section(NamedTuple):
+    """A heading, what is said before the tables, and what limits them."""
+
+    heading: str
+    tables: Sequence[Table]
+    intro: Sequence[str] = ()
+    limits: Sequence[str] = ()
+
+
+def tell_consistency(
+    consistency: Consistency, quality: Quality | str, thickness: Sequence[float]
+) -> Section:
+    """Say how well the enhancement explains the scan."""
+    rows = [
+        ["NRMSE, of the largest intensity", number(consistency.raw)],
+        ["the same after the best monotone map of intensities", number(consistency.mapped)],
+    ]
+    if isinstance(quality, Quality):
+        ratio = consistency.rms / quality.noise
+        rows.append(["what is left, in standard deviations of the noise", f"{ratio:.1f}"])
+    rows.append(["slice profile, FWHM in voxels of the enhancement", size(thickness)])
+    return Section(
+        "Consistency with the scan", [Table(rows)], [_CONSISTENCY], [_CONSISTENCY_LIMITS]
+    )
+
+
+def tell_truth(subject: Subject, estimates: Mapping[str, Scan]) -> Section:
+    """Measure estimates where there is a truth."""
+    truth, brain = subject.main.voxels, subject.brain
+    rows = []
+    for name, (volume, _) in estimates.items():
+        measures = [
+            f"{nrmse(truth, volume, mask=brain):.4f}",
+            f"{nrmse(truth, volume, normalization='mean', mask=brain):.4f}",
+            f"{psnr(truth, volume, mask=brain):.2f}",
+        ]
+        try:
+            measures.append(f"{ssim(truth, volume, mask=brain):.4f}")
+        except ValueError:  # smaller than its window
+            measures.append("not defined")
+        rows.append([name, *measures])
+    header = ["", "NRMSE (max)", "NRMSE (mean)", "PSNR (dB)", "SSIM"]
+    intro = "Where the truth is above zero. Of NRMSE lower is better, of the others higher."
+    return Section("Against the truth", [Table(rows, header)], [intro])
+
+
+def tell_scan(
+    name: str, image: Any, enhanced: Any, unit: float, window: Sequence[float]
+) -> Section:
+    """Describe the scan and its enhancement."""
+    voxels = np.asarray(image.dataobj)
+    grids = [f"{size(i.shape)}, of {size(voxel_sizes(i.affine))} mm" for i in (image, enhanced)]
+    rows = [
+        ["scan", one_line(name)],
+        ["description in its header", _header_text(image)],
+        ["voxels of the scan", grids[0]],
+        ["voxels of the enhancement", grids[1]],
+        ["axes run to", ", ".join(_SIDES[side] for side in nibabel.aff2axcodes(image.affine))],
+        ["intensities", f"{number(voxels.min())} to {number(voxels.max())}"],
+        ["intensity that is one for the model", number(unit)],
+        ["black and white in the viewer", " and ".join(map(number, window))],
+    ]
+    return Section("Scan", [Table([row for row in rows if row[1]])])
+
+
+def tell_model(model: Any, card: Mapping[str, Any]) -> Section:
+    """Describe the model: what it is, its parameters and its training."""
+    params = model.get_params(deep=False)
+    training = card.get("training")
+    rows = [["class", type(model).__name__]]
+    rows += [[str(name), one_line(value)] for name, value in sorted(params.items())]
+    tables = [Table(rows)]
+    if isinstance(training, Mapping) and training:
+        told = [[str(name), one_line(value)] for name, value in training.items()]
+        tables.append(Table(told, ["its training", ""]))
+    return Section("Model", tables)
+
+
+def tell_versions(card: Mapping[str, Any]) -> Section:
+    """List what made the report."""
+    rows = [["sklearn_iqt", __version__]]
+    if card.get("version"):
+        rows.append(["sklearn_iqt that saved the model", one_line(card["version"])])
+    rows += [
+        ["Python", platform.python_version()],
+        *([module.__name__, module.__version__] for module in (np, scipy, sklearn, nibabel)),
+    ]
+    if "torch" in sys.modules:
+        rows.append(["torch", str(sys.modules["torch"].__version__)])
+    return Section("Versions", [Table(rows)])
+
+
+def _header_text(image: Any) -> str:
+    try:
+        return one_line(bytes(image.header["descrip"]).rstrip(b"\0").decode("utf-8", "replace"))
+    except (KeyError, ValueError, TypeError):
+        return ""
+
+
+def one_line(value: Any) -> str:
+    """Return a value in one line; of a path only the name, as folders tell of people."""
+    text = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if isinstance(value, os.PathLike):
+        text = os.path.basename(text)
+    text = " ".join((text if isinstance(text, str) else repr(text)).split())
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} …"
+
+
+def number(value: Any) -> str:
+    return f"{float(value):.4g}"
+
+
+def size(values: Sequence[Any] | None) -> str:
+    return "not known" if values is None else " × ".join(f"{float(value):.4g}" for value in values)

@@ -1,0 +1,104 @@
+"""A page that needs nothing but itself: text, style, script and voxels in one file."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from html import escape
+from importlib import resources
+from string import Template
+from typing import Any
+
+from sklearn_iqt.plotting._report_facts import Section, Table
+from sklearn_iqt.plotting._report_layers import Layer, describe, pack
+from sklearn_iqt.plotting._slices import VIEWS
+
+
+def make_page(
+    title: str,
+    layers: Sequence[Layer],
+    reference: Layer,
+    place: Sequence[float],
+    sections: Sequence[Section],
+) -> str:
+    """Return the page.
+
+    Nothing that comes from a file is ever code: texts are escaped, numbers are JSON in which no
+    tag can end, and the policy of the page lets run the one script whose checksum it names.
+    """
+    style, script = _asset("_report.css"), _asset("_report.js")
+    viewer = {
+        "layers": [describe(layer, reference.scan) for layer in layers],
+        "reference": [layer.name for layer in layers].index(reference.name),
+        "affine": reference.scan.affine.tolist(),
+        "place": [float(voxel) for voxel in place],
+        "views": [{"name": n, "axis": axis, "letters": two} for n, (axis, two) in VIEWS.items()],
+    }
+    policy = (
+        f"default-src 'none'; style-src {_checksum(style)}; script-src {_checksum(script)}; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    return Template(_asset("_report.html")).substitute(
+        title=escape(title),
+        policy=escape(policy, quote=False),
+        style=style,
+        script=script,
+        date=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        choices="\n".join(
+            f'<label><input type="radio" name="layer" value="{n}"'
+            f"{' checked' if layer is reference else ''}> {escape(layer.label)}</label>"
+            for n, layer in enumerate(layers)
+        ),
+        views="\n".join(map(_view, VIEWS)),
+        sections="\n".join(map(_section, sections)),
+        viewer=_json(viewer),
+        voxels="\n".join(
+            f'<script type="text/plain" id="voxels-{escape(layer.name)}">{pack(layer)}</script>'
+            for layer in layers
+        ),
+    )
+
+
+def _asset(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+def _checksum(text: str) -> str:
+    """Return the name by which a policy allows one inline text."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, allow_nan=False).replace("<", "\\u003c")
+
+
+def _view(name: str) -> str:
+    left, right, bottom, top = list(VIEWS[name][1])
+    return f"""<figure class="view" id="{name}">
+<div class="picture"><canvas role="img" aria-label="{name} slice"></canvas>
+<span class="side left">{left}</span><span class="side right">{right}</span>
+<span class="side bottom">{bottom}</span><span class="side top">{top}</span></div>
+<figcaption><label for="{name}-slice">{name}</label>
+<input type="range" id="{name}-slice" min="0" step="1"><output for="{name}-slice"></output>
+</figcaption>
+</figure>"""
+
+
+def _section(section: Section) -> str:
+    parts = [f"<section><h2>{escape(section.heading)}</h2>"]
+    parts += [f"<p>{escape(text)}</p>" for text in section.intro]
+    parts += [_table(table) for table in section.tables]
+    parts += [f'<p class="limit">{escape(text)}</p>' for text in section.limits]
+    return "\n".join([*parts, "</section>"])
+
+
+def _table(table: Table) -> str:
+    head = "".join(f'<th scope="col">{escape(text)}</th>' for text in table.header)
+    rows = [f"<thead><tr>{head}</tr></thead>" if head else "", "<tbody>"]
+    for first, *cells in table.rows:
+        tail = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
+        rows.append(f'<tr><th scope="row">{escape(first)}</th>{tail}</tr>')
+    return f'<div class="scroll"><table>{"".join(rows)}</tbody></table></div>'
