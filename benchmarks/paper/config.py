@@ -104,7 +104,7 @@ def build_estimator(spec: dict[str, Any], **common: Any) -> Any:
         homes = (sklearn.linear_model, sklearn.ensemble)
         home = next(module for module in homes if hasattr(module, spec["regressor"]))
         estimator.set_params(estimator=getattr(home, spec["regressor"])())
-    common |= {f"estimator__{name}": value for name, value in common.items()}
+    common |= {f"estimator__{k}": v for k, v in common.items() if k in ("n_jobs", "random_state")}
     known = estimator.get_params()
     estimator.set_params(**{name: value for name, value in common.items() if name in known})
     params = spec.get("params", {})
