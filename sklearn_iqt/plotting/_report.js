@@ -5,7 +5,6 @@
   const grid = layers[reference];
   // Voxels of the reference that the three slices go through.
   const cross = place.map((voxel, a) => clamp(Math.round(voxel), grid.shape[a]));
-  const pixelsPerMm = 3;
   let shown = reference;
 
   function clamp(voxel, n) {
@@ -163,6 +162,7 @@
     }
     $("first").textContent = number(layer.window[0]);
     $("last").textContent = number(layer.window[1]);
+    $("note").textContent = layer.note;
     drawAll();
   }
 
@@ -184,9 +184,10 @@
     view.context = view.canvas.getContext("2d");
     view.slider = figure.querySelector("input");
     view.output = figure.querySelector("output");
-    const finest = pixelsPerMm / Math.min(1, Math.max(...size) / 300);
+    const longest = Math.max(...size);
+    const pixelsPerMm = Math.min(Math.max(3, 900 / longest), 2048 / longest);
     [view.canvas.width, view.canvas.height] = size.map((mm) =>
-      Math.min(2048, Math.max(1, Math.round(mm * finest))),
+      Math.max(1, Math.round(mm * pixelsPerMm)),
     );
     view.scale = [view.canvas.width / size[0], view.canvas.height / size[1]];
     view.slider.max = grid.shape[view.axis] - 1;

@@ -43,13 +43,22 @@ from sklearn_iqt.preprocessing import intensity_scale, upsample
 
 __all__ = ["write_report"]
 
+# What the viewer calls its volumes, and what it says of them.
 _LABELS = {
-    "low": "scan",
-    "enhanced": "enhanced",
-    "truth": "truth",
-    "error": "absolute error",
-    "residual": "inconsistency",
-    "spread": "uncertainty",
+    "low": ("scan", "The scan as it came, each voxel as thick as it is."),
+    "enhanced": ("enhanced", "What the model made of the scan."),
+    "truth": ("truth", "The high-quality volume that the enhancement should be."),
+    "error": ("error", "Absolute difference of the enhancement and the truth."),
+    "residual": (
+        "inconsistency",
+        "Absolute difference of the scan and the enhancement made coarse again, after the best "
+        "monotone map of intensities, in the foreground.",
+    ),
+    "spread": (
+        "uncertainty",
+        "Standard deviation of the overlapping patches that were predicted for each voxel: where "
+        "they disagree. It is no confidence interval.",
+    ),
 }
 
 
@@ -129,7 +138,7 @@ def write_report(
     profile and sampling of the simulator. The page names what these estimates cannot tell.
 
     Volumes are stored with 256 intensities, between the black and white that are shown, and maps
-    of errors with 64; a brain of 160 x 200 x 160 voxels takes about 3 MB for each. Folders are
+    of errors with 64; a brain of 160 x 200 x 160 voxels takes 2 to 3 MB for each. Folders are
     not named; the name and the description in the header of the scan are.
 
     Examples
@@ -158,54 +167,63 @@ def write_report(
         fine, spread = enhance(model, image, None if mask is None else foreground)
     alignment = getattr(model, "alignment", "center")
     fine, scale = on_fine_grid(fine, "enhanced", image, alignment)
+    if spread is not None:
+        spread, _ = on_fine_grid(spread, "std", image, alignment)
+        if not np.asarray(spread.dataobj).any():  # interpolation has none
+            spread = None
     profile = slice_profile(thickness, scale)
     subject = _subject(fine, truth)
-    size = voxel_sizes(image.affine)
 
     degraded = degrade(np.asarray(fine.dataobj), scale, profile, alignment)
     consistency = measure_consistency(scan, degraded, foreground)
-    quality = _quality(scan, foreground, size)
-    pictures = {"low": _upright(image), "enhanced": _upright(fine)}
-    if truth is not None:
-        pictures["truth"] = subject.main
-    windows = [brightness(picture.voxels) for picture in pictures.values()]
-    window = min(first for first, _ in windows), max(last for _, last in windows)
-    layers = [Layer(key, _LABELS[key], picture, window) for key, picture in pictures.items()]
-    maps = {"residual": upright(consistency.residual, image.affine)}
-    if spread is not None:
-        spread, _ = on_fine_grid(spread, "std", image, alignment)
-        if np.asarray(spread.dataobj).any():  # interpolation has none
-            maps["spread"] = _upright(spread)
-    if truth is not None:
-        maps["error"] = subject.error(pictures["enhanced"])
-    layers += [
-        Layer(key, _LABELS[key], picture, _window_of(picture), "heat")
-        for key, picture in sorted(maps.items())
-    ]
-
-    training = card.get("training")
+    quality = _quality(scan, foreground, voxel_sizes(image.affine))
+    layers = _layers(image, fine, spread, consistency.residual, subject, truth is not None)
     sections = [
-        tell_shift(quality, size, training if isinstance(training, Mapping) else {}),
+        tell_shift(quality, voxel_sizes(image.affine), card.get("training")),
         tell_consistency(consistency, quality, profile),
     ]
     if truth is not None:
         interpolated = upright(upsample(scan, scale, alignment=alignment), fine.affine)
-        estimates = {"enhanced": pictures["enhanced"], "cubic interpolation": interpolated}
+        estimates = {"enhanced": _upright(fine), "cubic interpolation": interpolated}
         sections.append(tell_truth(subject, estimates))
     unit = intensity_scale(scan, None if mask is None else foreground)
     sections += [
-        tell_scan(name, image, fine, unit, window),
-        tell_model(model, card),
+        tell_scan(name, image, fine, unit, layers[0].window),
+        tell_model(model, card, has_spread=spread is not None),
         tell_versions(card),
     ]
-    reference = layers[1]
-    place = apply_affine(np.linalg.inv(reference.scan.affine), subject.place)
+    place = apply_affine(np.linalg.inv(layers[1].scan.affine), subject.place)
     heading = f"{name}, enhanced" if title is None else title
-    page = make_page(heading, layers, reference, place, sections)
+    page = make_page(heading, layers, layers[1], place, sections)
     with replaced_file(path) as stream:
         # Names of files may hold bytes that are no text.
         stream.write(page.encode("utf-8", "replace"))
     return Path(path)
+
+
+def _layers(
+    image: Nifti1Image,
+    fine: Nifti1Image,
+    spread: Nifti1Image | None,
+    residual: NDArray[np.float32],
+    subject: Subject,
+    has_truth: bool,
+) -> list[Layer]:
+    """Return the volumes of the viewer: pictures, in one window, and maps."""
+    pictures = {"low": _upright(image), "enhanced": _upright(fine)}
+    maps = {"residual": upright(residual, image.affine)}
+    if spread is not None:
+        maps["spread"] = _upright(spread)
+    if has_truth:
+        pictures["truth"] = subject.main
+        maps["error"] = subject.error(pictures["enhanced"])
+    windows = [brightness(picture.voxels) for picture in pictures.values()]
+    window = min(first for first, _ in windows), max(last for _, last in windows)
+    layers = [Layer(key, *_LABELS[key], picture, window) for key, picture in pictures.items()]
+    return layers + [
+        Layer(key, *_LABELS[key], picture, _window_of(picture), "heat")
+        for key, picture in sorted(maps.items())
+    ]
 
 
 def _subject(fine: Nifti1Image, truth: Any) -> Subject:

@@ -35,6 +35,10 @@ _CONSISTENCY_LIMITS = (
     "Agreement says that nothing of the scan was lost, not that what was added between its slices "
     "is true. The scan is noisy itself: a residual of about its noise is the best there is."
 )
+_NO_SPREAD = (
+    "No uncertainty is shown: it is the spread of overlapping patches. Nets and interpolation have "
+    "none; with an enhancement that was made before it must be given."
+)
 
 
 class Table(NamedTuple):
@@ -109,7 +113,7 @@ def tell_scan(
     return Section("Scan", [Table([row for row in rows if row[1]])])
 
 
-def tell_model(model: Any, card: Mapping[str, Any]) -> Section:
+def tell_model(model: Any, card: Mapping[str, Any], *, has_spread: bool) -> Section:
     """Describe the model: what it is, its parameters and its training."""
     params = model.get_params(deep=False)
     training = card.get("training")
@@ -119,7 +123,8 @@ def tell_model(model: Any, card: Mapping[str, Any]) -> Section:
     if isinstance(training, Mapping) and training:
         told = [[str(name), one_line(value)] for name, value in training.items()]
         tables.append(Table(told, ["its training", ""]))
-    return Section("Model", tables)
+    limits = [] if has_spread else [_NO_SPREAD]
+    return Section("Model", tables, limits=limits)
 
 
 def tell_versions(card: Mapping[str, Any]) -> Section:
@@ -153,8 +158,10 @@ def one_line(value: Any) -> str:
 
 
 def number(value: Any) -> str:
+    """Return a number with four digits."""
     return f"{float(value):.4g}"
 
 
 def size(values: Sequence[Any] | None) -> str:
+    """Return lengths or counts along the axes."""
     return "not known" if values is None else " × ".join(f"{float(value):.4g}" for value in values)

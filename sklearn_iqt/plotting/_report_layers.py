@@ -17,6 +17,7 @@ class Layer(NamedTuple):
 
     name: str
     label: str
+    note: str
     scan: Scan
     # Intensities of the first and the last level.
     window: tuple[float, float]
@@ -35,6 +36,7 @@ def describe(layer: Layer, reference: Scan) -> dict[str, Any]:
     return {
         "name": layer.name,
         "label": layer.label,
+        "note": layer.note,
         "shape": list(layer.scan.voxels.shape),
         "origin": (to_reference[:3, 3] * sizes).tolist(),
         "step": (np.diag(to_reference)[:3] * sizes).tolist(),

@@ -16,6 +16,9 @@ from sklearn_iqt.plotting._report_facts import Section, Table
 from sklearn_iqt.plotting._report_layers import Layer, describe, pack
 from sklearn_iqt.plotting._slices import VIEWS
 
+# Cells that may be broken anywhere; numbers may not.
+_LONG = ' class="long"'
+
 
 def make_page(
     title: str,
@@ -99,6 +102,6 @@ def _table(table: Table) -> str:
     head = "".join(f'<th scope="col">{escape(text)}</th>' for text in table.header)
     rows = [f"<thead><tr>{head}</tr></thead>" if head else "", "<tbody>"]
     for first, *cells in table.rows:
-        tail = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
+        tail = "".join(f"<td{_LONG * (len(cell) > 24)}>{escape(cell)}</td>" for cell in cells)
         rows.append(f'<tr><th scope="row">{escape(first)}</th>{tail}</tr>')
     return f'<div class="scroll"><table>{"".join(rows)}</tbody></table></div>'

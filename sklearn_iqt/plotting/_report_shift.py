@@ -42,12 +42,9 @@ _NOISE = {
 }
 
 
-def tell_shift(
-    quality: Quality | str,
-    spacing: Sequence[float],
-    training: Mapping[str, Any],
-) -> Section:
-    """Compare a scan with the training of its model."""
+def tell_shift(quality: Quality | str, spacing: Sequence[float], training: Any) -> Section:
+    """Compare a scan with what the card of a model says of its training."""
+    training = training if isinstance(training, Mapping) else {}
     learned = _numbers(training.get("spacing_low_mm"), 3)
     rows = [["voxel size (mm)", size(spacing), size(learned), _same_size(spacing, learned)]]
     limits: list[str] = []

@@ -1,0 +1,76 @@
+"""The command that writes the page on one scan."""
+
+import numpy as np
+import pytest
+
+from sklearn_iqt import PatchwiseRegressor, save_model
+from sklearn_iqt.cli import main
+from sklearn_iqt.io import save_volume, scaled_affine
+
+AFFINE = np.diag([1.0, 1.0, 4.0, 1.0])
+
+
+@pytest.fixture
+def files(rng, tmp_path):
+    """Paths of a model, a scan, its truth and its mask."""
+    high = rng.random((16, 18, 24), dtype=np.float32) + np.float32(1)
+    high[:4] = high[-4:] = 0
+    low = high.reshape(16, 18, 6, 4).mean(axis=-1)
+    model = PatchwiseRegressor(max_patches=500, random_state=0).fit([low], [high])
+    training = {"spacing_low_mm": [1, 1, 4], "snr_preset": ["t1w_036t"]}
+    save_model(model, tmp_path / "m.iqt", training=training)
+    save_volume(low, tmp_path / "scan.nii.gz", affine=AFFINE)
+    save_volume(high, tmp_path / "truth.nii.gz", affine=scaled_affine(AFFINE, (1, 1, 4)))
+    save_volume((low > 0).astype(np.uint8), tmp_path / "mask.nii.gz", affine=AFFINE, dtype="uint8")
+    return tmp_path
+
+
+def run(folder, *more, scan="scan.nii.gz", output="report.html"):
+    paths = ["--model", folder / "m.iqt", folder / scan, "--output", folder / output]
+    return main(["report", *map(str, paths), *map(str, more)])
+
+
+def test_report_writes_one_page(files, capsys):
+    more = ["--truth", files / "truth.nii.gz", "--mask", files / "mask.nii.gz"]
+    assert run(files, *more, "--thickness", 2, "--title", "A & B") == 0
+    assert "report.html: 0." in capsys.readouterr().err
+    text = (files / "report.html").read_text(encoding="utf-8")
+    assert "<title>A &amp; B</title>" in text
+    assert "Against the truth" in text
+    assert "1 × 1 × 2" in text
+    assert "t1w_036t" in text
+    assert str(files) not in text
+
+
+def test_report_is_quiet_if_asked_and_says_what_voxels_differ(files, capsys):
+    assert run(files, "--quiet") == 0
+    assert capsys.readouterr() == ("", "")
+    scan = np.ones((16, 18, 6), np.float32)
+    scan[:4] = 0
+    save_volume(scan, files / "thin.nii", affine=np.eye(4))
+    assert run(files, "--quiet", scan="thin.nii", output="thin.html") == 0
+    assert "trained on" in capsys.readouterr().err
+
+
+def test_report_replaces_no_file_unless_told(files, capsys):
+    assert run(files, "--quiet") == 0
+    assert run(files, "--quiet") == 2
+    assert "--force" in capsys.readouterr().err
+    assert run(files, "--quiet", "--force") == 0
+
+
+@pytest.mark.parametrize("output", ["scan.nii.gz", "m.iqt", "report.pdf"])
+def test_report_writes_pages_only(files, capsys, output):
+    assert run(files, "--force", output=output) == 2
+    assert "must end in .html" in capsys.readouterr().err
+
+
+def test_report_that_fails_leaves_nothing(files, capsys):
+    (files / "broken.nii").write_bytes(b"no scan")
+    before = sorted(files.iterdir())
+    assert run(files, scan="broken.nii") == 2
+    assert run(files, "--truth", files / "mask.nii.gz") == 2
+    assert run(files, "--thickness", 0.2) == 2
+    assert run(files, "--model", files / "broken.nii") == 2
+    assert sorted(files.iterdir()) == before
+    assert len(capsys.readouterr().err.strip().splitlines()) >= 4
