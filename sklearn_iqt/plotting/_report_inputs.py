@@ -31,7 +31,7 @@ def read_image(volume: Any, name: str, affine: ArrayLike | None = None) -> tuple
     if own is None:
         own = np.eye(4) if affine is None else scaled_affine(affine, 1)
     header = volume.header if isinstance(volume, Nifti1Image) else None
-    title = "array" if file is None else os.path.basename(os.fspath(file))
+    title = "scan" if file is None else os.path.basename(os.fspath(file))
     return title, Nifti1Image(voxels, own, header)
 
 

@@ -375,7 +375,7 @@ def test_arrays_and_inputs_that_cannot_be_written(pair, model, tmp_path):
     )
     read = Page(page)
     assert read.after("slice profile, FWHM in voxels of the enhancement") == "1 × 1 × 4"
-    assert read.after("scan") == "array"
+    assert read.blocks["h1", None] == "scan, enhanced"
     fine = scaled_affine(pair.low.affine, (1, 1, 4))
     np.testing.assert_allclose(read.setup["affine"], upright(np.ones(pair.high.shape), fine).affine)
 
