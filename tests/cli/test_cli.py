@@ -14,7 +14,7 @@ from sklearn_iqt.io import load_volume, save_volume, scaled_affine
 from sklearn_iqt.metrics import nrmse, psnr, ssim
 from sklearn_iqt.persistence import load_model, read_model_card
 
-COMMANDS = ("simulate", "fit", "enhance", "evaluate", "demo")
+COMMANDS = ("simulate", "fit", "enhance", "evaluate", "report", "bids", "demo")
 AFFINE = np.array([[-1.0, 0, 0, 20], [0, 0, 1.0, -30], [0, 1.0, 0, -10], [0, 0, 0, 1]])
 
 
