@@ -186,8 +186,8 @@ class AnisoUNetRegressor(BaseNetRegressor):
         self.verbose = verbose
 
     def _bytes_per_voxel(self) -> float:
-        # The finest level joins two maps of n_filters channels on the high grid and makes as many.
-        return 4 * 6 * self.n_filters * float(np.prod(self.scale_))
+        # Maps of the finest level on the low grid; above that the net works in slabs.
+        return 4 * self.n_filters * (6 + float(np.prod(self.scale_)) / 4)
 
     def _build_net(self, scale: tuple[int, int, int], patch_size: Sequence[int]) -> nn.Module:
         return AnisoUNet(

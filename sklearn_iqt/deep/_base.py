@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 from collections.abc import Sequence
 from numbers import Integral, Real
@@ -19,6 +18,7 @@ from torch.utils.data import DataLoader
 
 from sklearn_iqt.base import BaseIQTRegressor
 from sklearn_iqt.deep._checkpoint import Checkpoint
+from sklearn_iqt.deep._inference import Predictor
 from sklearn_iqt.deep._pairs import Pair, Pairs, RowPairs, VolumePairs
 from sklearn_iqt.deep._tiles import predict_tiles
 from sklearn_iqt.deep._training import (
@@ -126,6 +126,8 @@ class BaseNetRegressor(BaseIQTRegressor):
     warm_start: bool
     net_: PatchNet
     _loss: type[nn.Module]
+    # Whether this fit starts from the weights of the last one, whatever ``warm_start`` says.
+    _goes_on = False
     # What is rebuilt from the arrays of a model file.
     _restored_attributes = ("net_",)
 
@@ -158,11 +160,11 @@ class BaseNetRegressor(BaseIQTRegressor):
         object
             The fitted estimator.
         """
-        warm_start, self.warm_start = self.warm_start, True
+        self._goes_on = True
         try:
             return self.fit(X, y, mask=mask)
         finally:
-            self.warm_start = warm_start
+            del self._goes_on
 
     def _default_patcher(self) -> PatchTransformer:
         scale = per_axis(self.scale, "scale", type(self).__name__)
@@ -336,34 +338,19 @@ class BaseNetRegressor(BaseIQTRegressor):
     def _predict_patches(self, X: np.ndarray) -> np.ndarray:
         patches = self._rows_are_patches()
         shape = self.patcher_.patch_size_ if patches else (1, 1, X.shape[1])
-        size = max(self.batch_size, 1)
+        predict, size = self._predictor(X.dtype), self.batch_size
         rows = [
-            self._forward(X[start : start + size].reshape(-1, 1, *shape)).reshape(
-                -1, self.n_outputs_
-            )
+            predict(X[start : start + size].reshape(-1, 1, *shape)).reshape(-1, self.n_outputs_)
             for start in range(0, len(X), size)
         ]
         outputs = np.concatenate(rows)
         return outputs if patches else outputs + self.y_mean_
 
-    def _forward(self, x: np.ndarray, skip: np.ndarray | None = None) -> np.ndarray:
-        """Run the trained net in the precision of its input."""
-        module = self.net_.module_.eval()
-        device = next(module.parameters()).device
-        inputs = {"x": x} if skip is None else {"x": x, "skip": skip}
-        if x.dtype == np.float64:
-            module = copy.deepcopy(module).double()
-        with torch.inference_mode():
-            tensors = {
-                name: torch.from_numpy(np.ascontiguousarray(array)).to(device)
-                for name, array in inputs.items()
-            }
-            with torch.autocast(device.type, torch.bfloat16, enabled=self.mixed_precision):
-                out = module(**tensors)
-            return out.to(tensors["x"].dtype).cpu().numpy()
+    def _predictor(self, dtype: np.dtype) -> Predictor:
+        return Predictor(self.net_.module_, dtype, mixed_precision=self.mixed_precision)
 
     def _fits_anew(self) -> bool:
-        return not (self.warm_start and hasattr(self, "net_"))
+        return not ((self.warm_start or self._goes_on) and hasattr(self, "net_"))
 
     def _predict_volume(
         self, volume: np.ndarray, mask: np.ndarray | None, return_std: bool
@@ -375,9 +362,14 @@ class BaseNetRegressor(BaseIQTRegressor):
                 "is no spread to report."
             )
         low, baseline, unit = self._scaled(volume, mask)
-        net = self.net_.module_
+        net, predict = self.net_.module_, self._predictor(low.dtype)
+
+        def predict_tile(tile: np.ndarray, interpolated: np.ndarray) -> np.ndarray:
+            skip = interpolated[None, None] if self.global_skip else None
+            return predict(tile[None, None], skip)[0, 0]
+
         out = predict_tiles(
-            self._predict_tile,
+            predict_tile,
             low,
             baseline,
             scale=self.scale_,
@@ -419,10 +411,6 @@ class BaseNetRegressor(BaseIQTRegressor):
         for axis, factor in enumerate(self.scale_):
             covered = covered.repeat(factor, axis=axis)
         return np.where(covered, out, baseline)
-
-    def _predict_tile(self, low: np.ndarray, baseline: np.ndarray) -> np.ndarray:
-        skip = baseline[None, None] if self.global_skip else None
-        return self._forward(low[None, None], skip)[0, 0]
 
     def _fitted_arrays(self) -> dict[str, np.ndarray]:
         return {name: value.cpu().numpy() for name, value in self.net_.module_.state_dict().items()}

@@ -10,7 +10,7 @@ from sklearn_iqt.deep.modules._fusion import Fusion
 from sklearn_iqt.deep.modules._generator import DictionaryGenerator
 from sklearn_iqt.deep.modules._level_plan import Level, plan_levels
 from sklearn_iqt.deep.modules._predictor import BottleneckBlock, PixelPredictor
-from sklearn_iqt.deep.modules._residual_core import ResidualCore
+from sklearn_iqt.deep.modules._residual_core import ConvReluNorm, ResidualCore
 from sklearn_iqt.deep.modules._skip_bottleneck import SkipBottleneck
 from sklearn_iqt.deep.modules._unetpp import UNetPlusPlus, pooling_plan
 from sklearn_iqt.deep.modules._upsample import Upsample
@@ -20,6 +20,7 @@ __all__ = [
     "BottleneckBlock",
     "CodeEncoder",
     "ComplementaryMap",
+    "ConvReluNorm",
     "DeepDictionary",
     "DeepDictionaryNet",
     "DictionaryGenerator",

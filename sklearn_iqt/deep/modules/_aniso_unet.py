@@ -19,6 +19,9 @@ from sklearn_iqt.patches._grid import per_axis
 
 __all__ = ["AnisoUNet"]
 
+# Memory of the feature maps of a slab; a level takes about six times this.
+SLAB_BYTES = 3 * 2**27
+
 
 class AnisoUNet(nn.Module):
     """Enhance low-resolution patches with a U-Net whose two sides live on different grids.
@@ -166,20 +169,51 @@ class AnisoUNet(nn.Module):
         """
         shape = [size * factor for size, factor in zip(x.shape[2:], self.scale, strict=True)]
         features, kept = self.down[0](_pad_to_multiple(x, self.tile_multiple)), []
-        for level, skip_path, core in zip(self.levels, self.skips, self.down[1:], strict=False):
-            kept.append(skip_path(features))
+        for level, core in zip(self.levels, self.down[1:], strict=False):
+            kept.append(features)
             features = core(functional.max_pool3d(features, level.pool))
         features = self.bottom(features)
-        for raised, expand, core in zip(
-            reversed(kept), reversed(self.expand), reversed(self.up), strict=True
-        ):
-            features = core(torch.cat([expand(features), raised], dim=1))
-        out = self.head(features)[..., : shape[0], : shape[1], : shape[2]]
+        for number in reversed(range(len(kept))):
+            features = self._rise(number, kept.pop(), features)
+        if not self.up:
+            features = self.head(features)
+        out = features[..., : shape[0], : shape[1], : shape[2]]
         if self.upsample is not None:
             return out + (self.upsample(x) if skip is None else skip)
         if skip is not None:
             raise ValueError("AnisoUNet: skip was passed, but the net has no global_skip.")
         return out
+
+    def _rise(self, number: int, kept: torch.Tensor, coarser: torch.Tensor) -> torch.Tensor:
+        """Join what a level kept with the coarser level, on the finer grid; the finest ends here.
+
+        Outside of training, large volumes go through in slabs along the first axis. Slabs overlap
+        by what the convolutions of one level see, so this costs little and changes nothing; tiles
+        for the whole net would have to overlap by its much larger margin.
+        """
+        level, skip, core = self.levels[number], self.skips[number], self.up[number]
+
+        def joined(kept: torch.Tensor, coarser: torch.Tensor) -> torch.Tensor:
+            features = core(torch.cat([self.expand[number](coarser), skip(kept)], dim=1))
+            return features if number else self.head(features)
+
+        step, n_rows = level.pool[0], kept.shape[2]
+        row_bytes = kept[:, :, 0].nbytes * prod(level.raise_by)
+        rows = max(SLAB_BYTES // row_bytes // step, 1) * step
+        if self.training or rows >= n_rows:
+            return joined(kept, coarser)
+        n_convs, n_mappings = len(core.convs), len(skip.mapping) - 2  # type: ignore[arg-type]
+        reach = n_mappings + ceil(n_convs / level.raise_by[0])
+        halo = -(-reach // step) * step
+        slabs = []
+        for start in range(0, n_rows, rows):
+            first, last = max(start - halo, 0), min(start + rows + halo, n_rows)
+            above = slice(*(row * coarser.shape[2] // n_rows for row in (first, last)))
+            slab = joined(kept[:, :, first:last], coarser[:, :, above])
+            begin, end = start - first, min(start + rows, n_rows) - first
+            factor = level.raise_by[0]
+            slabs.append(slab[:, :, begin * factor : end * factor])
+        return torch.cat(slabs, dim=2)
 
 
 def _pad_to_multiple(x: torch.Tensor, multiple: Sequence[int]) -> torch.Tensor:
