@@ -13,7 +13,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, gen_batches
 from threadpoolctl import threadpool_limits
 
-from sklearn_iqt.dictionary import _kernels
+from sklearn_iqt.dictionary._lasso import solve_sets, update_sets
+from sklearn_iqt.dictionary._pursuit import omp_rows
 
 __all__ = ["SOLVERS", "sparse_encode"]
 
@@ -23,6 +24,10 @@ SOLVERS = ("auto", "batch_lasso", "batch_omp", *REFERENCE_SOLVERS)
 # Signals are coded in blocks of this size whatever the number of threads, so that the codes do not
 # depend on it.
 BLOCK = 512
+
+# Atoms that may join a working set in the first round and in each later one.
+N_JOIN_FIRST, N_JOIN = 24, 12
+MAX_ROUNDS = 200
 
 
 def sparse_encode(
@@ -107,16 +112,11 @@ def sparse_encode(
         )
         return sparse.csr_matrix(coder.transform(X), dtype=X.dtype)
     gram = dictionary @ dictionary.T
-    arguments: tuple[float, ...]
-    if solver == "batch_omp":
-        width, arguments = n_nonzero_coefs, (n_nonzero_coefs,)
-    else:
-        width = min(len(dictionary), 2 * X.shape[1] + 4 * _kernels.N_JOIN)
-        arguments = (alpha, tol, 8 * np.finfo(X.dtype).eps, width)
-    kernel = _kernels.omp_rows if solver == "batch_omp" else _kernels.lasso_rows
+    encode_block = _omp_block if solver == "batch_omp" else _lasso_block
+    arguments = (n_nonzero_coefs,) if solver == "batch_omp" else (alpha, tol)
     with threadpool_limits(1, user_api="blas"):
         blocks = Parallel(n_jobs, prefer="threads")(
-            delayed(_encode_block)(kernel, X[rows], dictionary, gram, width, arguments)
+            delayed(encode_block)(X[rows], dictionary, gram, *arguments)
             for rows in gen_batches(len(X), BLOCK)
         )
     if not all(converged for *_, converged in blocks):
@@ -130,10 +130,39 @@ def sparse_encode(
     return sparse.csr_matrix((codes, atoms, indptr), shape=(len(X), len(dictionary)))
 
 
-def _encode_block(kernel, X, dictionary, gram, width, arguments):
-    atoms = np.empty((len(X), width), np.int32)
-    codes = np.empty((len(X), width), X.dtype)
+def _lasso_block(X, dictionary, gram, alpha, tol):
+    """Return the atoms, weights and number of atoms of each code, and whether all are optimal."""
+    number = X.dtype.type
+    n_signals, n_features = X.shape
+    capacity = min(len(dictionary), 2 * n_features + 4 * N_JOIN_FIRST)
+    atoms = np.zeros((n_signals, capacity), np.int32)
+    codes = np.zeros((n_signals, capacity), X.dtype)
+    inner_slopes = np.zeros_like(codes)
+    counts = np.zeros(n_signals, np.int64)
+    residual = X.copy()
+    signals = np.arange(n_signals)
+    slack = np.full(n_signals, tol * alpha, X.dtype)
+    for n_rounds in range(MAX_ROUNDS):
+        slopes = residual[: len(signals)] @ dictionary.T
+        if n_rounds == 0:
+            slack += 2 * np.finfo(X.dtype).eps * np.abs(slopes).max(axis=1)
+        settled = np.empty(len(signals), bool)
+        sets = atoms, codes, inner_slopes, counts
+        limit = N_JOIN if n_rounds else N_JOIN_FIRST
+        update_sets(slopes, signals, *sets, number(alpha), slack, limit, settled)
+        signals = signals[~settled]
+        if not len(signals):
+            break
+        signals = signals[np.argsort(counts[signals], kind="stable")]
+        solve_sets(X, dictionary, gram, number(alpha), signals, *sets, residual, 1 + n_rounds // 4)
+    used = (np.arange(capacity) < counts[:, None]) & (codes != 0)
+    return atoms[used], codes[used], used.sum(axis=1), not len(signals)
+
+
+def _omp_block(X, dictionary, gram, n_nonzero_coefs):
+    atoms = np.empty((len(X), n_nonzero_coefs), np.int32)
+    codes = np.empty((len(X), n_nonzero_coefs), X.dtype)
     counts = np.empty(len(X), np.int64)
-    converged = kernel(X @ dictionary.T, gram, *arguments, atoms, codes, counts)
-    used = np.arange(width) < counts[:, None]
-    return atoms[used], codes[used], counts, converged is not False
+    omp_rows(X @ dictionary.T, gram, n_nonzero_coefs, atoms, codes, counts)
+    used = np.arange(n_nonzero_coefs) < counts[:, None]
+    return atoms[used], codes[used], counts, True

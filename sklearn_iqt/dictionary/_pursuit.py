@@ -1,0 +1,93 @@
+"""Compiled orthogonal matching pursuit, one signal at a time, on correlations and the Gram."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+__all__ = ["omp_rows"]
+
+# A pivot below this fraction says that an atom is a combination of those before it (rounding of
+# float32).
+SINGULAR = 1e-6
+
+
+@njit(cache=True, nogil=True)
+def _factor(matrix, n):  # pragma: no cover  (compiled)
+    """Cholesky-factor in place; return the number of leading rows that are independent."""
+    for row in range(n):
+        for column in range(row + 1):
+            total = pivot = matrix[row, column]
+            for m in range(column):
+                total -= matrix[row, m] * matrix[column, m]
+            if row > column:
+                matrix[row, column] = total / matrix[column, column]
+            elif total <= SINGULAR * pivot:
+                return row
+            else:
+                matrix[row, row] = np.sqrt(total)
+    return n
+
+
+@njit(cache=True, nogil=True)
+def _forward(factor, rhs, n):  # pragma: no cover  (compiled)
+    for row in range(n):
+        for m in range(row):
+            rhs[row] -= factor[row, m] * rhs[m]
+        rhs[row] /= factor[row, row]
+
+
+@njit(cache=True, nogil=True)
+def _backward(factor, rhs, n):  # pragma: no cover  (compiled)
+    for row in range(n - 1, -1, -1):
+        for m in range(row + 1, n):
+            rhs[row] -= factor[m, row] * rhs[m]
+        rhs[row] /= factor[row, row]
+
+
+@njit(cache=True, nogil=True)
+def _subtract_atoms(residual, correlation, gram, atoms, code, n):  # pragma: no cover  (compiled)
+    """Correlations of all atoms with what a code leaves of the signal."""
+    residual[:] = correlation
+    for m in range(n):
+        if code[m] != 0:
+            weight = residual.dtype.type(code[m])
+            row = gram[atoms[m]]
+            for atom in range(len(residual)):
+                residual[atom] -= weight * row[atom]
+
+
+@njit(cache=True, nogil=True)
+def omp_rows(correlations, gram, n_nonzero, atoms_out, codes_out, counts):
+    # pragma: no cover  (compiled)
+    """Choose atoms greedily for each row of correlations, solving for all weights after each."""
+    n_atoms = len(gram)
+    residual = np.empty(n_atoms, correlations.dtype)
+    factor = np.empty((n_nonzero, n_nonzero))
+    weights = np.empty(n_nonzero)
+    for signal in range(len(correlations)):
+        correlation = correlations[signal]
+        residual[:] = correlation
+        atoms = atoms_out[signal]
+        start = np.max(np.abs(correlation))
+        n = 0
+        while n < n_nonzero:
+            best, best_atom = 1e-6 * start, -1
+            for atom in range(n_atoms):
+                if abs(residual[atom]) > best:
+                    best, best_atom = abs(residual[atom]), atom
+            if best_atom < 0:
+                break
+            atoms[n] = best_atom
+            for row in range(n + 1):
+                weights[row] = correlation[atoms[row]]
+                for column in range(row + 1):
+                    factor[row, column] = gram[atoms[row], atoms[column]]
+            if _factor(factor, n + 1) <= n:
+                break
+            _forward(factor, weights, n + 1)
+            _backward(factor, weights, n + 1)
+            n += 1
+            codes_out[signal, :n] = weights[:n]
+            _subtract_atoms(residual, correlation, gram, atoms, weights, n)
+        counts[signal] = n
