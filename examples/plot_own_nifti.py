@@ -1,0 +1,56 @@
+"""
+Your own NIfTI files
+====================
+
+Paths go in, images come out, and they lie where the scan lay.
+"""
+
+# %%
+# Files stand in for yours here: high-quality scans, and low-quality scans of the same subjects. A
+# high volume has ``scale`` times as many voxels as its low volume, and covers the same field of
+# view.
+import tempfile
+from pathlib import Path
+
+import nibabel as nib
+
+from sklearn_iqt import LowFieldSimulator, PatchwiseRegressor, save_volume
+from sklearn_iqt.datasets import make_subjects
+from sklearn_iqt.metrics import nrmse
+from sklearn_iqt.plotting import plot_comparison
+from sklearn_iqt.preprocessing import resample_to_voxel_size
+
+folder = Path(tempfile.mkdtemp())
+brains = make_subjects(3, shape=(80, 96, 64), random_state=2)
+pairs = LowFieldSimulator(random_state=2).simulate(brains.images, brains.tissues)
+for number, (low, high) in enumerate(zip(pairs.low, pairs.high, strict=True), 1):
+    save_volume(low, folder / f"sub-{number}_low.nii.gz")
+    save_volume(high, folder / f"sub-{number}_high.nii.gz")
+
+low_paths = sorted(folder.glob("*_low.nii.gz"))
+high_paths = sorted(folder.glob("*_high.nii.gz"))
+
+# %%
+# Learn from two subjects. Files are read one at a time.
+model = PatchwiseRegressor(max_patches=8000, random_state=0)
+model.fit(low_paths[:2], high_paths[:2])
+
+# %%
+# Enhance the third, and write the result. Its voxels are a quarter as thick, its first voxel lies
+# accordingly, and its intensities are in the units of the scan.
+enhanced = model.predict(low_paths[2:])[0]
+save_volume(enhanced, folder / "sub-3_enhanced.nii.gz")
+scan = nib.load(low_paths[2])
+for name, image in {"scan": scan, "enhanced": enhanced}.items():
+    print(f"{name:9}{image.shape} voxels of {image.header.get_zooms()} mm")
+    print(f"{'':9}corner at {nib.affines.apply_affine(image.affine, [-0.5] * 3).round(2)} mm")
+
+# %%
+# Metrics and plots take paths too.
+print("NRMSE", round(nrmse(high_paths[2:], [enhanced]), 4))
+figure = plot_comparison({"scan": low_paths[2], "enhanced": enhanced}, truth=high_paths[2])
+
+# %%
+# Voxel sizes that do not differ by an integer are brought to one that does, with the affine.
+odd = resample_to_voxel_size(scan, (1.0, 1.0, 4.5))
+print(scan.header.get_zooms(), "->", odd.header.get_zooms(), odd.shape)

@@ -1,0 +1,64 @@
+"""
+Saving and loading a model
+==========================
+
+A model file holds parameters, arrays and what the model was trained on. It holds no code.
+"""
+
+# %%
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from sklearn_iqt import (
+    CoupledDictionaryIQT,
+    LowFieldSimulator,
+    PatchTransformer,
+    load_model,
+    save_model,
+)
+from sklearn_iqt.datasets import make_subjects
+from sklearn_iqt.exceptions import UntrustedModelError
+from sklearn_iqt.persistence import read_model_card
+
+brains = make_subjects(2, shape=(80, 96, 64), random_state=2)
+pairs = LowFieldSimulator("t1w_036t", random_state=2).simulate(brains.images, brains.tissues)
+model = CoupledDictionaryIQT(
+    n_atoms=64, patcher=PatchTransformer(5, 3), max_patches=4000, random_state=0
+)
+model.fit(pairs.low, pairs.high)
+
+# %%
+# Say what a user must know before trusting the model.
+path = Path(tempfile.mkdtemp()) / "srep.iqt"
+save_model(
+    model,
+    path,
+    training={
+        "cohort": "2 brains warped from ICBM152",
+        "snr": "t1w_036t",
+        "voxel_mm": [1, 1, 4],
+        "seed": 0,
+    },
+)
+print(f"{path.stat().st_size / 1e6:.2f} MB")
+
+# %%
+# The card is read without the model.
+for key, entry in read_model_card(path).items():
+    print(key, entry)
+
+# %%
+# What is loaded predicts the same, to the bit.
+loaded = load_model(path)
+scan = pairs.low[:1]
+print(np.array_equal(loaded.predict(scan)[0].get_fdata(), model.predict(scan)[0].get_fdata()))
+
+# %%
+# A damaged file is refused. Nothing in a file of a stranger can run.
+path.write_bytes(path.read_bytes()[:-100])
+try:
+    load_model(path)
+except UntrustedModelError as error:
+    print(error)

@@ -1,0 +1,52 @@
+"""
+What the spread of patches tells
+================================
+
+``return_std`` points to places of doubt. It is no confidence interval.
+"""
+
+# %%
+import matplotlib.pyplot as plt
+import numpy as np
+
+from sklearn_iqt import CoupledDictionaryIQT, LowFieldSimulator, PatchTransformer
+from sklearn_iqt.datasets import make_subjects
+from sklearn_iqt.plotting import plot_comparison
+
+brains = make_subjects(4, shape=(80, 96, 64), random_state=2)
+pairs = LowFieldSimulator(random_state=2).simulate(brains.images, brains.tissues)
+model = CoupledDictionaryIQT(
+    n_atoms=128,
+    features="intensity",
+    n_components=0.999,
+    patcher=PatchTransformer(patch_size=5, stride=2),
+    max_patches=6000,
+    random_state=0,
+)
+model.fit(pairs.low[:3], pairs.high[:3])
+enhanced, std = model.predict(pairs.low[3:], return_std=True)
+
+# %%
+# The spread of the overlapping predictions is large at the borders of tissues, and so is the error.
+truth, estimate, spread = (v.get_fdata() for v in (pairs.high[3], enhanced[0], std[0]))
+error = np.abs(estimate - truth)
+volumes = {"enhanced": estimate, "spread x 5": 5 * spread, "error x 5": 5 * error}
+figure = plot_comparison(volumes, affine=brains.affine)
+
+# %%
+# Where patches disagree more, the error is larger on average.
+brain = brains.tissues[3].sum(axis=0) > 0.5
+order = np.argsort(spread[brain])
+bins = np.array_split(order, 20)
+mean_spread = [spread[brain][part].mean() for part in bins]
+mean_error = [error[brain][part].mean() for part in bins]
+fig, ax = plt.subplots(figsize=(4.5, 4), layout="constrained")
+ax.plot(mean_spread, mean_error, "o-", label="voxels of the brain, in 20 bins")
+ax.plot([0, max(mean_spread)], [0, max(mean_spread)], "k:", label="error = spread")
+ax.set(xlabel="spread of the patches", ylabel="mean absolute error")
+ax.legend()
+
+# %%
+# But the error is several times the spread: patches share one model, and with it its mistakes. Of
+# intervals of two standard deviations one expects that they hold the truth in 95 of 100 voxels.
+print(f"they hold it in {100 * np.mean((error < 2 * spread)[brain]):.0f} of 100")
