@@ -293,6 +293,26 @@ class BaseIQTRegressor(RegressorMixin, BaseEstimator):
             )
         return volume, mask
 
+    def _scaled_pairs(
+        self,
+        low: VolumeCollection,
+        high: VolumeCollection,
+        masks: VolumeCollection | None,
+        what: str,
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, dict[str, Any]]]:
+        """Yield what patches are cut from, the target, and which patches to draw, for each pair."""
+        quotas = share(self.max_patches, len(low))
+        for n, quota in enumerate(self._progress(quotas, what)):
+            (volume, mask), target = self._read_pair(low, masks, n), high[n]
+            check_pair_shapes(volume, target, self.scale_, n, caller=type(self).__name__)
+            inputs, _, unit = self._scaled(volume, mask)
+            drawing = {
+                "mask": None if mask is None else self._mask_on_patches(mask),
+                "n_patches": quota,
+                "background": self.patcher_.background,
+            }
+            yield inputs, (target / unit).astype(np.float32), drawing
+
     def _mask_on_patches(self, mask: np.ndarray) -> np.ndarray:
         if not self._interpolates_first:
             return mask
@@ -319,25 +339,11 @@ class BaseIQTRegressor(RegressorMixin, BaseEstimator):
         self, low: VolumeCollection, high: VolumeCollection, masks: VolumeCollection | None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return paired rows to learn from, and the volume that each comes from."""
-        name = type(self).__name__
         random_state = check_random_state(self.random_state)
         rows = []
-        quotas = share(self.max_patches, len(low))
-        for n, quota in enumerate(self._progress(quotas, "cutting patches")):
-            (volume, volume_mask), target = self._read_pair(low, masks, n), high[n]
-            check_pair_shapes(volume, target, self.scale_, n, caller=name)
-            inputs, _, unit = self._scaled(volume, volume_mask)
-            rows.append(
-                sample_pair(
-                    inputs,
-                    (target / unit).astype(np.float32),
-                    self.patcher_.grid(inputs.shape),
-                    mask=None if volume_mask is None else self._mask_on_patches(volume_mask),
-                    n_patches=quota,
-                    background=self.patcher_.background,
-                    random_state=random_state,
-                )
-            )
+        for inputs, target, drawing in self._scaled_pairs(low, high, masks, "cutting patches"):
+            grid = self.patcher_.grid(inputs.shape)
+            rows.append(sample_pair(inputs, target, grid, random_state=random_state, **drawing))
         groups = np.repeat(np.arange(len(rows)), [len(low_rows) for low_rows, _ in rows])
         self._refuse_background(len(groups))
         low_rows, high_rows = map(np.concatenate, zip(*rows, strict=True))

@@ -36,12 +36,10 @@ from sklearn_iqt.deep._training import (
 from sklearn_iqt.io import as_volumes
 from sklearn_iqt.patches import (
     PatchTransformer,
-    check_pair_shapes,
     check_pairs,
     foreground_index,
     per_axis,
     sample_index,
-    share,
 )
 
 __all__ = ["BaseNetRegressor"]
@@ -185,20 +183,10 @@ class BaseNetRegressor(BaseIQTRegressor):
         held_out = set(random_state.permutation(len(low))[:n_valid])
         train: list[Pair] = []
         valid: list[Pair] = []
-        for n, quota in enumerate(self._progress(share(self.max_patches, len(low)), "reading")):
-            (volume, volume_mask), target = self._read_pair(low, masks, n), high[n]
-            check_pair_shapes(volume, target, self.scale_, n, caller=name)
-            inputs, _, unit = self._scaled(volume, volume_mask)
-            target = (target / unit).astype(np.float32)
+        pairs = self._scaled_pairs(low, high, masks, "reading")
+        for n, (inputs, target, drawing) in enumerate(pairs):
             grid = self.patcher_.grid(inputs.shape)
-            index = sample_index(
-                grid,
-                target,
-                mask=volume_mask,
-                n_patches=quota,
-                background=self.patcher_.background,
-                random_state=random_state,
-            )
+            index = sample_index(grid, target, random_state=random_state, **drawing)
             (valid if n in held_out else train).append(Pair(inputs, target, grid, index))
         self._set_row_shapes()
         options = {"with_skip": self.global_skip, "alignment": self.alignment}
