@@ -59,34 +59,19 @@ STUDIES = {
         ],
         {},
     ),
-    "standardize": (
-        pipeline(),
-        [
-            {"standardize": SCALERS},
-            {**INTENSITY, "standardize": SCALERS},
-            {"enhance": [FOREST], "standardize": SCALERS},
-        ],
-        {},
-    ),
-    "alpha": (
-        pipeline(),
-        [
-            {"enhance__alpha": [0.003, 0.01, 0.03]},
-            {**INTENSITY, "enhance__alpha": [0.003, 0.01, 0.03, 0.1]},
-        ],
-        {},
-    ),
+    "alpha": (pipeline(), [{**INTENSITY, "enhance__alpha": [0.003, 0.01, 0.03, 0.1]}], {}),
+    "standardize": (pipeline(), [{**INTENSITY, "standardize": SCALERS}], {}),
+    "alpha-gradient": (pipeline(), [{"enhance__alpha": [0.01, 0.03]}], {}),
+    "standardize-gradient": (pipeline(), [{"standardize": SCALERS}], {}),
+    "standardize-forest": (pipeline(FOREST), [{"standardize": SCALERS[::2]}], {}),
     "target": (
         pipeline(),
-        [
-            {"enhance__target": ["residual", "mean_removed"]},
-            {**INTENSITY, "enhance__target": ["residual", "mean_removed"]},
-        ],
+        [{**INTENSITY, "enhance__target": ["residual", "mean_removed"]}],
         {},
     ),
     "wide": (
         pipeline(),
-        [{"standardize": SCALERS[::2]}, {**INTENSITY, "standardize": SCALERS[::2]}],
+        [{**INTENSITY, "standardize": SCALERS[::2]}],
         {"snr": WIDE},
     ),
     # The three ways that simulation and interpolation can lie on each other.
