@@ -1,0 +1,71 @@
+"""What makes prediction fast leaves the net's function as it is."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from sklearn_iqt.deep._inference import Predictor
+from sklearn_iqt.deep.modules import AnisoUNet, DeepDictionaryNet, _aniso_unet
+
+
+def make_net(kind, padding_mode, scale=(1, 1, 4)):
+    """Build a net whose batch normalisation does something, with factors of either sign."""
+    torch.manual_seed(0)
+    if kind == "unet":
+        net = AnisoUNet(4, 4, scale, padding_mode=padding_mode)
+    else:
+        net = DeepDictionaryNet(4, scale, n_blocks=2, global_skip=False, padding_mode=padding_mode)
+    for norm in net.modules():
+        if isinstance(norm, nn.BatchNorm3d):
+            nn.init.normal_(norm.running_mean)
+            nn.init.uniform_(norm.running_var, 0.5, 2)
+            nn.init.normal_(norm.weight)
+            nn.init.normal_(norm.bias)
+    return net.eval()
+
+
+@pytest.mark.parametrize("padding_mode", ["replicate", "zeros"])
+@pytest.mark.parametrize("kind", ["unet", "ddl"])
+def test_folded_norms_compute_the_same_function(kind, padding_mode, rng):
+    net = make_net(kind, padding_mode)
+    before = copy.deepcopy(net.state_dict())
+    x = rng.random((2, 1, 18, 17, 6))
+    with torch.inference_mode():
+        expected = copy.deepcopy(net).double()(torch.from_numpy(x)).numpy()
+    largest = np.abs(expected).max()
+    for dtype, tolerance in ((np.float64, 1e-12), (np.float32, 1e-5)):
+        predictor = Predictor(net, np.dtype(dtype), mixed_precision=False)
+        out = predictor(x.astype(dtype))
+        assert out.dtype == dtype
+        np.testing.assert_allclose(out, expected, rtol=0, atol=tolerance * largest)
+        left = sum(isinstance(m, nn.BatchNorm3d) for m in predictor.module.modules())
+        assert left < sum(isinstance(m, nn.BatchNorm3d) for m in net.modules())
+    torch.testing.assert_close(net.state_dict(), before, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("scale", [(1, 1, 4), (2, 1, 3), (4, 2, 1)])
+@pytest.mark.parametrize("padding_mode", ["replicate", "zeros"])
+def test_slabs_are_seamless(scale, padding_mode, rng, monkeypatch):
+    net = make_net("unet", padding_mode, scale).double()
+    x = torch.from_numpy(rng.random((1, 1, 45, 9, 6)))
+    with torch.inference_mode():
+        whole = net(x)
+        calls = []
+        net.head.register_forward_hook(lambda *_: calls.append(1))
+        monkeypatch.setattr(_aniso_unet, "SLAB_BYTES", 1)
+        torch.testing.assert_close(net(x), whole, rtol=0, atol=1e-12 * float(whole.abs().max()))
+    assert len(calls) > 5
+
+
+def test_training_never_goes_in_slabs(rng, monkeypatch):
+    """Batch normalisation needs the whole batch at once."""
+    net = make_net("unet", "replicate").train()
+    monkeypatch.setattr(_aniso_unet, "SLAB_BYTES", 1)
+    calls = []
+    net.head.register_forward_hook(lambda *_: calls.append(1))
+    with torch.no_grad():
+        net(torch.from_numpy(rng.random((2, 1, 16, 8, 4), np.float32)))
+    assert len(calls) == 1
