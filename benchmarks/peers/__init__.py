@@ -1,0 +1,1 @@
+"""Comparisons with other packages, one script for each."""
