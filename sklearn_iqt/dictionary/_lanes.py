@@ -9,14 +9,19 @@ over the lanes would do the same, but numba unrolls such short loops before it c
 from __future__ import annotations
 
 import operator
+from typing import Any
 
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic, models, overload, register_model
+from numba.extending import intrinsic as numba_intrinsic
+from numba.extending import models, overload, register_model
 
 __all__ = ["LANES", "any_lane", "fill", "load", "maximum", "minimum", "store", "where"]
+
+# Compiled callers leave out the first parameter of these functions, which mypy cannot know.
+intrinsic: Any = numba_intrinsic
 
 # The float32 of a register of 256 bits. With 16, working sets no longer fit in the caches.
 LANES = 8

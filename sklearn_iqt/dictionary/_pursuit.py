@@ -10,6 +10,8 @@ __all__ = ["omp_rows"]
 # A pivot below this fraction says that an atom is a combination of those before it (rounding of
 # float32).
 SINGULAR = 1e-6
+# Atoms that are compared at once.
+STRETCH = 64
 
 
 @njit(cache=True, nogil=True)
@@ -45,16 +47,38 @@ def _backward(factor, rhs, n):  # pragma: no cover  (compiled)
         rhs[row] /= factor[row, row]
 
 
+@njit(cache=True, nogil=True, fastmath={"nnan", "nsz"})
+def _largest(slopes):  # pragma: no cover  (compiled)
+    largest = abs(slopes[0])
+    for slope in slopes:
+        largest = max(largest, abs(slope))
+    return largest
+
+
+@njit(cache=True, nogil=True)
+def _steepest(slopes):  # pragma: no cover  (compiled)
+    """Find the atom of the largest slope: first its stretch, by vectors, then the atom in it."""
+    largest, first = slopes.dtype.type(-1), 0
+    for start in range(0, len(slopes), STRETCH):
+        here = _largest(slopes[start : start + STRETCH])
+        if here > largest:
+            largest, first = here, start
+    for atom in range(first, len(slopes)):
+        if abs(slopes[atom]) == largest:
+            return atom
+    return first
+
+
 @njit(cache=True, nogil=True)
 def _subtract_atoms(residual, correlation, gram, atoms, code, n):  # pragma: no cover  (compiled)
     """Correlations of all atoms with what a code leaves of the signal."""
-    residual[:] = correlation
+    for atom in range(len(residual)):
+        residual[atom] = correlation[atom]
     for m in range(n):
-        if code[m] != 0:
-            weight = residual.dtype.type(code[m])
-            row = gram[atoms[m]]
-            for atom in range(len(residual)):
-                residual[atom] -= weight * row[atom]
+        weight = residual.dtype.type(code[m])
+        row = gram[atoms[m]]
+        for atom in range(len(residual)):
+            residual[atom] -= weight * row[atom]
 
 
 @njit(cache=True, nogil=True)
@@ -69,14 +93,11 @@ def omp_rows(correlations, gram, n_nonzero, atoms_out, codes_out, counts):
         correlation = correlations[signal]
         residual[:] = correlation
         atoms = atoms_out[signal]
-        start = np.max(np.abs(correlation))
+        least = 1e-6 * _largest(correlation)
         n = 0
         while n < n_nonzero:
-            best, best_atom = 1e-6 * start, -1
-            for atom in range(n_atoms):
-                if abs(residual[atom]) > best:
-                    best, best_atom = abs(residual[atom]), atom
-            if best_atom < 0:
+            best_atom = _steepest(residual)
+            if abs(residual[best_atom]) <= least:
                 break
             atoms[n] = best_atom
             for row in range(n + 1):
@@ -89,5 +110,6 @@ def omp_rows(correlations, gram, n_nonzero, atoms_out, codes_out, counts):
             _backward(factor, weights, n + 1)
             n += 1
             codes_out[signal, :n] = weights[:n]
-            _subtract_atoms(residual, correlation, gram, atoms, weights, n)
+            if n < n_nonzero:
+                _subtract_atoms(residual, correlation, gram, atoms, weights, n)
         counts[signal] = n
