@@ -35,7 +35,7 @@ from benchmarks.paper.report import write_report
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("numpy", "scipy", "scikit-learn", "numba", "nibabel", "torch", "skorch", "sklearn-iqt")
 # What must be the same when a run is resumed.
-FIXED = ("profile", "split", "options", "cohort_checksum")
+FIXED = ("split", "options", "cohort_checksum")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -84,12 +84,13 @@ def run(arguments: argparse.Namespace, output: Path, command: str) -> list[str]:
     if started.exists():
         before = json.loads(started.read_text())
         changed = [key for key in FIXED if before[key] != manifest[key]]
+        changed += changed_cells(output, before["profile"], manifest["profile"])
         if changed:
             raise SystemExit(
                 f"{output}: this experiment was begun with other {', '.join(changed)}; choose "
                 "another --output."
             )
-        manifest = {**before, "commands": [*before["commands"], command]}
+        manifest = {**manifest, "commands": [*before["commands"], command]}
     write_json(started, manifest)
     cells = list_cells(manifest["profile"])
     if arguments.methods:
@@ -119,6 +120,14 @@ def run(arguments: argparse.Namespace, output: Path, command: str) -> list[str]:
         if code:
             failed.append(cell.name)
     return failed
+
+
+def changed_cells(output: Path, before: dict[str, Any], profile: dict[str, Any]) -> list[str]:
+    """Return what is begun and would now be another thing; a profile may grow meanwhile."""
+    cells = {cell.name: cell for cell in list_cells(profile)}
+    begun = [c for c in list_cells(before) if (output / "cells" / c.folder).is_dir()]
+    changed = [] if before["test_sets"] == profile["test_sets"] else ["test sets"]
+    return changed + [c.name for c in begun if c.name not in cells or cells[c.name].spec != c.spec]
 
 
 def make_manifest(arguments: argparse.Namespace, cohort: Cohort, command: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import sklearn.ensemble
 import sklearn.linear_model
+from sklearn.pipeline import make_pipeline
 
 import sklearn_iqt
 
@@ -34,7 +35,7 @@ class Cell:
         Its column in a table of variants, or nothing for the method itself.
     spec : dict
         ``estimator``, a public name of the package; ``regressor``, that of a scikit-learn
-        regressor to wrap; ``params``.
+        regressor to wrap; ``scaler``, the name of what standardises its input; ``params``.
     test_sets : list of str
         What it is scored on.
     keep_predictions : bool
@@ -96,7 +97,7 @@ def build_estimator(spec: dict[str, Any], **common: Any) -> Any:
 
     Returns
     -------
-    BaseIQTRegressor
+    BaseIQTRegressor or Pipeline
         Not fitted.
     """
     estimator = getattr(sklearn_iqt, spec["estimator"])()
@@ -109,4 +110,7 @@ def build_estimator(spec: dict[str, Any], **common: Any) -> Any:
     estimator.set_params(**{name: value for name, value in common.items() if name in known})
     params = spec.get("params", {})
     as_tuple = {k: tuple(v) if isinstance(v, list) else v for k, v in params.items()}
-    return estimator.set_params(**as_tuple)
+    estimator.set_params(**as_tuple)
+    if "scaler" not in spec:
+        return estimator
+    return make_pipeline(getattr(sklearn_iqt, spec["scaler"])(random_state=0), estimator)

@@ -148,7 +148,7 @@ def test_profiles_name_parameters_that_exist(name):
     assert len({cell.folder for cell in cells}) == len(cells)
     for cell in cells:
         estimator = build_estimator(cell.spec, random_state=3, alignment="corner")
-        params = estimator.get_params()
+        params = getattr(estimator, "steps", [(None, estimator)])[-1][1].get_params()
         assert params.get("random_state", 3) == 3
         assert params["alignment"] == "corner"
         assert cell.spec.get("params", {}).keys() <= params.keys()
