@@ -1,1 +1,1 @@
-"""Comparisons with other packages, one script for each."""
+"""Comparisons with other software, one script each; every ratio is of one alternating run."""

@@ -45,6 +45,14 @@ def test_lasso_is_optimal(alpha, n_atoms, n_features):
         assert violation(X, dictionary, codes, alpha) <= 5e-4
 
 
+def test_penalties_far_below_the_signals_are_coded_exactly():
+    rng = np.random.default_rng(0)
+    X = 4 * rng.standard_normal((200, 7)).cumsum(axis=1)
+    dictionary = normalize_atoms(X[:40])  # working sets outgrow the rank again and again
+    codes = sparse_encode(X, dictionary, alpha=1e-3)
+    assert violation(X, dictionary, codes, 1e-3) <= 1.01e-4
+
+
 @given(st.integers(1, 30), st.integers(1, 12), st.floats(0.01, 2), st.integers(0, 10**6))
 @settings(max_examples=100, deadline=None)
 def test_lasso_is_optimal_whatever_the_problem(n_atoms, n_features, alpha, seed):
