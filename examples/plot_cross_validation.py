@@ -9,6 +9,7 @@ Patches of one subject on both sides of a split make a model look better than it
 # Patches overlap, and patches of one brain resemble each other. A split of patches therefore tests
 # a model on what it has nearly seen. Here are the rows of five subjects, each in the unit of its
 # scan.
+import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.model_selection import GroupKFold, KFold, cross_val_score, cross_validate
 from sklearn.neighbors import KNeighborsRegressor
@@ -16,7 +17,6 @@ from sklearn.neighbors import KNeighborsRegressor
 from sklearn_iqt import LowFieldSimulator, PatchTransformer, PatchwiseRegressor
 from sklearn_iqt.datasets import make_subjects
 from sklearn_iqt.metrics import volume_scorers
-from sklearn_iqt.plotting import plot_scores
 from sklearn_iqt.preprocessing import intensity_scale
 
 brains = make_subjects(5, shape=(80, 96, 64), random_state=2)
@@ -39,7 +39,9 @@ leaking = -cross_val_score(regressor, cv=KFold(5, shuffle=True, random_state=0),
 honest = -cross_val_score(regressor, cv=GroupKFold(5), groups=subjects, **score)
 print(f"patches of a subject on both sides: {leaking.mean():.4f}")
 print(f"subjects apart:                     {honest.mean():.4f}")
-ax = plot_scores({"split of patches": leaking, "split of subjects": honest}, label="RMSE")
+fig, ax = plt.subplots(figsize=(4, 3.5), layout="constrained")
+ax.plot(["patches"] * 5 + ["subjects"] * 5, [*leaking, *honest], "o")
+ax.set(xlabel="what is split", ylabel="RMSE of a fold", xlim=(-0.5, 1.5))
 
 # %%
 # Estimators of this package take volumes, so that every split is one of subjects. If a subject has

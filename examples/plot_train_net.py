@@ -28,25 +28,25 @@ net = AnisoUNetRegressor(
     global_skip=True,
     patcher=PatchTransformer((16, 16, 4), (8, 8, 2)),
     batch_size=16,
-    epoch_size=320,
+    max_patches=300,
     lr=3e-3,
     validation_fraction=0.3,
     random_state=0,
 )
-whole = clone(net).set_params(max_epochs=8).fit(low, high)
+whole = clone(net).set_params(max_epochs=5).fit(low, high)
 ax = plot_learning_curve(whole)
 
 # %%
-# The same training, stopped after three epochs. With ``checkpoint=`` its state is kept after each
+# The same training, stopped after two epochs. With ``checkpoint=`` its state is kept after each
 # epoch: weights, optimiser, order of the patches, random numbers.
 folder = Path(tempfile.mkdtemp()) / "state"
 net.set_params(checkpoint=folder)
-stopped = clone(net).set_params(max_epochs=3).fit(low, high)
+stopped = clone(net).set_params(max_epochs=2).fit(low, high)
 print("epochs before the stop", stopped.n_iter_)
 
 # %%
 # Another call finds the checkpoint and goes on. So does a call in a new process, after a crash.
-resumed = clone(net).set_params(max_epochs=8).fit(low, high)
+resumed = clone(net).set_params(max_epochs=5).fit(low, high)
 print("epochs in the end", resumed.n_iter_)
 one, other = (model.predict(pairs.low[3:])[0].get_fdata() for model in (whole, resumed))
 print("largest difference between the two", np.abs(one - other).max())
