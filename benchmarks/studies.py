@@ -24,7 +24,12 @@ from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import Pipeline
 
 from benchmarks.cohorts import load_cohort
-from sklearn_iqt import CoupledDictionaryIQT, InterpolationIQT, PatchwiseRegressor
+from sklearn_iqt import (
+    AnisoUNetRegressor,
+    CoupledDictionaryIQT,
+    InterpolationIQT,
+    PatchwiseRegressor,
+)
 from sklearn_iqt.metrics import nrmse, ssim
 from sklearn_iqt.patches import PatchTransformer
 from sklearn_iqt.preprocessing import NyulScaler, TissueScaler
@@ -33,12 +38,22 @@ from sklearn_iqt.simulation import LowFieldSimulator, RatioSNR
 TEST_SETS = ("ind1", "ind2", "low_contrast", "noisy", "ulf_measured")
 # Wide enough to hold the contrast and the noise of every test set.
 WIDE = RatioSNR(ratio=(0.95, 1.75), snr_wm=(15.0, 85.0))
-SREP = CoupledDictionaryIQT(256, max_patches=40_000, n_jobs=-1, random_state=0)
+SREP = CoupledDictionaryIQT(
+    256,
+    features="gradient",
+    n_components=0.9,
+    max_patches=40_000,
+    n_jobs=-1,
+    random_state=0,
+)
 INTENSITY = {"enhance__features": ["intensity"], "enhance__n_components": [0.99]}
 FOREST = PatchwiseRegressor(
     ExtraTreesRegressor(30, min_samples_leaf=10, n_jobs=-1, random_state=0),
     max_patches=30_000,
     random_state=0,
+)
+UNET = AnisoUNetRegressor(
+    8, 4, max_steps=200, batch_size=16, lr_milestones=(0.5, 0.75, 0.9), random_state=0
 )
 SCALERS = ["passthrough", NyulScaler(keep_units=True), TissueScaler(random_state=0)]
 
@@ -90,6 +105,7 @@ STUDIES = {
         [{"enhance": [InterpolationIQT(), SREP], "enhance__alignment": ["center"]}],
         {},
     ),
+    "global-skip": (pipeline(UNET), [{"enhance__global_skip": [False, True]}], {}),
     "patch": (
         pipeline(),
         [
