@@ -64,7 +64,8 @@ class AnisoUNetRegressor(BaseNetRegressor):
         Stop after so many epochs without a better validation loss, and keep the best weights.
     tile_size : int or tuple of 3 ints, optional
         Low voxels that a tile contributes in prediction. It bounds the memory and does not change
-        the result beyond rounding. By default the whole volume, halved until it takes 4 GiB.
+        the result beyond rounding. By default tiles of about 4 GiB with the least overlap; more if
+        the net sees so far that such tiles would compute every voxel more than four times.
     margin : int or tuple of 3 ints, optional
         Low voxels that tiles overlap; by default as many as can matter. Fewer are faster and let
         tiles disagree at their borders.

@@ -20,7 +20,7 @@ from sklearn_iqt.base import BaseIQTRegressor
 from sklearn_iqt.deep._checkpoint import Checkpoint
 from sklearn_iqt.deep._inference import Predictor
 from sklearn_iqt.deep._pairs import Pair, Pairs, RowPairs, VolumePairs
-from sklearn_iqt.deep._tiles import predict_tiles
+from sklearn_iqt.deep._tiles import choose_tile_size, predict_tiles
 from sklearn_iqt.deep._training import (
     BestWeights,
     EpochSampler,
@@ -376,17 +376,8 @@ class BaseNetRegressor(BaseIQTRegressor):
             return per_axis(self.tile_size, "tile_size", type(self).__name__)
         net = self.net_.module_
         margin = net.margin if self.margin is None else per_axis_or_zero(self.margin, "margin")
-        tile, best = np.asarray(shape), np.asarray(shape)
-        fewest = np.inf
-        while tile.max() > 1:
-            # Halving helps until a tile is mostly margin.
-            read = np.minimum(tile + 2 * np.asarray(margin), shape).prod()
-            if read < fewest:
-                best, fewest = tile.copy(), read
-            if read * self._bytes_per_voxel() <= TILE_BYTES:
-                break
-            tile[tile.argmax()] = -(-tile.max() // 2)
-        return tuple(best.tolist())
+        most_voxels = TILE_BYTES / self._bytes_per_voxel()
+        return choose_tile_size(shape, margin, net.tile_multiple, most_voxels)
 
     def _filled_outside(
         self, mask: np.ndarray, out: np.ndarray, baseline: np.ndarray

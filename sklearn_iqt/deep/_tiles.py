@@ -9,7 +9,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-__all__ = ["plan_tiles", "predict_tiles"]
+__all__ = ["choose_tile_size", "plan_tiles", "predict_tiles"]
+
+# Tiles may compute each voxel so often, on average, before they take more memory instead.
+MOST_WORK = 4
 
 
 def plan_tiles(
@@ -44,7 +47,7 @@ def plan_tiles(
     """
     along_axes = []
     for length, size, edge, step in zip(shape, tile_size, margin, multiple, strict=True):
-        size = max(size // step, 1) * step
+        size = length if size >= length else max(size // step, 1) * step
         edge = -(-edge // step) * step
         along_axes.append(
             [
@@ -57,6 +60,56 @@ def plan_tiles(
         )
     tiles = itertools.product(*along_axes)
     return [tuple(zip(*tile, strict=True)) for tile in tiles]  # type: ignore[misc]
+
+
+def choose_tile_size(
+    shape: Sequence[int], margin: Sequence[int], multiple: Sequence[int], most_voxels: float
+) -> tuple[int, ...]:
+    """Choose tiles that are read in one piece of memory and overlap little.
+
+    Parameters
+    ----------
+    shape : sequence of 3 ints
+        Shape of the low volume, in voxels.
+    margin, multiple : sequence of 3 ints
+        See :func:`plan_tiles`.
+    most_voxels : float
+        Voxels that a tile may read.
+
+    Returns
+    -------
+    tuple of 3 ints
+        The least work among tiles that read no more than ``most_voxels``. Where even these would
+        compute every voxel more than four times, the smallest tiles that do not.
+
+    Examples
+    --------
+    >>> choose_tile_size((96, 96, 32), (8, 8, 4), (4, 4, 4), 200_000)
+    (96, 48, 32)
+    >>> choose_tile_size((96, 96, 32), (90, 90, 4), (4, 4, 4), 1000)
+    (96, 96, 4)
+    """
+    choices = []
+    for parts in itertools.product(range(1, 9), repeat=3):
+        size = [
+            -(-length // (n * step)) * step
+            for length, n, step in zip(shape, parts, multiple, strict=True)
+        ]
+        work, most = 1.0, 1
+        for length, tile, edge, step in zip(shape, size, margin, multiple, strict=True):
+            edge = -(-edge // step) * step
+            reads = [
+                min(start + tile + edge, length) - max(start - edge, 0)
+                for start in range(0, length, tile)
+            ]
+            work, most = work * sum(reads) / length, most * max(reads)
+        tiles = tuple(map(min, size, shape))
+        choices.append((work, most, tiles))
+    bearable = [choice for choice in choices if choice[0] <= MOST_WORK]
+    small = [choice for choice in bearable if choice[1] <= most_voxels]
+    if small:
+        return min(small, key=lambda choice: (choice[0], choice[1]))[2]
+    return min(bearable, key=lambda choice: (choice[1], choice[0]))[2]
 
 
 def predict_tiles(

@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader
 
 from sklearn_iqt import AnisoUNetRegressor, DDLRegressor, InterpolationIQT, PatchTransformer
 from sklearn_iqt.deep._pairs import Pair, RowPairs, VolumePairs
-from sklearn_iqt.deep._tiles import plan_tiles, predict_tiles
+from sklearn_iqt.deep._tiles import choose_tile_size, plan_tiles, predict_tiles
 from sklearn_iqt.deep._training import EpochSampler, PrefetchLoader
 from sklearn_iqt.patches import PatchGrid, cut_patches
 from sklearn_iqt.persistence import load_model, save_model
@@ -146,6 +146,32 @@ def test_tiles_cover_every_voxel_once():
                 assert r.stop >= k.stop
                 assert r.start % m == 0
         np.testing.assert_array_equal(count, 1)
+
+
+def test_a_tile_as_large_as_the_volume_is_the_only_one():
+    assert len(plan_tiles((17, 33, 9), (17, 33, 9), (40, 40, 8), (16, 16, 4))) == 1
+
+
+def test_chosen_tiles_bound_memory_and_never_explode():
+    """Nets of the paper's size see nearly the whole volume from every voxel."""
+    shape, multiple = (260, 311, 65), (16, 16, 4)
+    for margin, gigavoxels in (
+        ((139, 139, 37), 1e-2),
+        ((139, 139, 37), 3e-3),
+        ((71, 71, 54), 1.4e-3),
+        ((4, 4, 4), 1e-3),
+    ):
+        size = choose_tile_size(shape, margin, multiple, gigavoxels * 1e9)
+        reads = [
+            np.prod([r.stop - r.start for r in read])
+            for read, _ in plan_tiles(shape, size, margin, multiple)
+        ]
+        assert sum(reads) <= 4 * np.prod(shape)
+        if gigavoxels * 1e9 >= np.prod(shape):
+            assert size == shape
+        if margin == (4, 4, 4):
+            assert max(reads) <= gigavoxels * 1e9
+            assert sum(reads) < 1.6 * np.prod(shape)
 
 
 def test_out_of_memory_halves_the_tiles_and_says_so():
