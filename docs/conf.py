@@ -65,7 +65,7 @@ html_show_sourcelink = False
 html_theme_options = {
     "logo": {"text": "sklearn_iqt"},
     "navbar_end": ["theme-switcher"],
-    "header_links_before_dropdown": 6,
+    "header_links_before_dropdown": 5,
     "secondary_sidebar_items": ["page-toc"],
     "footer_start": ["copyright"],
     "footer_end": ["sphinx-version"],
@@ -86,6 +86,7 @@ sphinx_gallery_conf = {
     "within_subsection_order": "gallery_order.GalleryOrder",
     "abort_on_example_error": False,
     "only_warn_on_example_error": False,
+    "default_thumb_file": str(HERE / "images" / "demo.png"),
     "min_reported_time": 60,
     "show_memory": False,
     "show_signature": False,

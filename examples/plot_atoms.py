@@ -6,8 +6,8 @@ Low and high atoms come in pairs: what one sees is what the other adds.
 """
 
 # %%
-# Atoms are learned from patches of two brains. Features by intensity make low atoms that can be
-# looked at as patches.
+# Atoms are learned from patches of two brains. The features are differences, which do not see
+# brightness; a low atom is drawn as the smallest patch that has its features.
 from sklearn_iqt import CoupledDictionaryIQT, LowFieldSimulator, PatchTransformer
 from sklearn_iqt.datasets import make_subjects
 from sklearn_iqt.plotting import plot_atoms
@@ -16,9 +16,9 @@ brains = make_subjects(2, shape=(80, 96, 64), random_state=2)
 pairs = LowFieldSimulator(random_state=2).simulate(brains.images, brains.tissues)
 model = CoupledDictionaryIQT(
     n_atoms=100,
-    features="intensity",
-    n_components=0.999,
-    patcher=PatchTransformer(patch_size=9, stride=4),
+    features="gradient",
+    n_components=0.99,
+    patcher=PatchTransformer(patch_size=9, stride=4, background=1),
     max_patches=5000,
     random_state=0,
 )

@@ -25,7 +25,7 @@ tests = {
 inside = [maps.sum(axis=0) > 0.5 for maps in brains.tissues[3:]]
 common = {
     "n_atoms": 128,
-    "patcher": PatchTransformer(patch_size=5, stride=3),
+    "patcher": PatchTransformer(patch_size=5, stride=3, background=1),
     "max_patches": 6000,
     "random_state": 0,
 }
@@ -36,7 +36,8 @@ models = {
 }
 
 # %%
-# NRMSE inside the brain, mean of three subjects.
+# NRMSE inside the brain, mean of three subjects. Both kinds of dictionaries gain in distribution,
+# and both lose out of it; that which sees intensities gains most and loses most.
 estimates = {name: {} for name in tests}
 for method, model in models.items():
     model.fit(training.low, training.high)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import nibabel as nib
 
-from sklearn_iqt import LowFieldSimulator, PatchwiseRegressor, save_volume
+from sklearn_iqt import LowFieldSimulator, PatchTransformer, PatchwiseRegressor, save_volume
 from sklearn_iqt.datasets import make_subjects
 from sklearn_iqt.metrics import nrmse
 from sklearn_iqt.plotting import plot_comparison
@@ -32,7 +32,8 @@ high_paths = sorted(folder.glob("*_high.nii.gz"))
 
 # %%
 # Learn from two subjects. Files are read one at a time.
-model = PatchwiseRegressor(max_patches=8000, random_state=0)
+patcher = PatchTransformer((5, 5, 3), (2, 2, 1), background=1)  # there is no air in these pieces
+model = PatchwiseRegressor(patcher=patcher, max_patches=8000, random_state=0)
 model.fit(low_paths[:2], high_paths[:2])
 
 # %%

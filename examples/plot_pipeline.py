@@ -29,7 +29,7 @@ model = Pipeline(
     ],
     memory=tempfile.mkdtemp(),
 )
-model  # noqa: B018
+model
 
 # %%
 # The second fit finds the standardised volumes in the cache.

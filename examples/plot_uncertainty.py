@@ -11,7 +11,7 @@ import numpy as np
 
 from sklearn_iqt import CoupledDictionaryIQT, LowFieldSimulator, PatchTransformer
 from sklearn_iqt.datasets import make_subjects
-from sklearn_iqt.plotting import plot_comparison
+from sklearn_iqt.plotting import plot_volume
 
 brains = make_subjects(4, shape=(80, 96, 64), random_state=2)
 pairs = LowFieldSimulator(random_state=2).simulate(brains.images, brains.tissues)
@@ -19,7 +19,7 @@ model = CoupledDictionaryIQT(
     n_atoms=128,
     features="intensity",
     n_components=0.999,
-    patcher=PatchTransformer(patch_size=5, stride=2),
+    patcher=PatchTransformer(patch_size=5, stride=2, background=1),
     max_patches=6000,
     random_state=0,
 )
@@ -30,8 +30,9 @@ enhanced, std = model.predict(pairs.low[3:], return_std=True)
 # The spread of the overlapping predictions is large at the borders of tissues, and so is the error.
 truth, estimate, spread = (v.get_fdata() for v in (pairs.high[3], enhanced[0], std[0]))
 error = np.abs(estimate - truth)
-volumes = {"enhanced": estimate, "spread x 5": 5 * spread, "error x 5": 5 * error}
-figure = plot_comparison(volumes, affine=brains.affine)
+figure = plot_volume(enhanced[0], title="enhanced")
+figure = plot_volume(std[0], cmap="inferno", label="spread", title="spread of the patches")
+figure = plot_volume(error, affine=brains.affine, cmap="inferno", label="error", title="error")
 
 # %%
 # Where patches disagree more, the error is larger on average.
