@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import matplotlib.pyplot as plt
 
 from benchmarks.paper.config import Cell
 from benchmarks.paper.pairs import high_files, low_files
-from sklearn_iqt.plotting import plot_estimates
+from sklearn_iqt.plotting import plot_estimates, plot_learning_curve
 
 __all__ = ["draw_figures"]
 
@@ -21,7 +22,8 @@ def draw_figures(output: Path, manifest: dict[str, Any], cells: list[Cell]) -> s
     """Draw what the stored predictions allow, and return Markdown that shows it.
 
     Figures are of the first test subject. Figure 4 shows estimates, 5 their errors and where other
-    methods beat IQT-DL, 6 what numbers of atoms change on the out-of-distribution set.
+    methods beat IQT-DL, 6 what numbers of atoms change on the out-of-distribution set. The losses
+    of the nets follow.
     """
     profile = manifest["profile"]
     subject = manifest["split"]["test"][0]
@@ -81,9 +83,27 @@ def draw_figures(output: Path, manifest: dict[str, Any], cells: list[Cell]) -> s
         )
         title = f"Figure 6: numbers of atoms, and where they are closer than {BASELINE}"
         drawn.append(("figure6", title, figure))
+    histories = {name: _history(output / "cells" / cell.folder) for name, cell in methods.items()}
+    histories = {name: history for name, history in histories.items() if history}
+    if histories:
+        figure, axes = plt.subplots(
+            1,
+            len(histories),
+            squeeze=False,
+            figsize=(4 * len(histories), 2.8),
+            layout="constrained",
+        )
+        for ax, (name, history) in zip(axes.flat, histories.items(), strict=True):
+            plot_learning_curve(history, ax=ax).set_title(name)
+        drawn.append(("learning_curves", "Learning curves of the nets", figure))
     lines = []
     for name, title, figure in drawn:
         figure.savefig(folder / f"{name}.png", dpi=DPI)
         plt.close(figure)
-        lines.append(f"{title}, {subject}:\n\n![{title}](figures/{name}.png)")
+        lines.append(f"{title} ({subject}):\n\n![{title}](figures/{name}.png)")
     return "## Figures\n\n" + "\n\n".join(lines) if lines else ""
+
+
+def _history(folder: Path) -> list[dict[str, float]]:
+    record = folder / "fit.json"
+    return json.loads(record.read_text()).get("history", []) if record.exists() else []
