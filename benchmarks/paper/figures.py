@@ -40,7 +40,9 @@ def draw_figures(output: Path, manifest: dict[str, Any], cells: list[Cell]) -> s
 
     methods = {cell.name: cell for cell in cells if not cell.column}
     outside = profile["out_of_distribution"]
-    rows = {name: predictions(name, methods) for name in ("ind1", "ind2", outside)}
+    chosen = profile.get("shown", list(methods))
+    shown = {name.replace(" (", "\n("): methods[name] for name in chosen}
+    rows = {name: predictions(name, shown) for name in ("ind1", "ind2", outside)}
     rows = {name: row for name, row in rows.items() if row}
     drawn = []
     if rows:
@@ -49,7 +51,7 @@ def draw_figures(output: Path, manifest: dict[str, Any], cells: list[Cell]) -> s
             truth=truth,
         )
         drawn.append(("figure4", "Figure 4: estimates", figure))
-        others = [name for name in methods if name not in ("IQT-DL", BASELINE)]
+        others = [name for name in shown if name not in ("IQT-DL", BASELINE)]
         against = "IQT-DL" if all("IQT-DL" in row for row in rows.values()) else BASELINE
         if all(against in row for row in rows.values()):
             figure = plot_estimates(
