@@ -72,7 +72,7 @@ html_theme_options = {
     "show_prev_next": True,
     "navigation_with_keys": False,
 }
-html_sidebars = {"changelog": [], "results": []}
+html_sidebars = {page: [] for page in ("changelog", "contributing", "performance", "results")}
 
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True

@@ -49,7 +49,7 @@ for method, model in models.items():
     print(line)
 
 # %%
-# Nothing in the enhanced scans of the second row says that they are wrong. The distance of the scan
+# Nothing in the enhanced scans of the lower rows says that they are wrong. The distance of the scan
 # from the training does.
 figure = plot_estimates(
     estimates, truth=tests["ind1"].high[0], show=("estimate", "error"), view="coronal"

@@ -27,7 +27,8 @@ model.fit(pairs.low[:3], pairs.high[:3])
 enhanced, std = model.predict(pairs.low[3:], return_std=True)
 
 # %%
-# The spread of the overlapping predictions is large at the borders of tissues, and so is the error.
+# The spread of the overlapping predictions, and the error. Both are large at some borders of
+# tissues; much of the error is where the spread shows nothing.
 truth, estimate, spread = (v.get_fdata() for v in (pairs.high[3], enhanced[0], std[0]))
 error = np.abs(estimate - truth)
 figure = plot_volume(enhanced[0], title="enhanced")
@@ -35,7 +36,7 @@ figure = plot_volume(std[0], cmap="inferno", label="spread", title="spread of th
 figure = plot_volume(error, affine=brains.affine, cmap="inferno", label="error", title="error")
 
 # %%
-# Where patches disagree more, the error is larger on average.
+# Where patches disagree most, the error is larger on average. Where they agree, it does not vanish.
 brain = brains.tissues[3].sum(axis=0) > 0.5
 order = np.argsort(spread[brain])
 bins = np.array_split(order, 20)
@@ -48,6 +49,6 @@ ax.set(xlabel="spread of the patches", ylabel="mean absolute error")
 ax.legend()
 
 # %%
-# But the error is several times the spread: patches share one model, and with it its mistakes. Of
-# intervals of two standard deviations one expects that they hold the truth in 95 of 100 voxels.
+# Patches share one model, and with it its mistakes. Of intervals of two standard deviations one
+# expects that they hold the truth in 95 of 100 voxels.
 print(f"they hold it in {100 * np.mean((error < 2 * spread)[brain]):.0f} of 100")
