@@ -88,6 +88,7 @@ sphinx_gallery_conf = {
     "only_warn_on_example_error": False,
     "default_thumb_file": str(HERE / "images" / "demo.png"),
     "min_reported_time": 60,
+    "write_computation_times": False,
     "show_memory": False,
     "show_signature": False,
     "download_all_examples": False,
