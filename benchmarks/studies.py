@@ -55,7 +55,7 @@ FOREST = PatchwiseRegressor(
 UNET = AnisoUNetRegressor(
     8, 4, max_steps=200, batch_size=16, lr_milestones=(0.5, 0.75, 0.9), random_state=0
 )
-SCALERS = ["passthrough", NyulScaler(keep_units=True), TissueScaler(random_state=0)]
+SCALERS = ["passthrough", NyulScaler(keep_units=True), TissueScaler()]
 
 
 def pipeline(estimator=SREP):
@@ -169,7 +169,13 @@ def search(cohort, estimator, grid, simulation, *, folds, seed):
     rows = []
     for (_, test), one_split in zip(splits, cv, strict=True):
         found = GridSearchCV(
-            estimator, grid, scoring=by_test_set(len(test)), cv=[one_split], refit=False, verbose=3
+            estimator,
+            grid,
+            scoring=by_test_set(len(test)),
+            cv=[one_split],
+            refit=False,
+            verbose=3,
+            error_score="raise",
         ).fit(low, high)
         rows.append(pd.DataFrame(found.cv_results_))
     scores = [name for name in rows[0] if name.startswith("mean_")]

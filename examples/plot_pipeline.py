@@ -24,7 +24,7 @@ pairs = LowFieldSimulator(random_state=2).simulate(brains.images, brains.tissues
 low, high = pairs.low[:3], pairs.high[:3]
 model = Pipeline(
     [
-        ("standardize", TissueScaler(random_state=0)),
+        ("standardize", TissueScaler()),
         ("enhance", PatchwiseRegressor(max_patches=6000, random_state=0)),
     ],
     memory=tempfile.mkdtemp(),
@@ -42,7 +42,7 @@ print(f"NRMSE {nrmse(pairs.high[3:], model.predict(pairs.low[3:])):.4f}")
 # %%
 # Parameters of all steps can be searched, and whole steps.
 grid = {
-    "standardize": ["passthrough", NyulScaler(keep_units=True), TissueScaler(random_state=0)],
+    "standardize": ["passthrough", NyulScaler(keep_units=True), TissueScaler()],
     "enhance__patcher__patch_size": [(3, 3, 3), (5, 5, 3)],
 }
 search = GridSearchCV(model, grid, cv=3, scoring=neg_nrmse_scorer).fit(low, high)

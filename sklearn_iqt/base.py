@@ -19,6 +19,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, check_memory, validate_data
 from tqdm.auto import tqdm
 
+from sklearn_iqt._version import __version__
 from sklearn_iqt.exceptions import GeometryMismatchError, PatchGeometryWarning
 from sklearn_iqt.io import VolumeCollection, as_volumes, is_rows
 from sklearn_iqt.patches import (
@@ -324,12 +325,18 @@ class BaseIQTRegressor(RegressorMixin, BaseEstimator):
         low, high = as_volumes(X, caller=name), as_volumes(y, name="y", caller=name)
         masks = None if mask is None else as_volumes(mask, name="mask", caller=name)
         check_pairs(low, high, masks, caller=name)
+        if self.memory is not None and not isinstance(self.random_state, Integral):
+            raise ValueError(
+                f"{name}: memory needs an integer as random_state, got {self.random_state!r}; what "
+                "is cached would not be what the generator draws."
+            )
         if self.memory is None:
             drawn = self._draw_rows(low, high, masks)
         else:
             names = ("scale", "alignment", "order", "max_patches", "random_state")
             key = {parameter: getattr(self, parameter) for parameter in names}
-            key |= {"class": name, "patcher": self.patcher_.get_params()}
+            kinds = [str(type(part)) for part in (self, self.patcher_)]
+            key |= {"version": __version__, "kinds": kinds, "patcher": self.patcher_.get_params()}
             volumes = [v and v.fingerprint() for v in (low, high, masks)]
             call = check_memory(self.memory).cache(_call, ignore=["function"])
             drawn = call([key, volumes], lambda: self._draw_rows(low, high, masks))

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import hashlib
 import importlib.metadata
 import json
 import platform
@@ -26,6 +27,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import sklearn_iqt
 from benchmarks.cohorts import Cohort, load_cohort, write_embedded_cohort
 from benchmarks.paper.cell import is_done
 from benchmarks.paper.config import list_cells, read_profile
@@ -80,7 +82,7 @@ def run(arguments: argparse.Namespace, output: Path, command: str) -> list[str]:
         cohort = load_cohort(embedded) if is_there else write_embedded_cohort(embedded)
     else:
         cohort = load_cohort(arguments.cohort, arguments.participants, arguments.slice_axis)
-    manifest = make_manifest(arguments, cohort, command)
+    manifest = make_manifest(arguments, cohort) | {"runs": [describe_run(command)]}
     if started.exists():
         before = json.loads(started.read_text())
         changed = [key for key in FIXED if before[key] != manifest[key]]
@@ -90,7 +92,7 @@ def run(arguments: argparse.Namespace, output: Path, command: str) -> list[str]:
                 f"{output}: this experiment was begun with other {', '.join(changed)}; choose "
                 "another --output."
             )
-        manifest = {**manifest, "commands": [*before["commands"], command]}
+        manifest = {**manifest, "runs": [*before["runs"], *manifest["runs"]]}
     write_json(started, manifest)
     cells = list_cells(manifest["profile"])
     if arguments.methods:
@@ -130,11 +132,24 @@ def changed_cells(output: Path, before: dict[str, Any], profile: dict[str, Any])
     return changed + [c.name for c in begun if c.name not in cells or cells[c.name].spec != c.spec]
 
 
-def make_manifest(arguments: argparse.Namespace, cohort: Cohort, command: str) -> dict[str, Any]:
-    """Return what one must know to repeat the run."""
+def describe_run(command: str) -> dict[str, Any]:
+    """Return when and with what code a run was begun or resumed."""
+    source = hashlib.sha256()
+    for file in sorted(Path(sklearn_iqt.__file__).parent.rglob("*.py")):
+        source.update(file.read_bytes())
     return {
-        "commands": [command],
-        "date": datetime.date.today().isoformat(),
+        "command": command,
+        "date": datetime.datetime.now().isoformat(timespec="minutes"),
+        "source": source.hexdigest()[:12],
+        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+    }
+
+
+def make_manifest(arguments: argparse.Namespace, cohort: Cohort) -> dict[str, Any]:
+    """Return what must stay the same while an experiment is resumed."""
+    return {
         "profile": read_profile(arguments.profile),
         "options": {
             "profile": arguments.profile,
@@ -145,9 +160,6 @@ def make_manifest(arguments: argparse.Namespace, cohort: Cohort, command: str) -
         },
         "split": cohort.split,
         "cohort_checksum": cohort.checksum(),
-        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
-        "python": platform.python_version(),
-        "machine": platform.machine(),
     }
 
 

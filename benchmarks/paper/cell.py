@@ -6,6 +6,7 @@ A process of its own shows the memory that the method takes, and keeps its failu
 from __future__ import annotations
 
 import json
+import re
 import resource
 import shutil
 import sys
@@ -93,7 +94,11 @@ def _fitted_model(output: Path, folder: Path, cell: Cell, subjects: list[str], o
     low, high = low_files(output, "train", subjects), high_files(output, subjects)
     start = time.perf_counter()
     model.fit(low, high)
-    record = {"seconds": time.perf_counter() - start, "peak_memory_gb": peak_memory()}
+    record = {
+        "seconds": time.perf_counter() - start,
+        "peak_memory_gb": peak_memory(),
+        "model": re.sub(r"\s+", " ", repr(model.get_params())),
+    }
     net = getattr(model, "net_", None)
     if net is not None:
         keys = ("epoch", "train_loss", "dur")

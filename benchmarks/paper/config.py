@@ -12,6 +12,7 @@ import sklearn.linear_model
 from sklearn.pipeline import make_pipeline
 
 import sklearn_iqt
+from benchmarks.paper import curve
 
 try:
     import tomllib
@@ -82,6 +83,10 @@ def list_cells(profile: dict[str, Any]) -> list[Cell]:
                 spec = {**base, "params": {**base.get("params", {}), **params}}
                 shown = table.get("figure", False)
                 cells.append(Cell(table["method"], column, spec, profile["table_sets"], shown))
+    folders = [cell.folder for cell in cells]
+    twice = {folder for folder in folders if folders.count(folder) > 1}
+    if twice:
+        raise ValueError(f"two cells of the profile share the folder {sorted(twice)}; rename one.")
     return cells
 
 
@@ -100,7 +105,8 @@ def build_estimator(spec: dict[str, Any], **common: Any) -> Any:
     BaseIQTRegressor or Pipeline
         Not fitted.
     """
-    estimator = getattr(sklearn_iqt, spec["estimator"])()
+    home = curve if spec["estimator"] in curve.__all__ else sklearn_iqt
+    estimator = getattr(home, spec["estimator"])()
     if "regressor" in spec:
         homes = (sklearn.linear_model, sklearn.ensemble)
         home = next(module for module in homes if hasattr(module, spec["regressor"]))
@@ -113,4 +119,4 @@ def build_estimator(spec: dict[str, Any], **common: Any) -> Any:
     estimator.set_params(**as_tuple)
     if "scaler" not in spec:
         return estimator
-    return make_pipeline(getattr(sklearn_iqt, spec["scaler"])(random_state=0), estimator)
+    return make_pipeline(getattr(sklearn_iqt, spec["scaler"])(), estimator)

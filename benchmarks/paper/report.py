@@ -43,6 +43,7 @@ PAPER_TIMES = (
     "volume, MATLAB on a laptop; IQT-DDL 4 to 7 min a volume (64 and 128 atoms)."
 )
 CONFIDENCE = 0.95
+REFERENCE = "interpolation"
 
 
 def write_report(output: Path, *, figures: bool = True) -> str:
@@ -65,7 +66,9 @@ def write_report(output: Path, *, figures: bool = True) -> str:
     cells = list_cells(manifest["profile"])
     results = {cell: _load(output, cell) for cell in cells}
     _write_csv(output / "scores.csv", _score_rows(results))
-    methods = {cell.name: results[cell] for cell in cells if not cell.column}
+    # The reference comes first, so that differences to it are differences of the others.
+    named = sorted((c for c in cells if not c.column), key=lambda cell: cell.name != REFERENCE)
+    methods = {cell.name: results[cell] for cell in named}
     differences = _difference_rows(methods)
     _write_csv(output / "differences.csv", differences)
     sections = [
@@ -119,7 +122,7 @@ def _difference_rows(methods: dict[str, dict]) -> list[dict[str, Any]]:
     """Compare every two methods on the same subjects."""
     rows = []
     for first, second in combinations(methods, 2):
-        for name in methods[first].keys() & methods[second].keys():
+        for name in [name for name in methods[first] if name in methods[second]]:
             for metric in METRICS:
                 a, b = (np.array(methods[m][name]["scores"][metric]) for m in (first, second))
                 interval = (np.nan, np.nan)
@@ -144,12 +147,15 @@ def _difference_rows(methods: dict[str, dict]) -> list[dict[str, Any]]:
 def _heading(manifest: dict[str, Any]) -> str:
     options, split = manifest["options"], manifest["split"]
     numbers = ", ".join(f"{len(subjects)} {part}" for part, subjects in split.items())
-    versions = ", ".join(f"{name} {v}" for name, v in manifest["versions"].items())
-    commands = "\n".join(f"    {command}" for command in manifest["commands"])
+    runs = manifest["runs"]
+    versions = ", ".join(f"{name} {v}" for name, v in runs[-1]["versions"].items())
+    commands = "\n".join(f"    {run['command']}" for run in runs)
+    if len({run["source"] for run in runs}) > 1:
+        versions += "; **the package was changed between runs**"
     return (
         f"# The paper's experiment on {options['cohort']}\n\n{numbers} subjects, seed "
         f"{options['seed']}, alignment {options['alignment']}, slice axis "
-        f"{options['slice_axis']}, profile {options['profile']}, {manifest['date']}; {versions}; "
+        f"{options['slice_axis']}, profile {options['profile']}, {runs[0]['date']}; {versions}; "
         f"cohort checksum {manifest['cohort_checksum'][:12]}.\n\n{commands}"
     )
 
@@ -191,11 +197,15 @@ def _table_1(methods: dict[str, dict], profile: dict[str, Any]) -> str:
             if name in by_set:
                 means = [float(np.mean(v)) for v in by_set[name]["scores"].values()]
                 rows.append([name, method, *means, *published.get(method, ("", ""))])
-    return f"## Table 1: methods\n\n{markdown(header, rows)}"
+    note = (
+        "The paper's numbers are of another cohort, normaliser and, for the nets, size and length "
+        "of training; its out-of-distribution set mixes contrast and noise and stands beside "
+        f"`{profile['out_of_distribution']}`. Compare orders, not values."
+    )
+    return f"## Table 1: methods\n\n{markdown(header, rows)}\n\n{note}"
 
 
 def _differences_table(rows: list[dict[str, Any]], test_sets: list[str]) -> str:
-    reference = "interpolation"
     shown = [
         [
             row["test_set"],
@@ -208,13 +218,14 @@ def _differences_table(rows: list[dict[str, Any]], test_sets: list[str]) -> str:
         for name in test_sets
         for row in rows
         if row["test_set"] == name
-        and row["less"] == reference
+        and row["less"] == REFERENCE
         and row["metric"] in ("NRMSE", "SSIM (brain)")
     ]
     header = ["test set", "method", "metric", "mean", "95 % interval", "higher for"]
     return (
-        f"## Paired differences to {reference}\n\nOver subjects; interval of the t distribution. "
-        f"All pairs of methods: `differences.csv`.\n\n{markdown(header, shown)}"
+        f"## Paired differences to {REFERENCE}\n\nOver subjects, interval of the t distribution "
+        "for each difference alone, given one training and one noise pattern for each subject. All "
+        f"pairs of methods: `differences.csv`.\n\n{markdown(header, shown)}"
     )
 
 
@@ -262,4 +273,5 @@ def _times(output: Path, results: dict[Cell, dict]) -> str:
             ]
         )
     header = ["method", "fit, s", "predict, s a volume (median)", "peak memory, GB"]
-    return f"## Times and memory\n\n{markdown(header, rows)}\n\n{PAPER_TIMES}"
+    note = "By the clock, so upper bounds if anything else ran on the machine."
+    return f"## Times and memory\n\n{markdown(header, rows)}\n\n{note} {PAPER_TIMES}"

@@ -238,7 +238,7 @@ class BaseNetRegressor(BaseIQTRegressor):
             callbacks.append(("validation", ValidationNRMSE(training, batch_size, seed)))
         checkpoint = None
         if self.checkpoint is not None:
-            fingerprint = self._fingerprint(training, seed)
+            fingerprint = self._fingerprint(training, validation, seed)
             folder = Path(self.checkpoint)
             checkpoint = Checkpoint(folder, fingerprint, sampler, schedule, best)
         for name, callback in (
@@ -309,15 +309,16 @@ class BaseNetRegressor(BaseIQTRegressor):
             return self.device
         return "cuda" if torch.cuda.is_available() else "cpu"
 
-    def _fingerprint(self, training: Pairs, seed: int) -> str:
+    def _fingerprint(self, training: Pairs, validation: Pairs | None, seed: int) -> str:
         """Return what tells one training from another: parameters, patches, starting weights."""
         ignored = {"max_epochs", "max_steps", "verbose", "callbacks", "checkpoint", "device"}
         ignored |= {"tile_size", "margin", "patcher", "warm_start", "random_state"}
         params = {k: v for k, v in self.get_params(deep=False).items() if k not in ignored}
         params |= {"patcher": self.patcher_.get_params(), "seed": seed}
         digest = hashlib.sha256(f"{type(self).__name__} {sorted(params.items())}".encode())
-        for array in training.arrays():
-            digest.update(np.ascontiguousarray(array).data)
+        for pairs in (training, validation):
+            for array in () if pairs is None else pairs.arrays():
+                digest.update(np.ascontiguousarray(array).data)
         if not self._fits_anew():
             for array in self._fitted_arrays().values():
                 digest.update(np.ascontiguousarray(array).data)

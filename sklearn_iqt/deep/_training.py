@@ -268,7 +268,7 @@ class BestWeights(Callback):
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Compare the epoch with those before it."""
         losses = [epoch["valid_loss"] for epoch in net.history]
-        age = len(losses) - 1 - int(np.argmin(losses))
+        age = len(losses) - 1 - int(np.argmin(np.nan_to_num(losses, nan=np.inf)))
         if age == 0:
             self.weights = {k: v.detach().clone() for k, v in net.module_.state_dict().items()}
         self.stale = age >= self.patience

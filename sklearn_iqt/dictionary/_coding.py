@@ -111,10 +111,10 @@ def sparse_encode(
             n_jobs=n_jobs,
         )
         return sparse.csr_matrix(coder.transform(X), dtype=X.dtype)
-    gram = dictionary @ dictionary.T
     encode_block = _omp_block if solver == "batch_omp" else _lasso_block
     arguments = (n_nonzero_coefs,) if solver == "batch_omp" else (alpha, tol)
     with threadpool_limits(1, user_api="blas"):
+        gram = dictionary @ dictionary.T
         blocks = Parallel(n_jobs, prefer="threads")(
             delayed(encode_block)(X[rows], dictionary, gram, *arguments)
             for rows in gen_batches(len(X), BLOCK)

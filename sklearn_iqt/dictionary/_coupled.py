@@ -15,6 +15,7 @@ from sklearn.decomposition import DictionaryLearning, MiniBatchDictionaryLearnin
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, check_memory, validate_data
 
+from sklearn_iqt._version import __version__
 from sklearn_iqt.base import BaseIQTRegressor
 from sklearn_iqt.dictionary._coding import SOLVERS, sparse_encode
 from sklearn_iqt.dictionary._features import feature_operator, fit_projection
@@ -80,8 +81,8 @@ class CoupledDictionaryIQT(TransformerMixin, BaseIQTRegressor):
     memory : path or joblib.Memory, optional
         Folder that keeps what does not depend on ``alpha`` and the other parameters of coding: the
         patches that were drawn and the low dictionary. A grid search then computes them once for
-        each set of training volumes. Set ``random_state`` with it. joblib keeps pickles there: use
-        a folder that only you can write to.
+        each set of training volumes. It needs an integer as ``random_state``. joblib keeps pickles
+        there: use a folder that only you can write to, and a new one when you change the package.
     n_jobs : int, optional
         Threads of the coder; None means 1 unless in a :obj:`joblib.parallel_config` context.
     random_state : int, RandomState instance or None
@@ -247,6 +248,7 @@ class CoupledDictionaryIQT(TransformerMixin, BaseIQTRegressor):
             self.n_atoms,
             {"n_nonzero_coefs": self.n_nonzero_coefs, "max_iter": self.max_iter, "tol": self.tol},
             self.random_state,
+            __version__,
             self.n_jobs,
             lambda steps: self._progress(steps, "learning atoms"),
         )
@@ -308,13 +310,14 @@ def _learn_atoms(
     n_atoms: int,
     ksvd_params: dict[str, Any],
     random_state: Any,
+    version: str,
     n_jobs: int | None,
     progress: Any,
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """Return the projection, the low atoms and how many iterations learned them.
 
     A function of its own arguments, so that its results can be cached: none depends on the weight
-    of the lasso or on the high patches.
+    of the lasso or on the high patches. The version of the package is there for the cache alone.
     """
     projection = fit_projection(X, operators, n_components)
     signals = X @ projection.T

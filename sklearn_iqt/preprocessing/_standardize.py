@@ -242,9 +242,9 @@ class NyulScaler(_IntensityScaler):
     output_range : tuple of two floats, default=(1, 100)
         Standard intensities of the first and last landmark.
     keep_units : bool, default=False
-        Whether the first and last landmark of a volume stay where they are and only those between
-        them move. In front of an IQT estimator set it: what is predicted is in the units of what
-        comes in, and there is no way back from standard ones.
+        Whether intensity 0 and the first and last landmark of a volume stay where they are, and
+        only what lies between them moves. In front of an IQT estimator set it: what is predicted is
+        in the units of what comes in, and there is no way back from standard ones.
 
     Attributes
     ----------
@@ -262,7 +262,7 @@ class NyulScaler(_IntensityScaler):
     landmarks are averaged over volumes. A volume is transformed by the piecewise linear map from
     its own landmarks to the standard ones, whose outer pieces go on beyond them [1]_, [2]_. Where
     landmarks of a volume coincide, their standard intensities are averaged. A linear change of
-    intensity with positive gain does not change the result.
+    intensity with positive gain does not change the result (with ``keep_units`` a gain is kept).
 
     References
     ----------
@@ -320,6 +320,9 @@ class NyulScaler(_IntensityScaler):
             low, high = self.output_range
             gain = (own[-1] - own[0]) / (high - low)
             standard = own[0] + gain * (standard - low)
+            # The background stays where it is, too.
+            if own[0] > 0:
+                own, standard = np.append(0, own), np.append(0, standard)
         return piecewise_linear(volume, own, standard)
 
     def _own_landmarks(self, foreground: NDArray, name: str) -> NDArray[np.float64]:

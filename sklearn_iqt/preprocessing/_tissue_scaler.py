@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from numbers import Integral
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.mixture import GaussianMixture
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 
 from sklearn_iqt.preprocessing._standardize import _IntensityScaler, piecewise_linear
@@ -32,9 +30,8 @@ class TissueScaler(_IntensityScaler):
     Parameters
     ----------
     max_samples : int, default=50_000
-        Most voxels of a volume that the mixture is fitted to, at least 100.
-    random_state : int, RandomState instance or None, default=None
-        Source of the choice of these voxels.
+        Most intensities of a volume that the mixture is fitted to, at least 100; of more voxels as
+        many quantiles are taken.
 
     Attributes
     ----------
@@ -49,9 +46,12 @@ class TissueScaler(_IntensityScaler):
     Notes
     -----
     For skull-stripped T1-weighted volumes, where fluid is darker than grey matter and grey matter
-    darker than white. Where grey and white matter are hardly told apart (ratio below about 1.1),
-    the mixture sees one mode and what it finds says little; a higher contrast than in training is
-    found to a few percent. The map is linear between 0, the three tissues and beyond.
+    darker than white. What a mixture finds is biased: on simulated scans of real brains, WM/GM of
+    1.02 to 1.20 was found as 1.17 to 1.28, and 1.57 as 1.45 to 1.53. Since training volumes are
+    read in the same way, a high contrast is corrected well and a low one hardly. Where grey and
+    white matter are almost equal, what separates them is noise, and it is amplified. The default
+    foreground, voxels above the mean, holds less fluid the tighter the field of view is; give masks
+    if fields of view differ. The map is linear between 0, the three tissues and beyond.
 
     Examples
     --------
@@ -62,7 +62,7 @@ class TissueScaler(_IntensityScaler):
     >>> volumes = [
     ...     np.array([0, 40, 100, wm])[labels] + rng.normal(size=labels.shape) for wm in (120, 160)
     ... ]
-    >>> scaler = TissueScaler(random_state=0).fit(volumes[:1])
+    >>> scaler = TissueScaler().fit(volumes[:1])
     >>> white = [float(v[labels == 3].mean().round()) for v in scaler.transform(volumes)]
     >>> white
     [120.0, 120.0]
@@ -70,12 +70,10 @@ class TissueScaler(_IntensityScaler):
 
     _parameter_constraints: dict = {
         "max_samples": [Interval(Integral, 100, None, closed="left")],
-        "random_state": ["random_state"],
     }
 
-    def __init__(self, max_samples: int = 50_000, *, random_state: Any = None) -> None:
+    def __init__(self, max_samples: int = 50_000) -> None:
         self.max_samples = max_samples
-        self.random_state = random_state
 
     def _fit_volumes(self, named: Iterator[tuple[NDArray, NDArray, str]]) -> None:
         means = np.array([self._tissue_means(foreground, name) for _, foreground, name in named])
@@ -86,17 +84,18 @@ class TissueScaler(_IntensityScaler):
         return piecewise_linear(volume, [0, *means], [0, *(means[1] * self.ratios_)])
 
     def _tissue_means(self, foreground: NDArray, name: str) -> NDArray[np.float64]:
-        rng = check_random_state(self.random_state)
         low, high = np.percentile(foreground, _INLIERS)
         inliers = foreground[(foreground >= low) & (foreground <= high)].astype(np.float64)
-        sample = rng.choice(inliers, min(self.max_samples, inliers.size), replace=False)
+        sample = inliers
+        if sample.size > self.max_samples:
+            sample = np.quantile(sample, (np.arange(self.max_samples) + 0.5) / self.max_samples)
         start = np.percentile(sample, _START) if sample.size else np.zeros(3)
         means = start
         if start[-1] > 0 and (np.diff(start) > 0).all():
             # In units of its own, as the tolerances of the mixture are absolute.
             unit = start[-1]
             mixture = GaussianMixture(
-                3, means_init=start[:, None] / unit, tol=1e-4, max_iter=200, random_state=rng
+                3, means_init=start[:, None] / unit, tol=1e-4, max_iter=200, random_state=0
             ).fit(sample[:, None] / unit)
             means = np.sort(mixture.means_.ravel()) * unit
         if not (means[0] > 0 and (np.diff(means) > 0).all()):

@@ -60,7 +60,7 @@ def test_resuming_redoes_no_finished_work(experiment):
     for path, written in before.items():
         if path.name != "manifest.json":
             assert path.stat().st_mtime_ns == written
-    assert len(json.loads((output / "manifest.json").read_text())["commands"]) == 2
+    assert len(json.loads((output / "manifest.json").read_text())["runs"]) == 2
 
 
 def test_every_cell_is_in_the_tables_and_figures(experiment):
@@ -165,3 +165,20 @@ def test_memory_of_a_cell_is_its_own():
     from benchmarks.paper.cell import peak_memory
 
     assert 0.01 < peak_memory() < 64
+
+
+def test_two_cells_never_share_a_folder():
+    profile = {"test_sets": [], "methods": {"A (b)": {}, "A b": {}}}
+    with pytest.raises(ValueError, match="share the folder"):
+        list_cells(profile)
+
+
+def test_the_intensity_curve_knows_contrast_and_no_detail():
+    rng = np.random.default_rng(0)
+    # The same in every slice, so that interpolation changes nothing.
+    high = [np.repeat(rng.random((12, 12, 1)), 16, axis=2) for _ in range(2)]
+    low = [volume[..., ::4] for volume in high]
+    model = build_estimator({"estimator": "IntensityCurveIQT"}, random_state=0)
+    predicted = model.fit(low, [volume**2 for volume in high]).predict(low)[0]
+    bright = high[0] > 0.6
+    np.testing.assert_allclose(predicted[bright], high[0][bright] ** 2, rtol=0.05)

@@ -178,3 +178,12 @@ def test_the_cache_knows_changed_volumes_files_and_parameters(tmp_path, monkeypa
     save_volume(low[0] * 2, files[0][0], affine=np.eye(4))
     model.fit(*files)
     assert len(drawn) == 6
+
+
+@pytest.mark.parametrize("random_state", [None, np.random.RandomState(0)])
+def test_a_cache_needs_a_seed(tmp_path, random_state):
+    high = [np.random.default_rng(0).random((8, 8, 8))]
+    low = [high[0].reshape(8, 8, 2, 4).mean(axis=-1)]
+    model = CoupledDictionaryIQT(8, memory=str(tmp_path), random_state=random_state)
+    with pytest.raises(ValueError, match="needs an integer as random_state"):
+        model.fit(low, high)
