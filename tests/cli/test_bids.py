@@ -5,6 +5,8 @@ import json
 import os
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -492,7 +494,8 @@ def test_names_are_those_of_bids(dataset, model, tmp_path):
 
 
 def test_the_validator_of_bids_has_no_complaint(dataset, model, tmp_path):
-    program = shutil.which("bids-validator-deno")
+    beside = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    program = shutil.which("bids-validator-deno", path=beside)
     if program is None:
         pytest.skip("bids-validator-deno is not installed")
     out = tmp_path / "iqt"
