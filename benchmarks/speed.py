@@ -113,7 +113,13 @@ def main(argv=None):
     cohort = load_cohort(arguments.cohort)
     highs, labels = cohort.arrays("train")
     pairs = LowFieldSimulator(random_state=0).simulate(highs[:4], labels[:4])
-    model = CoupledDictionaryIQT(arguments.atoms, random_state=0, n_jobs=arguments.jobs)
+    model = CoupledDictionaryIQT(
+        arguments.atoms,
+        features="gradient",
+        n_components=0.9,
+        random_state=0,
+        n_jobs=arguments.jobs,
+    )
     model.fit(pairs.low[:1], pairs.high[:1])  # compiles
     _, seconds = timed(lambda: model.fit(pairs.low, pairs.high))
     print(f"dictionary of {arguments.atoms} atoms from 100,000 patches: {seconds:.1f} s")
