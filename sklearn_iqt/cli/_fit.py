@@ -25,7 +25,7 @@ written as in JSON: numbers, true, null, [5, 5, 9]; anything else is text.
 examples:
   sklearn-iqt fit --low pairs/*_low.nii.gz --high pairs/*_high.nii.gz --output srep.iqt
   sklearn-iqt fit --low a_low.nii.gz --high a_high.nii.gz --output srep.iqt \\
-      -p n_atoms=512 -p alpha=0.05 -p patcher__patch_size=[5,5,9] -p patcher__stride=[2,2,4]
+      -p n_atoms=512 -p alpha=0.05 -p patcher__patch_size=9 -p patcher__stride=4
   sklearn-iqt fit --low a_low.nii.gz --high a_high.nii.gz --method ridge \\
       -p estimator__alpha=10 --output ridge.iqt
   sklearn-iqt fit --low pairs/*_low.nii.gz --high pairs/*_high.nii.gz --method unet \\

@@ -19,7 +19,7 @@ from sklearn_iqt.cli._common import (
 
 _EPILOG = """\
 Each HIGH.nii.gz gives three files: HIGH_low.nii.gz, the simulated scan; HIGH_high.nii.gz, the
-high-quality scan, cropped to whole slices and to the tissue maps; and HIGH_low.json, what was
+high-quality scan, cropped to whole slices and 0 outside the tissues; and HIGH_low.json, what was
 drawn. HIGH must be skull stripped, with 0 outside the brain.
 
 examples:

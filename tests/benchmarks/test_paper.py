@@ -118,7 +118,7 @@ def test_a_failed_cell_says_so_and_stops_no_other(tmp_path):
     assert "failed: broken" in text
     assert "Not done or failed:** broken (ind1)" in text
     assert "| ind1 | interpolation |" in text
-    assert "500" in (tmp_path / "run" / "cells" / "broken.log").read_text()
+    assert "every patch of every volume" in (tmp_path / "run" / "cells" / "broken.log").read_text()
 
 
 def test_a_subject_in_two_parts_is_refused(tmp_path):

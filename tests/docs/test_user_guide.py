@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from joblib.externals.loky import get_reusable_executor
 
 ROOT = Path(__file__).parents[2]
 GUIDE = ROOT / "docs" / "user_guide"
@@ -19,6 +20,8 @@ PAGES = [page for page in sorted(GUIDE.glob("*.md")) if "\n```python\n" in page.
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_code_of_a_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    # Workers of an earlier test would look for files in its folder.
+    get_reusable_executor().shutdown(wait=True)
     blocks = re.findall(r"^```python\n(.*?)^```$", page.read_text(), flags=re.M | re.S)
     namespace: dict = {"__name__": "guide"}
     for block in blocks:
