@@ -49,9 +49,9 @@ class TissueScaler(_IntensityScaler):
     darker than white. What a mixture finds is biased: on simulated scans of four real brains, WM/GM
     of 1.02 to 1.20 was found as 1.12 to 1.28, and 1.53 to 1.58 as 1.43 to 1.54. Since training
     volumes are read in the same way, a high contrast is corrected well and a low one hardly. Where
-    grey and white matter are almost equal, what separates them is noise, and it is amplified. The default
-    foreground, voxels above the mean, holds less fluid the tighter the field of view is; give masks
-    if fields of view differ. The map is linear between 0, the three tissues and beyond.
+    grey and white matter are almost equal, what separates them is noise, and it is amplified. The
+    default foreground, voxels above the mean, holds less fluid the tighter the field of view is;
+    give masks if fields of view differ. The map is linear between 0, the three tissues and beyond.
 
     Examples
     --------
