@@ -6,13 +6,14 @@
 Each study is a plain ``GridSearchCV`` over parameters of the estimators. Subjects are the groups:
 models learn from the training subjects, degraded by the training distribution, and are scored on
 the validation subjects (or on ``--folds`` of both), degraded anew by every test distribution.
-Finished studies are kept. Scores are NRMSE (eq. 7) and SSIM inside the brain and over the volume.
+Finished studies are kept, each with a record of the code, cohort and options that made it. Scores
+are NRMSE (eq. 7) and SSIM inside the brain and over the volume.
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime
+import json
 import shlex
 import sys
 from pathlib import Path
@@ -23,13 +24,16 @@ from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import Pipeline
 
+from benchmarks.code import describe_code
 from benchmarks.cohorts import load_cohort
+from benchmarks.paper.pairs import named_seed, write_json
 from sklearn_iqt import (
     AnisoUNetRegressor,
     CoupledDictionaryIQT,
     InterpolationIQT,
     PatchwiseRegressor,
 )
+from sklearn_iqt.io import replaced_file
 from sklearn_iqt.metrics import nrmse, ssim
 from sklearn_iqt.patches import PatchTransformer
 from sklearn_iqt.preprocessing import NyulScaler, TissueScaler
@@ -152,8 +156,10 @@ def search(cohort, estimator, grid, simulation, *, folds, seed):
     snr = simulation.get("snr", "t1w_036t")
     alignment = {k: v for k, v in simulation.items() if k == "alignment"}
     sets = [
-        LowFieldSimulator(name, random_state=seed + number, **alignment).simulate(volumes, maps)
-        for number, name in enumerate((snr, *TEST_SETS))
+        LowFieldSimulator(name, random_state=named_seed(seed, part), **alignment).simulate(
+            volumes, maps
+        )
+        for part, name in [("train", snr), *((name, name) for name in TEST_SETS)]
     ]
     # Volume n of set s is number s * len(parts) + n; the first set is for training.
     low = [volume for pairs in sets for volume in pairs.low]
@@ -198,15 +204,28 @@ def main(argv=None):
     cohort = load_cohort(arguments.cohort)
     arguments.output.mkdir(parents=True, exist_ok=True)
     command = shlex.join(["python", "-m", "benchmarks.studies", *(argv or sys.argv[1:])])
+    options = {
+        "cohort": cohort.name,
+        "cohort_checksum": cohort.checksum(),
+        "folds": arguments.folds,
+        "seed": arguments.seed,
+    }
     for name in arguments.studies:
-        file = arguments.output / f"{name}.csv"
+        file, record = arguments.output / f"{name}.csv", arguments.output / f"{name}.json"
         if file.exists():
+            before = json.loads(record.read_text())
+            changed = [key for key in options if before[key] != options[key]]
+            if changed:
+                raise SystemExit(
+                    f"{file} was made with other {', '.join(changed)}; choose another --output."
+                )
             continue
+        made = {**options, "command": command, **describe_code()}
         table = search(cohort, *STUDIES[name], folds=arguments.folds, seed=arguments.seed)
-        part = file.with_suffix(".part")
-        table.to_csv(part, index=False)
-        part.replace(file)
-        print(f"{name} ({datetime.date.today()}, {command})\n{table.to_string()}", flush=True)
+        write_json(record, made)
+        with replaced_file(file) as stream:
+            stream.write(table.to_csv(index=False).encode())
+        print(f"{name} ({made['date']}, {command})\n{table.to_string()}", flush=True)
 
 
 if __name__ == "__main__":

@@ -9,17 +9,14 @@ are tissue labels; participants.tsv, in the folder or beside it, says which subj
 validates and tests. Without --cohort brains are made from the embedded template. Each training
 subject is degraded once, each test subject once for every test set; each method is fitted and
 scored in a process of its own. The run can be killed at any point and resumed: finished cells are
-kept, nets go on from their checkpoint. A cell that fails is reported and left out.
+kept, nets go on from their checkpoint. A cell that fails is reported and left out. Several runs
+may work on one folder, for instance each on its own --methods.
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime
-import hashlib
-import importlib.metadata
 import json
-import platform
 import shlex
 import subprocess
 import sys
@@ -27,7 +24,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-import sklearn_iqt
+from filelock import FileLock
+
+from benchmarks.code import describe_code
 from benchmarks.cohorts import Cohort, load_cohort, write_embedded_cohort
 from benchmarks.paper.cell import is_done
 from benchmarks.paper.config import list_cells, read_profile
@@ -35,7 +34,6 @@ from benchmarks.paper.pairs import prepare_pairs, write_json
 from benchmarks.paper.report import write_report
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("numpy", "scipy", "scikit-learn", "numba", "nibabel", "torch", "skorch", "sklearn-iqt")
 # What must be the same when a run is resumed.
 FIXED = ("split", "options", "cohort_checksum")
 
@@ -73,40 +71,12 @@ def main(argv: list[str] | None = None) -> int:
 
 def run(arguments: argparse.Namespace, output: Path, command: str) -> list[str]:
     """Run every cell that is not done, and return the names of those that failed."""
-    started = output / "manifest.json"
-    if started.exists() and not arguments.resume:
-        raise SystemExit(f"{output} holds an experiment; pass --resume to go on with it.")
-    if arguments.cohort is None:
-        embedded = output / "embedded"
-        is_there = (embedded / "participants.tsv").exists()
-        cohort = load_cohort(embedded) if is_there else write_embedded_cohort(embedded)
-    else:
-        cohort = load_cohort(arguments.cohort, arguments.participants, arguments.slice_axis)
-    manifest = make_manifest(arguments, cohort) | {"runs": [describe_run(command)]}
-    if started.exists():
-        before = json.loads(started.read_text())
-        changed = [key for key in FIXED if before[key] != manifest[key]]
-        changed += changed_cells(output, before["profile"], manifest["profile"])
-        if changed:
-            raise SystemExit(
-                f"{output}: this experiment was begun with other {', '.join(changed)}; choose "
-                "another --output."
-            )
-        manifest = {**manifest, "runs": [*before["runs"], *manifest["runs"]]}
-    write_json(started, manifest)
-    cells = list_cells(manifest["profile"])
+    output.mkdir(parents=True, exist_ok=True)
+    with FileLock(output / ".lock"):
+        profile = _begin(arguments, output, command)
+    cells = list_cells(profile)
     if arguments.methods:
-        unknown = set(arguments.methods) - set(manifest["profile"]["methods"])
-        if unknown:
-            raise SystemExit(f"the profile has no methods {sorted(unknown)}.")
         cells = [cell for cell in cells if cell.method in arguments.methods]
-    prepare_pairs(
-        cohort,
-        output,
-        manifest["profile"]["test_sets"],
-        alignment=arguments.alignment,
-        seed=arguments.seed,
-    )
     failed = []
     for number, cell in enumerate(cells, 1):
         if is_done(output, cell):
@@ -124,27 +94,50 @@ def run(arguments: argparse.Namespace, output: Path, command: str) -> list[str]:
     return failed
 
 
+def _begin(arguments: argparse.Namespace, output: Path, command: str) -> dict[str, Any]:
+    """Write the manifest and the pairs, and return the profile."""
+    started = output / "manifest.json"
+    if started.exists() and not arguments.resume:
+        raise SystemExit(f"{output} holds an experiment; pass --resume to go on with it.")
+    if arguments.cohort is None:
+        embedded = output / "embedded"
+        is_there = (embedded / "participants.tsv").exists()
+        cohort = load_cohort(embedded) if is_there else write_embedded_cohort(embedded)
+    else:
+        cohort = load_cohort(arguments.cohort, arguments.participants, arguments.slice_axis)
+    manifest = make_manifest(arguments, cohort)
+    manifest["runs"] = [{"command": command, **describe_code()}]
+    if started.exists():
+        before = json.loads(started.read_text())
+        changed = [key for key in FIXED if before[key] != manifest[key]]
+        changed += changed_cells(output, before["profile"], manifest["profile"])
+        if changed:
+            raise SystemExit(
+                f"{output}: this experiment was begun with other {', '.join(changed)}; choose "
+                "another --output."
+            )
+        manifest["runs"] = [*before["runs"], *manifest["runs"]]
+    profile = manifest["profile"]
+    unknown = set(arguments.methods or ()) - set(profile["methods"])
+    if unknown:
+        raise SystemExit(f"the profile has no methods {sorted(unknown)}.")
+    write_json(started, manifest)
+    prepare_pairs(
+        cohort,
+        output,
+        profile["test_sets"],
+        alignment=arguments.alignment,
+        seed=arguments.seed,
+    )
+    return profile
+
+
 def changed_cells(output: Path, before: dict[str, Any], profile: dict[str, Any]) -> list[str]:
     """Return what is begun and would now be another thing; a profile may grow meanwhile."""
     cells = {cell.name: cell for cell in list_cells(profile)}
     begun = [c for c in list_cells(before) if (output / "cells" / c.folder).is_dir()]
     changed = [] if before["test_sets"] == profile["test_sets"] else ["test sets"]
     return changed + [c.name for c in begun if c.name not in cells or cells[c.name].spec != c.spec]
-
-
-def describe_run(command: str) -> dict[str, Any]:
-    """Return when and with what code a run was begun or resumed."""
-    source = hashlib.sha256()
-    for file in sorted(Path(sklearn_iqt.__file__).parent.rglob("*.py")):
-        source.update(file.read_bytes())
-    return {
-        "command": command,
-        "date": datetime.datetime.now().isoformat(timespec="minutes"),
-        "source": source.hexdigest()[:12],
-        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-    }
 
 
 def make_manifest(arguments: argparse.Namespace, cohort: Cohort) -> dict[str, Any]:

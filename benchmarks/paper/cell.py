@@ -14,8 +14,11 @@ import time
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 from joblib import Parallel, delayed
+from sklearn.pipeline import Pipeline
 
+from benchmarks.code import describe_code
 from benchmarks.paper.config import Cell, build_estimator, list_cells
 from benchmarks.paper.pairs import high_files, low_files, write_json
 from sklearn_iqt import load_model, save_model
@@ -95,11 +98,12 @@ def _fitted_model(output: Path, folder: Path, cell: Cell, subjects: list[str], o
     start = time.perf_counter()
     model.fit(low, high)
     record = {
+        **describe_code(),
         "seconds": time.perf_counter() - start,
         "peak_memory_gb": peak_memory(),
         "model": re.sub(r"\s+", " ", repr(model.get_params())),
     }
-    net = getattr(model, "net_", None)
+    net = getattr(model[-1] if isinstance(model, Pipeline) else model, "net_", None)
     if net is not None:
         keys = ("epoch", "train_loss", "dur")
         record["history"] = [{key: epoch[key] for key in keys} for epoch in net.history]
@@ -135,7 +139,10 @@ def main() -> None:
     """Run one cell of an experiment whose manifest and pairs are on disk."""
     output, name = Path(sys.argv[1]), sys.argv[2]
     profile = json.loads((output / "manifest.json").read_text())["profile"]
-    run_cell(output, next(cell for cell in list_cells(profile) if cell.name == name))
+    cell = next(cell for cell in list_cells(profile) if cell.name == name)
+    # A run that was killed may have left a cell that is still at work: wait for what it brings.
+    with FileLock(output / "cells" / f"{cell.folder}.lock"):
+        run_cell(output, cell)
 
 
 if __name__ == "__main__":

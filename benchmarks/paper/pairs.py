@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import zlib
 from pathlib import Path
 from typing import Any
 
 import nibabel
+import numpy as np
 
 from benchmarks.cohorts import Cohort
 from sklearn_iqt.io import replaced_file, save_volume
 from sklearn_iqt.simulation import LowFieldSimulator, get_snr
 
-__all__ = ["high_files", "low_files", "prepare_pairs", "write_json"]
+__all__ = ["high_files", "low_files", "named_seed", "prepare_pairs", "write_json"]
 
 TRAINING = "t1w_036t"
 
@@ -22,6 +24,11 @@ def write_json(path: Path, content: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with replaced_file(path) as stream:
         stream.write(json.dumps(content, indent=1).encode())
+
+
+def named_seed(seed: int, name: str) -> int:
+    """Return a seed of its own for everything that is named, so that no two share their noise."""
+    return int(np.random.SeedSequence([seed, zlib.crc32(name.encode())]).generate_state(1)[0])
 
 
 def low_files(output: Path, part: str, subjects: list[str]) -> list[Path]:
@@ -40,17 +47,19 @@ def prepare_pairs(
     """Simulate the training subjects once, and the test subjects once for every test set.
 
     Sets that are complete on disk are left as they are. What a set holds depends on the seed and
-    on its place in the list alone; ``snr.json`` beside it has the SNR pairs and their distances.
+    on its name alone; ``snr.json`` beside it has the SNR pairs and their distances.
     """
     parts = [("train", TRAINING, "train"), *((name, name, "test") for name in test_sets)]
-    for number, (name, snr, split) in enumerate(parts):
+    for name, snr, split in parts:
         subjects = cohort.split[split]
         record = output / "pairs" / name / "snr.json"
         if record.exists():
             continue
         record.parent.mkdir(parents=True, exist_ok=True)
         (output / "pairs" / "high").mkdir(exist_ok=True)
-        simulator = LowFieldSimulator(get_snr(snr), alignment=alignment, random_state=seed + number)
+        simulator = LowFieldSimulator(
+            get_snr(snr), alignment=alignment, random_state=named_seed(seed, name)
+        )
         loaded = [cohort.load(subject) for subject in subjects]
         pairs = simulator.simulate([image for image, _ in loaded], [maps for _, maps in loaded])
         for low, high, low_file, high_file in zip(
