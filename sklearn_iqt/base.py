@@ -108,7 +108,7 @@ class BaseIQTRegressor(RegressorMixin, BaseEstimator):
             Low-quality volumes (3-D arrays, nibabel images or paths), or rows of input patches.
         y : same kind as X
             High-quality volumes, ``scale`` times as large, or rows of output patches.
-        mask : sequence of volumes, optional
+        mask : sequence of volumes, default=None
             Foreground of each low volume, where positive. By default the voxels at or above the
             mean of the high volume. Volumes only.
 
@@ -154,10 +154,10 @@ class BaseIQTRegressor(RegressorMixin, BaseEstimator):
         ----------
         X : array of shape (n, i, j, k), sequence of volumes, or array of shape (n_rows, n_voxels)
             What is to be enhanced: volumes in any unit of intensity, or rows of input patches.
-        mask : sequence of volumes, optional
+        mask : sequence of volumes, default=None
             Foreground of each volume, where positive; patches that are mostly outside are filled
             by interpolation. By default the voxels at or above the mean. Volumes only.
-        return_std : bool
+        return_std : bool, default=False
             Whether to return the spread of the overlapping predictions as well. Volumes only.
 
         Returns
@@ -189,7 +189,7 @@ class BaseIQTRegressor(RegressorMixin, BaseEstimator):
             What is to be enhanced.
         y : volumes or rows
             The truth.
-        sample_weight : array-like of shape (n,), optional
+        sample_weight : array-like of shape (n,), default=None
             Weight of each row or volume.
 
         Returns

@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Parameters
     ----------
-    argv : sequence of str, optional
+    argv : sequence of str, default=None
         Arguments without the name of the program; those of the process by default.
 
     Returns

@@ -25,15 +25,15 @@ class InterpolationIQT(BaseIQTRegressor):
 
     Parameters
     ----------
-    order : int, in [0, 5]
+    order : int, in [0, 5], default=3
         Spline order: 0 nearest, 1 linear, 3 cubic.
-    scale : int or tuple of 3 ints
+    scale : int or tuple of 3 ints, default=(1, 1, 4)
         High-resolution voxels for each voxel, along each axis.
-    alignment : {"center", "corner"}
+    alignment : {"center", "corner"}, default="center"
         How the grids lie on each other, see :func:`sklearn_iqt.preprocessing.upsample`.
-    patcher : PatchTransformer, optional
+    patcher : PatchTransformer, default=None
         Says which patches the rows are, if rows are interpolated; volumes do without.
-    verbose : int
+    verbose : int, default=0
         Whether to show progress.
 
     Attributes

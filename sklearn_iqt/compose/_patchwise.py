@@ -25,24 +25,24 @@ class PatchwiseRegressor(BaseIQTRegressor):
 
     Parameters
     ----------
-    estimator : regressor, optional
+    estimator : regressor, default=None
         Learns rows of low patches to rows of high patches, several outputs at once; ridge
         regression by default.
-    patcher : PatchTransformer, optional
+    patcher : PatchTransformer, default=None
         Cuts the low volumes; by default patches of (5, 5, 3) voxels, (2, 2, 1) voxels apart.
-    scale : int or tuple of 3 ints
+    scale : int or tuple of 3 ints, default=(1, 1, 4)
         High-resolution voxels for each voxel, along each axis.
-    alignment : {"center", "corner"}
+    alignment : {"center", "corner"}, default="center"
         How the grids lie on each other, see :func:`sklearn_iqt.preprocessing.upsample`.
-    target : {"residual", "high"}
+    target : {"residual", "high"}, default="residual"
         What is learned: the difference of the high patch from the interpolated low patch, or the
         high patch itself. Trees cannot extrapolate, so the difference, which does not depend on
         brightness as much, serves them better.
-    max_patches : int, optional
+    max_patches : int or None, default=50_000
         Most pairs of patches that are learned from, shared evenly by the volumes.
-    random_state : int, RandomState instance or None
+    random_state : int, RandomState instance or None, default=None
         Determines the patches that are drawn. The regressor has its own.
-    verbose : int
+    verbose : int, default=0
         Whether to show progress.
 
     Attributes

@@ -59,13 +59,13 @@ def fetch_ds002748(
 
     Parameters
     ----------
-    subjects : sequence of str or int, optional
+    subjects : sequence of str or int, default=None
         Labels such as ``"sub-01"``, ``"01"`` or ``1``, of ``sub-01`` to ``sub-72``. All by
         default, which are 241 MB.
-    data_home : path, optional
+    data_home : path, default=None
         Folder that gets the folder ``ds002748``. By default that of the environment variable
         ``SKLEARN_IQT_DATA``, or else ``~/sklearn_iqt_data``.
-    base_url : str
+    base_url : str, default="https://s3.amazonaws.com/openneuro.org"
         Address, http or https, of a copy of OpenNeuro's public bucket.
     verbose : int, default=0
         Whether to show a progress bar.

@@ -44,13 +44,13 @@ def make_subjects(
 
     Parameters
     ----------
-    n_subjects : int, at least 1
+    n_subjects : int, at least 1, default=4
         How many.
     shape : sequence of 3 ints, default=(160, 192, 160)
         Voxels of 1 mm along each axis, around the centre of the brain; the default holds it all.
     random_state : int, RandomState instance or None, default=None
         Subject number n depends on the seed and on n alone, not on how many there are.
-    n_jobs : int, optional
+    n_jobs : int, default=None
         Threads; the result does not depend on it.
 
     Returns

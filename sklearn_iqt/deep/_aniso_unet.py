@@ -24,68 +24,68 @@ class AnisoUNetRegressor(BaseNetRegressor):
 
     Parameters
     ----------
-    n_filters : int
+    n_filters : int, default=16
         Channels of the finest level, doubled with every level. Sixteen is the authors' net.
-    n_levels : int
+    n_levels : int, default=5
         Levels; enough for the upscaled axes to meet the others.
-    scale : int or tuple of 3 ints
+    scale : int or tuple of 3 ints, default=(1, 1, 4)
         High-resolution voxels for each voxel, along each axis.
-    alignment : {"center", "corner"}
+    alignment : {"center", "corner"}, default="center"
         How the grids lie on each other, see :func:`sklearn_iqt.preprocessing.upsample`.
-    patcher : PatchTransformer, optional
+    patcher : PatchTransformer, default=None
         Cuts the training patches, on the low volumes. By default patches of 32 high voxels a side,
         half a patch apart.
-    global_skip : bool
+    global_skip : bool, default=False
         Whether the net learns the difference from the interpolated volume. The authors' net does
         not; short trainings gain by it.
-    padding_mode : {"replicate", "zeros"}
+    padding_mode : {"replicate", "zeros"}, default="replicate"
         What convolutions see beyond the edge of a patch. The papers' nets see zeros, and are used
         on patches of the training size for that reason; with repeated edges a net also does well on
         the large tiles that prediction uses.
-    max_epochs : int
+    max_epochs : int, default=10
         Walks through the training patches, or through ``epoch_size`` of them.
-    max_steps : int, optional
+    max_steps : int, default=None
         Training steps, instead of ``max_epochs``.
-    epoch_size : int, optional
+    epoch_size : int, default=None
         Patches between two checkpoints and validations; by default all training patches.
-    batch_size : int
+    batch_size : int, default=32
         Patches of a step.
-    lr : float
+    lr : float, default=0.001
         Learning rate.
-    lr_milestones : sequence of float
+    lr_milestones : sequence of float, default=()
         Fractions of the training after which the rate is halved.
-    lr_decay : float
+    lr_decay : float, default=1e-6
         The rate is divided by ``1 + lr_decay * step`` as well.
-    augment : bool
+    augment : bool, default=True
         Whether to flip and rotate patches at random.
-    validation_fraction : float, in [0, 1)
+    validation_fraction : float, in [0, 1), default=0.0
         Volumes that are held out to validate every epoch. Volumes, never patches.
-    patience : int, optional
+    patience : int, default=None
         Stop after so many epochs without a better validation loss, and keep the best weights.
-    tile_size : int or tuple of 3 ints, optional
+    tile_size : int or tuple of 3 ints, default=None
         Low voxels that a tile contributes in prediction. It bounds the memory and does not change
         the result beyond rounding. By default tiles of about 4 GiB with the least overlap; more if
         the net sees so far that such tiles would compute every voxel more than four times.
-    margin : int or tuple of 3 ints, optional
+    margin : int or tuple of 3 ints, default=None
         Low voxels that tiles overlap; by default as many as can matter. Fewer are faster and let
         tiles disagree at their borders.
-    device : str
+    device : str, default="auto"
         ``"auto"`` is a GPU if there is one; otherwise what torch calls it.
-    mixed_precision : bool
+    mixed_precision : bool, default=False
         Whether to compute in bfloat16 where torch deems it safe.
-    checkpoint : path, optional
+    checkpoint : path, default=None
         Folder that keeps the state of training after each epoch, in files of at most 15 MiB. If it
         holds one, training goes on from there: to the same result on the same machine, and from a
         copy of the folder on another one.
-    warm_start : bool
+    warm_start : bool, default=False
         Whether ``fit`` starts from the weights of the last one.
-    callbacks : list of skorch callbacks, optional
+    callbacks : list of skorch callbacks, default=None
         For instance ``skorch.callbacks.TensorBoard``.
-    max_patches : int, optional
+    max_patches : int, default=None
         Most patches to train on, shared evenly by the volumes; they are read when needed.
-    random_state : int, RandomState instance or None
+    random_state : int, RandomState instance or None, default=None
         Determines weights, order and augmentation.
-    verbose : int
+    verbose : int, default=0
         Whether to show progress.
 
     Attributes

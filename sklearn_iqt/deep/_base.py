@@ -150,7 +150,9 @@ class BaseNetRegressor(BaseIQTRegressor):
 
         Parameters
         ----------
-        X, y, mask : volumes or rows
+        X, y : volumes or rows
+            See :meth:`fit`.
+        mask : sequence of volumes, default=None
             See :meth:`fit`.
 
         Returns

@@ -38,27 +38,27 @@ class CoupledDictionaryIQT(TransformerMixin, BaseIQTRegressor):
 
     Parameters
     ----------
-    n_atoms : int
+    n_atoms : int, default=1024
         Atoms in each dictionary.
-    alpha : float
+    alpha : float, default=0.01
         Weight λ of the lasso. Atoms have unit norm, and the norm of the features of a patch is
         their root mean square over its voxels, in the scaled intensities of the volume: with
         gradients typically 0.1 to 0.25. Details below ``alpha`` in this sense are not coded. From
         0.003 to 0.1 it hardly matters with intensities.
-    patcher : PatchTransformer, optional
+    patcher : PatchTransformer, default=None
         Cuts the interpolated volume. By default patches of 7 voxels, 3 voxels apart.
-    scale : int or tuple of 3 ints
+    scale : int or tuple of 3 ints, default=(1, 1, 4)
         High-resolution voxels for each voxel, along each axis.
-    alignment : {"center", "corner"}
+    alignment : {"center", "corner"}, default="center"
         How the grids lie on each other, see :func:`sklearn_iqt.preprocessing.upsample`.
-    n_components : float in (0, 1), int or None
+    n_components : float in (0, 1), int or None, default=0.99
         Fraction of the energy of the features that the principal components keep, or their number,
         or all. The paper has 0.9, of gradients; of intensities that is little more than their
         mean, and with patches of 5 voxels or fewer a side even 0.99 is: take 0.999 there.
-    target : {"residual", "mean_removed"}
+    target : {"residual", "mean_removed"}, default="residual"
         What high atoms hold: the difference from the interpolated patch, which is added back, or
         the high patch less the mean of the interpolated patch.
-    features : {"intensity", "gradient", "both"}
+    features : {"intensity", "gradient", "both"}, default="intensity"
         F: the intensities; or first and second differences along each axis, one low-resolution
         voxel apart, as the paper has it; or both. Differences do not see the brightness of a
         patch, so they cannot restore the contrast between tissues, nor get it wrong on a scan of
@@ -66,28 +66,28 @@ class CoupledDictionaryIQT(TransformerMixin, BaseIQTRegressor):
         the training, by far, and the higher one far out of it, unless a
         :class:`~sklearn_iqt.preprocessing.TissueScaler` comes first; both together are no better
         than intensities alone, and slower.
-    dictionary_learner : "ksvd", MiniBatchDictionaryLearning or DictionaryLearning
+    dictionary_learner : "ksvd", MiniBatchDictionaryLearning or DictionaryLearning, default="ksvd"
         Learns the low atoms. The scikit-learn instances are copied and given ``n_atoms``.
-    n_nonzero_coefs : int
+    n_nonzero_coefs : int, default=3
         Atoms in each code, for K-SVD and for solvers by matching pursuit.
-    solver : str
+    solver : str, default="auto"
         Codes at prediction, see :func:`sparse_encode`: ``"auto"`` is the lasso.
-    max_patches : int, optional
+    max_patches : int or None, default=100_000
         Most pairs of patches that are learned from, shared evenly by the volumes.
-    max_iter : int
+    max_iter : int, default=20
         Most iterations of K-SVD.
-    tol : float
+    tol : float, default=0.001
         K-SVD stops when its error falls by less than this fraction of itself.
-    memory : path or joblib.Memory, optional
+    memory : path or joblib.Memory, default=None
         Folder that keeps what does not depend on ``alpha`` and the other parameters of coding: the
         patches that were drawn and the low dictionary. A grid search then computes them once for
         each set of training volumes. It needs an integer as ``random_state``. joblib keeps pickles
         there: use a folder that only you can write to, and a new one when you change the package.
-    n_jobs : int, optional
+    n_jobs : int, default=None
         Threads of the coder; None means 1 unless in a :obj:`joblib.parallel_config` context.
-    random_state : int, RandomState instance or None
+    random_state : int, RandomState instance or None, default=None
         Determines the patches that are drawn and the atoms to start from.
-    verbose : int
+    verbose : int, default=0
         Whether to show progress.
 
     Attributes

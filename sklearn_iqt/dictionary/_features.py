@@ -22,7 +22,7 @@ def feature_operator(
     spacing : sequence of 3 ints
         Voxels between the taps along each axis; the scale, so that taps are one low-resolution
         voxel apart.
-    features : {"gradient", "intensity", "both"}
+    features : {"gradient", "intensity", "both"}, default="gradient"
         First and second differences along each axis, the voxels themselves, or all of these.
 
     Returns

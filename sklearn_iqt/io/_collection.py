@@ -59,9 +59,9 @@ def as_volumes(X: Any, *, name: str = "X", caller: str = "as_volumes") -> Volume
     X : array of shape (n, i, j, k), or sequence of volumes
         A sequence is a list, tuple or 1-D object array whose items are 3-D arrays (shapes may
         differ), nibabel images, or paths of NIfTI files.
-    name : str
+    name : str, default="X"
         How messages call ``X``.
-    caller : str
+    caller : str, default="as_volumes"
         Who is speaking in messages.
 
     Returns
@@ -117,8 +117,10 @@ class VolumeCollection(Sequence):
     ----------
     items : ndarray of shape (n, i, j, k) or sequence
         What :func:`as_volumes` accepted.
-    name, caller : str
-        Used in messages.
+    name : str, default="X"
+        What messages call the collection.
+    caller : str, default="as_volumes"
+        What messages start with.
 
     Attributes
     ----------
@@ -232,9 +234,9 @@ class VolumeCollection(Sequence):
         ----------
         volumes : iterable of ndarray
             One result per volume of this collection, in order.
-        zoom : sequence of 3 floats
+        zoom : sequence of 3 floats, default=(1, 1, 1)
             How much smaller the voxels of the results are than those of this collection.
-        alignment : {"center", "corner"}
+        alignment : {"center", "corner"}, default="center"
             See :func:`sklearn_iqt.io.scaled_affine`.
 
         Returns

@@ -23,7 +23,7 @@ def cut_patches(volume: np.ndarray, grid: PatchGrid, index: Any = None) -> np.nd
         Not modified.
     grid : PatchGrid
         Geometry; for the high volume of a pair pass ``grid.high``.
-    index : int array-like of shape (n,), optional
+    index : int array-like of shape (n,), default=None
         Numbers of the patches; all of them by default.
 
     Returns

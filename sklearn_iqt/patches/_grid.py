@@ -57,7 +57,7 @@ class PatchGrid:
         Shape of a patch, in voxels.
     stride : int or tuple of 3 ints
         Steps between patches, in voxels; not above ``patch_size``.
-    scale : int or tuple of 3 ints
+    scale : int or tuple of 3 ints, default=1
         High-resolution voxels for each voxel: the grid of the high volume is :attr:`high`.
 
     Raises
@@ -142,7 +142,7 @@ class PatchGrid:
 
         Parameters
         ----------
-        index : int array-like of shape (n,), optional
+        index : int array-like of shape (n,), default=None
             Numbers of the patches, counted in C order; all of them by default.
 
         Returns

@@ -24,7 +24,7 @@ def patch_window(patch_size: tuple[int, int, int], window: str = "uniform") -> n
     ----------
     patch_size : tuple of 3 ints
         Shape of a patch, in voxels.
-    window : {"uniform", "hann", "gaussian"}
+    window : {"uniform", "hann", "gaussian"}, default="uniform"
         A Gaussian has a standard deviation of an eighth of the patch. No weight is zero, so that
         the outermost voxels of a volume are still covered.
 
@@ -59,13 +59,13 @@ class PatchMerger:
     ----------
     grid : PatchGrid
         Geometry of the low volume; the merged volume has shape ``grid.high.shape``.
-    window : {"uniform", "hann", "gaussian"}
+    window : {"uniform", "hann", "gaussian"}, default="uniform"
         Weights of the voxels of a patch.
-    fill : ndarray of shape ``grid.high.shape``, optional
+    fill : ndarray of shape ``grid.high.shape``, default=None
         Values where no patch was added. Without it, an uncovered voxel is an error.
-    dtype : dtype
+    dtype : dtype, default=float32
         Of the merged volume.
-    return_std : bool
+    return_std : bool, default=False
         Whether :meth:`finalize` also returns the spread of the overlapping values.
 
     Examples

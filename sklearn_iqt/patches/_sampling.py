@@ -94,7 +94,7 @@ def sample_index(
         Geometry of the pair.
     high : ndarray of shape ``grid.high.shape``
         High volume.
-    mask : ndarray of bool, shape ``grid.shape``, optional
+    mask : ndarray of bool, shape ``grid.shape``, default=None
         Foreground; by default :func:`sklearn_iqt.preprocessing.foreground_mask` of ``high``.
     n_patches : int or None
         How many to draw at most; None for all.

@@ -32,22 +32,22 @@ class PatchTransformer(TransformerMixin, BaseEstimator):
 
     Parameters
     ----------
-    patch_size : int or tuple of 3 ints
+    patch_size : int or tuple of 3 ints, default=7
         Shape of a patch, in voxels of the volume that is cut.
-    stride : int or tuple of 3 ints, optional
+    stride : int or tuple of 3 ints, default=None
         Steps between patches, in voxels. Half the patch size by default.
-    scale : int or tuple of 3 ints
+    scale : int or tuple of 3 ints, default=1
         High-resolution voxels for each voxel. Rows given to :meth:`inverse_transform` hold patches
         of ``patch_size * scale`` voxels.
-    window : {"uniform", "hann", "gaussian"}
+    window : {"uniform", "hann", "gaussian"}, default="uniform"
         Weights with which overlapping patches are averaged.
-    max_patches : int, optional
+    max_patches : int, default=None
         Most rows that :meth:`sample` draws, shared evenly by the volumes. All by default. An
         estimator that holds the patcher has a ``max_patches`` and a ``random_state`` of its own.
-    background : float, in [0, 1]
+    background : float, in [0, 1], default=0.8
         Patches with a larger fraction of background are neither drawn by :meth:`sample` nor
         enhanced by an estimator.
-    random_state : int, RandomState instance or None
+    random_state : int, RandomState instance or None, default=None
         Determines the rows that :meth:`sample` draws.
 
     Attributes
@@ -109,7 +109,7 @@ class PatchTransformer(TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array of shape (n, i, j, k), or sequence of volumes, optional
+        X : array of shape (n, i, j, k), or sequence of volumes, default=None
             3-D arrays, nibabel images or paths. Without volumes no shapes are remembered.
         y : None
             Ignored.
@@ -158,7 +158,7 @@ class PatchTransformer(TransformerMixin, BaseEstimator):
         rows : array-like of shape (n_patches, voxels of a patch)
             Rows for every patch of every volume, in the order of :meth:`transform`; a patch has
             ``patch_size * scale`` voxels here.
-        shapes : sequence of tuples, optional
+        shapes : sequence of tuples, default=None
             Shapes of the volumes that were cut (before scaling); those of ``fit`` by default.
 
         Returns
@@ -196,7 +196,7 @@ class PatchTransformer(TransformerMixin, BaseEstimator):
         ----------
         X : array of shape (n, i, j, k), or sequence of volumes
             The volumes that are cut.
-        groups : array-like of shape (n,), optional
+        groups : array-like of shape (n,), default=None
             Subject of each volume; its position in ``X`` by default.
 
         Returns
@@ -218,7 +218,7 @@ class PatchTransformer(TransformerMixin, BaseEstimator):
         ----------
         low, high : array of shape (n, i, j, k), or sequence of volumes
             Pairs; a high volume is ``scale`` times as large as its low volume.
-        mask : sequence of volumes, optional
+        mask : sequence of volumes, default=None
             Foreground on the grid of the low volumes, where positive. By default what is at or
             above the mean of a high volume.
 

@@ -36,7 +36,7 @@ def save_model(
     path : str or path-like
         File to write, ending in ``.iqt``. An existing file is replaced only once the new one is
         complete.
-    training : dict, optional
+    training : dict, default=None
         What the model should remember of its training: scale, voxel spacing in mm, range of SNR,
         cohort, measures, date. Strings, numbers, booleans, None, lists and dicts.
 

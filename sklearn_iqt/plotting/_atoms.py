@@ -37,13 +37,13 @@ def plot_atoms(
         A fitted model.
     n_atoms : int, default=64
         Most atoms that are drawn.
-    part : {"high", "low", "both"}
+    part : {"high", "low", "both"}, default="high"
         Which of the coupled dictionaries: of ``"both"``, each low atom lies to the left of its high
         atom. The atoms of a DDLRegressor are ``"high"``.
     axis : {0, 1, 2}, default=0
         Patches are cut through their centre across this axis; the last of the other axes runs
         upwards. The default shows the slice axis of the default ``scale``.
-    ax : Axes, optional
+    ax : Axes, default=None
         Where to draw; by default a new figure.
 
     Returns

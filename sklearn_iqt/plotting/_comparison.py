@@ -36,15 +36,15 @@ def plot_comparison(
     volumes : dict of str to array of shape (i, j, k), nibabel image or path
         What to compare, one column each. Grids may differ, as those of a scan and its enhancement
         do: slices are taken at the same place in mm, and shown with voxels of their true size.
-    truth : array of shape (i, j, k), nibabel image or path, optional
+    truth : array of shape (i, j, k), nibabel image or path, default=None
         Shown last; below each volume of the same shape comes its absolute error.
-    affine : array-like of shape (4, 4), optional
+    affine : array-like of shape (4, 4), default=None
         Voxel to mm, for plain arrays: that of the truth, or of the first volume without one; the
         identity by default. Arrays of another shape cover the same field of view. Images and
         paths have their own.
-    views : sequence of {"axial", "coronal", "sagittal"}
+    views : sequence of {"axial", "coronal", "sagittal"}, default=("axial", "coronal", "sagittal")
         Rows, from top to bottom.
-    position : sequence of 3 floats, optional
+    position : sequence of 3 floats, default=None
         Where the slices meet, in mm of the affine; the centre of the brain by default.
     height : float, default=2.2
         Height of a row in inches.

@@ -49,33 +49,33 @@ def plot_estimates(
         A method may miss in a test set.
     truth : array of shape (i, j, k), nibabel image or path; or dict of str to such
         The truth of all test sets, or of each.
-    show : {"estimate", "error", "improvement"} or sequence of these
+    show : {"estimate", "error", "improvement"} or sequence of these, default="estimate"
         What is drawn of each volume: itself, with the truth in the last column; its absolute
         error, on one colour scale for all; or, in red on the truth, where it is closer to the
         truth than the baseline, with the percentage of the brain, of all its slices, that is.
         Of volumes that are not on the grid of the truth only the estimate is drawn.
     beside : bool, default=False
         Whether what is drawn of a test set lies beside one another, not below one another.
-    baseline : str, volume, or dict of str to volume, optional
+    baseline : str, volume, or dict of str to volume, default=None
         What an improvement is measured against: the name of a method, or a volume for all test
         sets or for each. Give a file as :class:`pathlib.Path`.
-    improved : sequence of str, optional
+    improved : sequence of str, default=None
         Methods whose improvement is drawn; by default all but the baseline.
-    mask : array of shape (i, j, k), nibabel image or path; or dict of str to such, optional
+    mask : array of shape (i, j, k), nibabel image or path; or dict of str to such, default=None
         The brain is where it is above zero; by default where the truth is.
-    threshold : float, optional
+    threshold : float, default=None
         How much smaller, in intensity, an error must be to be an improvement, at least 0. By
         default a thousandth of the brightness of the truth, so that what differs by rounding is
         not painted.
-    largest_error : float, optional
+    largest_error : float, default=None
         End of the colour scale; by default the 99th percentile of the errors in the brain, in
         the volume where it is largest.
-    affine : array-like of shape (4, 4), optional
+    affine : array-like of shape (4, 4), default=None
         Voxel to mm of a truth that is an array; the identity by default. Other arrays cover the
         field of view of the truth. Images and paths have their own.
-    view : {"axial", "coronal", "sagittal"}
+    view : {"axial", "coronal", "sagittal"}, default="coronal"
         How the slices are cut.
-    position : sequence of 3 floats, optional
+    position : sequence of 3 floats, default=None
         A point of the slices, in mm; by default the centre of each brain.
     height : float, default=1.8
         Height of a row in inches.

@@ -38,19 +38,19 @@ def plot_improvement(
     ----------
     estimate, baseline, truth : array of shape (i, j, k), nibabel image or path
         Volumes on one grid. The truth is drawn in grey.
-    mask : array of shape (i, j, k), nibabel image or path, optional
+    mask : array of shape (i, j, k), nibabel image or path, default=None
         The brain is where it is above zero; by default where the truth is.
-    threshold : float, optional
+    threshold : float, default=None
         How much smaller, in intensity, an error must be to be an improvement, at least 0. By
         default a thousandth of the brightness of the truth, so that what differs by rounding is
         not painted.
-    affine : array-like of shape (4, 4), optional
+    affine : array-like of shape (4, 4), default=None
         Voxel to mm of a truth that is an array; the identity by default.
-    view : {"axial", "coronal", "sagittal"}
+    view : {"axial", "coronal", "sagittal"}, default="coronal"
         How the slice is cut.
-    position : sequence of 3 floats, optional
+    position : sequence of 3 floats, default=None
         A point of the slice, in mm; by default the centre of the brain.
-    ax : Axes, optional
+    ax : Axes, default=None
         Where to draw; by default a new figure.
 
     Returns

@@ -26,10 +26,10 @@ def plot_learning_curve(history: Any, *, against: str = "epoch", ax: Axes | None
     history : DDLRegressor, AnisoUNetRegressor or sequence of dict
         A fitted net, or its ``net_.history``: one dict for each epoch with ``train_loss`` and,
         where there was a validation, ``valid_loss`` and ``valid_nrmse``.
-    against : {"epoch", "step"}
+    against : {"epoch", "step"}, default="epoch"
         What runs to the right. Steps, batches that were learned from, compare trainings whose
         epochs differ in size; each epoch needs its ``train_batch_count`` then.
-    ax : Axes, optional
+    ax : Axes, default=None
         Where to draw; by default a new figure.
 
     Returns

@@ -91,25 +91,25 @@ def write_report(
         The scan.
     path : str or path-like
         File to write. An existing file is replaced only once the new one is complete.
-    enhanced : array, nibabel image or path, optional
+    enhanced : array, nibabel image or path, default=None
         What the model made of the scan, if it has done so before; by default it does so now.
-    std : array, nibabel image or path, optional
+    std : array, nibabel image or path, default=None
         The spread of the patches that belongs to `enhanced`.
-    truth : array, nibabel image or path, optional
+    truth : array, nibabel image or path, default=None
         The high-quality volume, on the grid of the enhancement.
-    mask : array of shape (i, j, k), nibabel image or path, optional
+    mask : array of shape (i, j, k), nibabel image or path, default=None
         The brain of the scan, where positive. By default the voxels at or above its mean; of a
         whole head, contrast and noise can only be told with a mask.
-    affine : array-like of shape (4, 4), optional
+    affine : array-like of shape (4, 4), default=None
         Voxel to mm of the scan if it is an array; the identity by default.
-    card : dict, optional
+    card : dict, default=None
         What :func:`sklearn_iqt.persistence.read_model_card` returns. Its ``"training"`` is what
         the scan is compared with, and its ``"version"`` is shown.
-    thickness : float or sequence of 3 floats, optional
+    thickness : float or sequence of 3 floats, default=None
         Full width at half maximum of the slice profile of the scan, in voxels of the enhancement,
         at least 1, along axes that are refined. By default ``scale - 1``, as that of
         :class:`sklearn_iqt.simulation.LowFieldSimulator`: a gap of one voxel.
-    title : str, optional
+    title : str, default=None
         Heading; by default it names the scan.
 
     Returns

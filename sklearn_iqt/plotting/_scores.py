@@ -34,14 +34,14 @@ def plot_scores(
     ----------
     scores : dict of str to sequence of float, or pandas.DataFrame
         One score for each subject by method, subjects in the same order. NaN where there is none.
-    baseline : str, optional
+    baseline : str, default=None
         Draw differences from this method, subject by subject, instead of the scores. Their
         intervals tell whether methods differ; those of the scores also hold how subjects differ.
     confidence : float, default=0.95
         Coverage of the intervals of the mean, between 0 and 1.
     label : str, default="score"
         What the scores are.
-    ax : Axes, optional
+    ax : Axes, default=None
         Where to draw; by default a new figure.
 
     Returns

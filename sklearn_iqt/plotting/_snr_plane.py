@@ -34,7 +34,7 @@ def plot_snr(
 
     Parameters
     ----------
-    distributions : str, sequence of str, or dict of str to str, SNRDistribution or array
+    distributions : str, sequence of str, or dict, default=("ind1", "ind2", "ulf_measured")
         What to sample, by label: names of :data:`sklearn_iqt.simulation.SNR_PRESETS`,
         distributions, or drawn pairs of shape (n, 2), SNR of white and of grey matter, such as the
         ``snr`` of simulated pairs.
@@ -47,7 +47,7 @@ def plot_snr(
         Pairs that are drawn from each distribution.
     random_state : int, RandomState instance or None, default=0
         Source of the samples.
-    ax : Axes, optional
+    ax : Axes, default=None
         Where to draw; by default a new figure.
 
     Returns

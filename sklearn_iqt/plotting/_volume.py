@@ -41,24 +41,24 @@ def plot_volume(
     ----------
     volume : array of shape (i, j, k), nibabel image or path
         What to show.
-    affine : array-like of shape (4, 4), optional
+    affine : array-like of shape (4, 4), default=None
         Voxel to mm of an array; the identity by default. Images and paths have their own.
-    views : sequence of {"axial", "coronal", "sagittal"}
+    views : sequence of {"axial", "coronal", "sagittal"}, default=("axial", "coronal", "sagittal")
         Panels, from left to right.
-    position : sequence of 3 floats, optional
+    position : sequence of 3 floats, default=None
         Where the slices meet, in mm of the affine; the centre of the brain by default.
-    title : str, optional
+    title : str, default=None
         Stands above the panels.
     cmap : str, default="gray"
         Colours, by the names of matplotlib; for a volume that is no picture, such as the
         uncertainty of a prediction.
-    window : tuple of two floats, optional
+    window : tuple of two floats, default=None
         Intensities of the first and the last colour; by default 0 and the brightest.
-    label : str, optional
+    label : str, default=None
         What intensities are; given one, a colour bar is drawn.
     height : float, default=2.6
         Height of a new figure in inches.
-    ax : Axes or sequence of Axes, optional
+    ax : Axes or sequence of Axes, default=None
         Where to draw, one for each view; by default a new figure.
 
     Returns

@@ -29,9 +29,9 @@ def interpolation_matrix(
         Voxels along the axis before.
     scale : int
         Number of new voxels for each old one.
-    order : int, in [0, 5]
+    order : int, in [0, 5], default=3
         Spline order; 3 is cubic.
-    alignment : {"center", "corner"}
+    alignment : {"center", "corner"}, default="center"
         Whether new voxel h lies at old coordinate (h + 0.5) / scale - 0.5 or h / scale.
 
     Returns
@@ -74,9 +74,9 @@ def upsample(
         Low-resolution volume, or a stack of volumes or patches.
     scale : sequence of int, one per axis
         New voxels for each old one.
-    order : int, in [0, 5]
+    order : int, in [0, 5], default=3
         Spline order; 3 is cubic.
-    alignment : {"center", "corner"}
+    alignment : {"center", "corner"}, default="center"
         "center": an old voxel's centre is the centre of the block of new voxels that it covers.
         "corner": old voxel j lies on new voxel ``scale * j``. Getting this wrong shifts the
         result by (scale - 1) / 2 new voxels.

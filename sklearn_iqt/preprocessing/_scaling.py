@@ -17,10 +17,10 @@ def intensity_scale(
     ----------
     volume : ndarray of shape (i, j, k)
         Low-field volume, in any unit.
-    mask : ndarray of bool, shape (i, j, k), optional
+    mask : ndarray of bool, shape (i, j, k), default=None
         Voxels to look at; by default those not below the mean of the volume, so that the size of
         the background has no say.
-    percentile : float, in (0, 100]
+    percentile : float, in (0, 100], default=99.5
         Percentile of the foreground intensities.
 
     Returns

@@ -32,25 +32,25 @@ class AnisoUNet(nn.Module):
 
     Parameters
     ----------
-    n_filters : int
+    n_filters : int, default=16
         Channels of the finest level, doubled with every level. Even.
-    n_levels : int
+    n_levels : int, default=5
         Number of levels; enough for all axes to meet, see :func:`plan_levels`.
-    scale : int or sequence of 3 ints
+    scale : int or sequence of 3 ints, default=(1, 1, 4)
         High voxels for each low one.
-    n_convs : int
+    n_convs : int, default=2
         3x3x3 convolutions of each residual core.
-    n_mappings : int
+    n_mappings : int, default=2
         3x3x3 convolutions of each skip bottleneck.
-    global_skip : bool
+    global_skip : bool, default=False
         Whether the interpolated input is added to the output. The authors left it out, and so does
         the default. With it, the head starts at zero, so that the first output is the
         interpolation.
-    order : int, in [0, 5]
+    order : int, in [0, 5], default=3
         Spline order of the global skip.
-    alignment : {"center", "corner"}
+    alignment : {"center", "corner"}, default="center"
         Where low voxels lie on the high grid, for the global skip.
-    padding_mode : {"zeros", "replicate"}
+    padding_mode : {"zeros", "replicate"}, default="zeros"
         What 3x3x3 convolutions see beyond the edge. The authors' code pads with zeros, and so does
         the default; a repeated edge makes the result depend less on how a volume is cut into tiles.
 
@@ -152,7 +152,7 @@ class AnisoUNet(nn.Module):
         ----------
         x : Tensor of shape (batch, 1, i, j, k)
             Low-resolution patches of any size.
-        skip : Tensor of shape (batch, 1, i * scale_i, j * scale_j, k * scale_k), optional
+        skip : Tensor of shape (batch, 1, i * scale_i, j * scale_j, k * scale_k), default=None
             The interpolated input, to add to the output of a net with a global skip. By default it
             is computed from ``x``; passing tiles of the interpolated volume makes it the same for
             any tiling.

@@ -30,38 +30,38 @@ class DeepDictionaryNet(nn.Module):
 
     Parameters
     ----------
-    n_atoms : int
+    n_atoms : int, default=64
         Number of atoms N, a power of two; the width of all layers follows it. The paper has 64 and
         128.
-    scale : int or sequence of 3 ints
+    scale : int or sequence of 3 ints, default=(1, 1, 4)
         High voxels for each low one.
-    comp_kernel : "auto", 1, 2 or a sequence of 3 ints
+    comp_kernel : "auto", 1, 2 or a sequence of 3 ints, default="auto"
         Kernel of the complementary map. The paper has 2 on every axis. The default "auto" has 2
         only along upscaled axes: elsewhere an atom is one voxel thick, there is no edge between
         blocks to hide, and a kernel of 2 would shift the complement by half a voxel. 1, and "auto"
         when no axis is upscaled, leave the complementary branch out.
-    global_skip : bool
+    global_skip : bool, default=True
         Whether the interpolated input is added to the output, as in the two-dimensional reference.
         The paper does not mention it. It is the default because a weighted mean of atoms in
         (-1, 1) can carry a residual of any contrast, but intensities only if they are scaled into
         that range.
-    order : int, in [0, 5]
+    order : int, in [0, 5], default=3
         Spline order of the global skip.
-    alignment : {"center", "corner"}
+    alignment : {"center", "corner"}, default="center"
         Where low voxels lie on the high grid, for the global skip.
-    noise : {"per_sample", "shared"}
+    noise : {"per_sample", "shared"}, default="per_sample"
         Whether a training step draws one dictionary for each sample, as the reference does, or one
         for the batch, which is cheaper and hardly different.
-    patch_size : int or sequence of 3 ints
+    patch_size : int or sequence of 3 ints, default=(32, 32, 8)
         Shape of the training patches in low voxels, from which the pooling follows; see
         :func:`pooling_plan`. Other sizes are welcome at any time.
-    min_pool_size : int
+    min_pool_size : int, default=2
         Fewest voxels of a training patch that pooling may leave along an axis.
-    n_blocks : int
+    n_blocks : int, default=10
         Bottleneck blocks of the per-voxel predictor.
-    fusion_init : {"average", "uniform"}
+    fusion_init : {"average", "uniform"}, default="average"
         First weights of the fusion; see :class:`Fusion`.
-    padding_mode : {"zeros", "replicate"}
+    padding_mode : {"zeros", "replicate"}, default="zeros"
         What 3x3x3 convolutions see beyond the edge. The reference pads with zeros, and so does the
         default; a repeated edge makes the result depend less on how a volume is cut into tiles.
 
@@ -185,12 +185,12 @@ class DeepDictionaryNet(nn.Module):
         ----------
         x : Tensor of shape (batch, 1, i, j, k)
             Low-resolution patches of any size.
-        noise : Tensor of shape (batch or 1, prod(scale)), optional
+        noise : Tensor of shape (batch or 1, prod(scale)), default=None
             What the dictionary grows from. By default fresh noise in training mode and
             ``eval_noise`` in evaluation mode.
-        shuffle : bool
+        shuffle : bool, default=False
             Whether to put the atoms in a random order, as the first steps of training do.
-        skip : Tensor of shape (batch, 1, i * scale_i, j * scale_j, k * scale_k), optional
+        skip : Tensor of shape (batch, 1, i * scale_i, j * scale_j, k * scale_k), default=None
             The interpolated input, to add to the output. By default it is computed from ``x``;
             passing tiles of the interpolated volume makes it the same for any tiling.
 

@@ -48,7 +48,7 @@ class DeepDictionary(nn.Module):
         ----------
         noise : Tensor of shape (batch, prod(scale))
             Drawn from a standard Gaussian.
-        shuffle : bool
+        shuffle : bool, default=False
             Whether to put the atoms, and with them the code, in a random order.
 
         Returns

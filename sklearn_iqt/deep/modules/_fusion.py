@@ -27,7 +27,7 @@ class Fusion(nn.Module):
         Shape of a block, in high voxels.
     kernel : int or sequence of 3 ints
         Kernel of the complementary map, 1 or 2 along each axis.
-    init : {"average", "uniform"}
+    init : {"average", "uniform"}, default="average"
         Whether the convolution starts as the mean of its two inputs or at random.
 
     Attributes

@@ -66,9 +66,9 @@ class DictionaryGenerator(nn.Module):
 
     Parameters
     ----------
-    n_atoms : int
+    n_atoms : int, default=64
         Number of atoms, a power of two and at least 2.
-    scale : int or sequence of 3 ints
+    scale : int or sequence of 3 ints, default=(1, 1, 4)
         Shape of an atom in high voxels, which is the upscaling factor of each axis.
 
     Raises
@@ -117,7 +117,7 @@ class DictionaryGenerator(nn.Module):
         ----------
         noise : Tensor of shape (batch, prod(scale))
             Drawn from a standard Gaussian.
-        shuffle : bool
+        shuffle : bool, default=False
             Whether to put the atoms in a random order, the same one for the whole batch. Training
             does so at first, to keep the predictor from leaning on an order that still moves.
 

@@ -21,7 +21,7 @@ class BottleneckBlock(nn.Module):
     ----------
     n_channels : int
         Channels, a multiple of 4.
-    padding_mode : {"zeros", "replicate"}
+    padding_mode : {"zeros", "replicate"}, default="zeros"
         What 3x3x3 convolutions see beyond the edge.
     """
 
@@ -65,9 +65,9 @@ class PixelPredictor(nn.Module):
     ----------
     n_atoms : int
         Number of atoms, which is also the number of feature channels. Even.
-    n_blocks : int
+    n_blocks : int, default=10
         Number of bottleneck blocks.
-    padding_mode : {"zeros", "replicate"}
+    padding_mode : {"zeros", "replicate"}, default="zeros"
         What 3x3x3 convolutions see beyond the edge.
 
     Notes

@@ -48,9 +48,9 @@ class ConvReluNorm(nn.Sequential):
     ----------
     n_in, n_out : int
         Channels before and after.
-    size : int
+    size : int, default=3
         Kernel size, odd.
-    padding_mode : {"zeros", "replicate"}
+    padding_mode : {"zeros", "replicate"}, default="zeros"
         What the convolution sees beyond the edge.
     """
 
@@ -71,9 +71,9 @@ class ResidualCore(nn.Module):
     ----------
     n_in, n_out : int
         Channels before and after.
-    n_convs : int
+    n_convs : int, default=2
         Number of 3x3x3 convolutions.
-    padding_mode : {"zeros", "replicate"}
+    padding_mode : {"zeros", "replicate"}, default="zeros"
         What 3x3x3 convolutions see beyond the edge.
 
     Notes

@@ -26,9 +26,9 @@ class SkipBottleneck(nn.Module):
         Channels, even.
     scale : int or sequence of 3 ints
         Upsampling factors; (1, 1, u) for slices.
-    n_mappings : int
+    n_mappings : int, default=2
         Number of 3x3x3 convolutions.
-    padding_mode : {"zeros", "replicate"}
+    padding_mode : {"zeros", "replicate"}, default="zeros"
         What 3x3x3 convolutions see beyond the edge.
 
     Notes

@@ -26,9 +26,9 @@ def pooling_plan(
     ----------
     patch_size : int or sequence of 3 ints
         Shape of a training patch, in low voxels.
-    depth : int
+    depth : int, default=3
         Number of poolings.
-    min_size : int
+    min_size : int, default=2
         Fewest voxels that a pooled axis may keep. The default of 2 stops a slice axis before the
         3x3x3 convolutions see nothing but their own padding along it; 1 pools as long as there is
         anything to pool, like the two-dimensional original.
@@ -93,11 +93,11 @@ class UNetPlusPlus(nn.Module):
     ----------
     n_features : int
         Channels of the finest level and of the result; they double with every level. Even.
-    pool_sizes : sequence of tuples of 3 ints
+    pool_sizes : sequence of tuples of 3 ints, default=((2, 2, 2), (2, 2, 2), (2, 2, 2))
         Pooling factor of each axis between a level and the next; see :func:`pooling_plan`.
-    n_channels : int
+    n_channels : int, default=1
         Channels of the input.
-    padding_mode : {"zeros", "replicate"}
+    padding_mode : {"zeros", "replicate"}, default="zeros"
         What 3x3x3 convolutions see beyond the edge.
 
     Notes

@@ -23,9 +23,9 @@ class Upsample(nn.Module):
     ----------
     scale : int or sequence of 3 ints
         High voxels for each low one.
-    order : int, in [0, 5]
+    order : int, in [0, 5], default=3
         Spline order.
-    alignment : {"center", "corner"}
+    alignment : {"center", "corner"}, default="center"
         Where low voxels lie on the high grid; see
         :func:`sklearn_iqt.preprocessing.interpolation_matrix`.
 
