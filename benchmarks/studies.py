@@ -6,8 +6,9 @@
 Each study is a plain ``GridSearchCV`` over parameters of the estimators. Subjects are the groups:
 models learn from the training subjects, degraded by the training distribution, and are scored on
 the validation subjects (or on ``--folds`` of both), degraded anew by every test distribution.
-Finished studies are kept, each with a record of the code, cohort and options that made it. Scores
-are NRMSE (eq. 7) and SSIM inside the brain and over the volume.
+Finished studies are kept, each with a record of the code, cohort and options that made it;
+``report.md`` shows all of them. Scores are NRMSE (eq. 7) and SSIM inside the brain and over the
+volume.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from sklearn.pipeline import Pipeline
 from benchmarks.code import describe_code
 from benchmarks.cohorts import load_cohort
 from benchmarks.paper.pairs import named_seed, write_json
+from benchmarks.paper.report import markdown
 from sklearn_iqt import (
     AnisoUNetRegressor,
     CoupledDictionaryIQT,
@@ -39,6 +41,7 @@ from sklearn_iqt.patches import PatchTransformer
 from sklearn_iqt.preprocessing import NyulScaler, TissueScaler
 from sklearn_iqt.simulation import LowFieldSimulator, RatioSNR
 
+METRICS = (" NRMSE", " SSIM (brain)", " SSIM")
 TEST_SETS = ("ind1", "ind2", "low_contrast", "noisy", "ulf_measured")
 # Wide enough to hold the contrast and the noise of every test set.
 WIDE = RatioSNR(ratio=(0.95, 1.75), snr_wm=(15.0, 85.0))
@@ -190,6 +193,26 @@ def search(cohort, estimator, grid, simulation, *, folds, seed):
     return table.join(means.rename(columns=lambda name: name.removeprefix("mean_test_")))
 
 
+def write_report(output):
+    """Write the tables of all finished studies, each with the command and code that made it."""
+    sections = []
+    for name in STUDIES:
+        file, record = output / f"{name}.csv", output / f"{name}.json"
+        if file.exists():
+            made = json.loads(record.read_text())
+            table = pd.read_csv(file).rename(columns=lambda column: column.removeprefix("param_"))
+            by_metric = [
+                column for metric in METRICS for column in table if column.endswith(metric)
+            ]
+            settings = [column for column in table if column not in by_metric]
+            lines = markdown(settings + by_metric, table[settings + by_metric].values.tolist())
+            sections.append(
+                f"## {name}\n\n`{made['command']}`, {made['date']}, source {made['source']}, cohort "
+                f"checksum {made['cohort_checksum'][:12]}.\n\n{lines}\n"
+            )
+    (output / "report.md").write_text(f"# Studies on {made['cohort']}\n\n" + "\n".join(sections))
+
+
 def main(argv=None):
     """Run the studies from the command line."""
     parser = argparse.ArgumentParser(
@@ -226,6 +249,7 @@ def main(argv=None):
         with replaced_file(file) as stream:
             stream.write(table.to_csv(index=False).encode())
         print(f"{name} ({made['date']}, {command})\n{table.to_string()}", flush=True)
+        write_report(arguments.output)
 
 
 if __name__ == "__main__":
