@@ -207,8 +207,8 @@ def write_report(output):
             settings = [column for column in table if column not in by_metric]
             lines = markdown(settings + by_metric, table[settings + by_metric].values.tolist())
             sections.append(
-                f"## {name}\n\n`{made['command']}`, {made['date']}, source {made['source']}, cohort "
-                f"checksum {made['cohort_checksum'][:12]}.\n\n{lines}\n"
+                f"## {name}\n\n`{made['command']}`, {made['date']}, source {made['source']}, "
+                f"cohort checksum {made['cohort_checksum'][:12]}.\n\n{lines}\n"
             )
     (output / "report.md").write_text(f"# Studies on {made['cohort']}\n\n" + "\n".join(sections))
 
