@@ -91,6 +91,46 @@ def load_volume(
     return as_image(volume, checked.affine, checked.header)
 
 
+def read_geometry(
+    path: str | os.PathLike[str],
+) -> tuple[tuple[int, int, int], NDArray[np.float64]]:
+    """Read the shape and the affine of a NIfTI file, and no voxel.
+
+    Parameters
+    ----------
+    path : str or path-like
+        File that :func:`load_volume` reads.
+
+    Returns
+    -------
+    shape : tuple of 3 ints
+        Voxels along each axis.
+    affine : ndarray of shape (4, 4), float64
+        Voxel to mm, as :func:`load_volume` would return it.
+
+    Raises
+    ------
+    VolumeReadError
+        If there is no such file or its header is not that of a volume.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from sklearn_iqt.io import read_geometry, save_volume
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = save_volume(np.ones((2, 3, 4)), Path(folder) / "ones.nii.gz", affine=np.eye(4))
+    ...     shape, affine = read_geometry(path)
+    >>> shape
+    (2, 3, 4)
+    """
+    name = os.fspath(path)
+    with opened(name) as (reader, _, _):
+        checked = read_header(reader, name)
+    return checked.shape, checked.affine
+
+
 def is_compressed(name: str) -> bool | None:
     """Tell from the name whether a NIfTI file is compressed; None when it is no NIfTI name."""
     lower = name.lower()

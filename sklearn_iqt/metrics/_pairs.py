@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from nibabel.affines import apply_affine, voxel_sizes
 from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 
 from sklearn_iqt.exceptions import GeometryMismatchError
-from sklearn_iqt.io import VolumeCollection, as_volumes
-
-# Two grids are the same if no corner moves by more than this part of a voxel.
-_SAME_GRID = 0.1
+from sklearn_iqt.io import VolumeCollection, as_volumes, grid_offset
 
 Measure = Callable[[NDArray, NDArray, "NDArray[np.bool_] | None", str], float]
 
@@ -91,13 +86,11 @@ def _read_pair(
             "prediction onto the grid of the truth, for example by preprocessing.resample_to."
         )
     if truth_affine is not None and affine is not None:
-        corners = list(itertools.product(*[(0, n - 1) for n in truth.shape]))
-        moved = apply_affine(truth_affine, corners) - apply_affine(affine, corners)
-        if np.abs(moved).max() > _SAME_GRID * voxel_sizes(truth_affine).min():
+        offset = grid_offset(truth.shape, truth_affine, affine)
+        if offset:
             raise GeometryMismatchError(
-                f"{pair}: y_true and y_pred have the same shape but lie up to "
-                f"{np.abs(moved).max():.3g} mm apart. Resample one onto the other, or pass arrays "
-                "if the affines are wrong."
+                f"{pair}: y_true and y_pred have the same shape but lie up to {offset:.3g} mm "
+                "apart. Resample one onto the other, or pass arrays if the affines are wrong."
             )
     return truth, prediction
 

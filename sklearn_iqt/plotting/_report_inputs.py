@@ -6,18 +6,15 @@ import os
 from typing import Any
 
 import numpy as np
-from nibabel.affines import apply_affine, voxel_sizes
 from nibabel.nifti1 import Nifti1Image
 from nibabel.spatialimages import SpatialImage
 from numpy.typing import ArrayLike, NDArray
 
 from sklearn_iqt.exceptions import GeometryMismatchError
-from sklearn_iqt.io import as_volumes, load_volume, scaled_affine
+from sklearn_iqt.io import as_volumes, grid_offset, load_volume, scaled_affine
 from sklearn_iqt.preprocessing import foreground_mask
 
 CALLER = "write_report"
-# An enhancement lies on its scan if its corners are off by less than this part of a voxel.
-_SAME_PLACE = 0.1
 
 
 def read_image(volume: Any, name: str, affine: ArrayLike | None = None) -> tuple[str, Nifti1Image]:
@@ -73,9 +70,8 @@ def on_fine_grid(
         )
     affine = scaled_affine(image.affine, scale, alignment)
     if isinstance(volume, (str, os.PathLike, SpatialImage)):
-        corners = np.array([np.zeros(3), np.array(fine.shape) - 1.0])
-        offset = np.abs(apply_affine(affine, corners) - apply_affine(fine.affine, corners)).max()
-        if offset > _SAME_PLACE * voxel_sizes(affine).min():
+        offset = grid_offset(fine.shape, affine, fine.affine)
+        if offset:
             raise GeometryMismatchError(
                 f"{CALLER}: {name} lies {offset:.3g} mm from where low lies by its affine; pass "
                 "what the model made of this scan."

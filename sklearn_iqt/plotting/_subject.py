@@ -6,15 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from nibabel.affines import apply_affine, voxel_sizes
+from nibabel.affines import apply_affine
 from numpy.typing import ArrayLike, NDArray
 
 from sklearn_iqt.exceptions import GeometryMismatchError
-from sklearn_iqt.io import as_volumes, scaled_affine
+from sklearn_iqt.io import as_volumes, grid_offset, scaled_affine
 from sklearn_iqt.plotting._slices import Scan, Slice, cut, upright
 
-# Grids are the same if their corners are off by less than this part of a voxel.
-_SAME_PLACE = 0.1
 # Voxels are equal if they differ by less than this part of the brightness of the truth.
 _EQUAL = 1e-3
 
@@ -83,13 +81,11 @@ class Subject:
         """Tell whether a volume has the grid of the main one; the same shape elsewhere is wrong."""
         if scan.voxels.shape != self.main.voxels.shape:
             return False
-        corners = np.array([np.zeros(3), np.array(scan.voxels.shape) - 1.0])
-        offset = apply_affine(scan.affine, corners) - apply_affine(self.main.affine, corners)
-        if np.abs(offset).max() > _SAME_PLACE * voxel_sizes(self.main.affine).min():
+        offset = grid_offset(scan.voxels.shape, self.main.affine, scan.affine)
+        if offset:
             raise GeometryMismatchError(
-                f"{self._caller}: {name} has the shape of the truth but lies "
-                f"{np.abs(offset).max():.3g} mm from it by its affine. Resample it, or pass arrays "
-                "if the affines are wrong."
+                f"{self._caller}: {name} has the shape of the truth but lies {offset:.3g} mm from "
+                "it by its affine. Resample it, or pass arrays if the affines are wrong."
             )
         return True
 

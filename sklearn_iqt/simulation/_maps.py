@@ -10,7 +10,7 @@ from nibabel.spatialimages import SpatialImage
 from numpy.typing import ArrayLike, NDArray
 
 from sklearn_iqt.exceptions import GeometryMismatchError
-from sklearn_iqt.io import as_volumes
+from sklearn_iqt.io import as_volumes, grid_offset
 
 # A 16-bit image or a spline may miss 0 and 1 by this much.
 _MAP_TOLERANCE = 1e-3
@@ -100,7 +100,8 @@ def read_maps(
         if (
             affine is not None
             and map_affine is not None
-            and not np.allclose(affine, map_affine, atol=1e-3)
+            and entry.shape == volume.shape
+            and grid_offset(volume.shape, affine, map_affine)
         ):
             raise GeometryMismatchError(
                 f"{caller}: the affine of {name} is not that of its volume; resample the label "

@@ -15,7 +15,7 @@ from nibabel.affines import apply_affine
 from nifti_bytes import SHAPE, gzipped, nifti_bytes, small_volume
 
 from sklearn_iqt.exceptions import GeometryMismatchError, VolumeReadError
-from sklearn_iqt.io import load_volume, save_volume, scaled_affine
+from sklearn_iqt.io import grid_offset, load_volume, read_geometry, save_volume, scaled_affine
 from sklearn_iqt.io._gate import check_image
 
 DTYPES = ["u1", "i1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8"]
@@ -107,6 +107,32 @@ def test_affine_is_the_one_nibabel_sees(tmp_path):
     np.testing.assert_array_equal(load_volume(path).affine, nibabel.load(path).affine)
     path.write_bytes(nifti_bytes(sform_code=0))
     np.testing.assert_array_equal(load_volume(path).affine, nibabel.load(path).affine)
+
+
+def test_geometry_is_read_without_the_voxels(tmp_path):
+    content = gzipped(nifti_bytes(affine=AFFINE))
+    path = tmp_path / "v.nii.gz"
+    path.write_bytes(content)
+    image = load_volume(path)
+    path.write_bytes(content[: len(content) * 3 // 4])
+    shape, affine = read_geometry(path)
+    assert shape == image.shape
+    np.testing.assert_array_equal(affine, image.affine)
+    with pytest.raises(VolumeReadError, match="no such file"):
+        read_geometry(tmp_path / "none.nii")
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_grids_are_the_same_up_to_a_tenth_of_a_voxel(axis):
+    for part, apart in ((0.09, False), (0.11, True)):
+        other = AFFINE.copy()
+        other[axis, 3] += part * np.linalg.norm(AFFINE[:3, :3], axis=0).min()
+        assert bool(grid_offset(SHAPE, AFFINE, other)) == apart
+    # The last voxel counts, not the first alone.
+    longer = AFFINE.copy()
+    longer[:3, axis] *= 1.001
+    assert grid_offset((2, 2, 2), AFFINE, longer) == 0
+    assert grid_offset((500, 500, 500), AFFINE, longer) > 0.1
 
 
 # ---------------------------------------------------------------- images in memory
