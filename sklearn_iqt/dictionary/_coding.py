@@ -115,7 +115,8 @@ def sparse_encode(
     arguments = (n_nonzero_coefs,) if solver == "batch_omp" else (alpha, tol)
     with threadpool_limits(1, user_api="blas"):
         gram = dictionary @ dictionary.T
-        blocks = Parallel(n_jobs, prefer="threads")(
+        # Not merely preferred: a worker of a dask cluster would send the blocks over the network.
+        blocks = Parallel(n_jobs, require="sharedmem")(
             delayed(encode_block)(X[rows], dictionary, gram, *arguments)
             for rows in gen_batches(len(X), BLOCK)
         )
