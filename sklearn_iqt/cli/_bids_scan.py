@@ -15,6 +15,7 @@ from sklearn_iqt._version import __version__
 from sklearn_iqt.cli._bids_layout import Scan, read_json, to_json
 from sklearn_iqt.cli._common import one_line, write_text
 from sklearn_iqt.cli._enhance import _compare_spacing
+from sklearn_iqt.cli._grids import check_grids
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,8 @@ def open_model(path: Path, checksum: str) -> tuple[Any, dict[str, Any]]:
 def _enhance(job: Job) -> dict[str, Any]:
     if not job.force and is_done(job):
         return {"status": "kept"}
+    if job.mask is not None:
+        check_grids([(job.scan.path, job.mask)])
     from threadpoolctl import threadpool_limits
 
     from sklearn_iqt.io import load_volume, save_volume

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sklearn_iqt.cli._common import add_command, check_outputs, format_table, run_batch, write_text
+from sklearn_iqt.cli._grids import check_grids
 
 HEADER = ("volume", "NRMSE (max)", "NRMSE (mean)", "PSNR (dB)", "SSIM")
 
@@ -45,6 +46,8 @@ def run(args: argparse.Namespace) -> int:
             f"{len(args.truth)} truths, {len(args.estimate)} estimates and "
             f"{len(masks) if args.mask else 'no'} masks; give one of each, in the same order"
         )
+    for others in filter(None, (args.estimate, args.mask)):
+        check_grids(zip(args.truth, others, strict=True), skip_unreadable=True)
     if args.csv is not None:
         check_outputs([args.csv], [*args.truth, *args.estimate, *(args.mask or [])], args.force)
     rows: list[list[Any]] = []

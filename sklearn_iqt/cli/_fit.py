@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sklearn_iqt.cli._common import add_command, add_grid, check_outputs, say, stem
+from sklearn_iqt.cli._grids import check_grids
 
 _EPILOG = """\
 methods:
@@ -98,6 +99,7 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Fit and save one model."""
+    from sklearn_iqt.patches import per_axis
     from sklearn_iqt.persistence import save_model
 
     if len(args.low) != len(args.high):
@@ -107,8 +109,10 @@ def run(args: argparse.Namespace) -> int:
         )
     if args.output.suffix != ".iqt":
         raise ValueError(f"the model file {args.output} must end in .iqt")
-    check_outputs([args.output], [*args.low, *args.high], args.force)
     model = make_model(args)
+    scale = per_axis(model.scale, "scale", args.method)
+    check_grids(zip(args.low, args.high, strict=True), scale=scale, alignment=model.alignment)
+    check_outputs([args.output], [*args.low, *args.high], args.force)
     model.fit(args.low, args.high)
     save_model(model, args.output, training=_describe(args))
     say(args, f"{args.output}: {args.method}, learned from {len(args.low)} pairs")
@@ -130,7 +134,9 @@ def make_model(args: argparse.Namespace) -> Any:
     params = dict(_parse_param(text) for text in args.param)
     if model.patcher is None and any(name.startswith("patcher__") for name in params):
         model.set_params(patcher=model._default_patcher())
-    return model.set_params(**params)
+    model.set_params(**params)
+    model._validate_params()  # before any scan is read
+    return model
 
 
 def _parse_param(text: str) -> tuple[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sklearn_iqt.cli._common import add_command, check_outputs, say
+from sklearn_iqt.cli._grids import check_grids
 
 _EPILOG = """\
 The report is one HTML file that needs no other and sends nothing anywhere: slices of the scan, its
@@ -55,9 +56,13 @@ def run(args: argparse.Namespace) -> int:
 
     if args.output.suffix not in (".html", ".htm"):
         raise ValueError(f"the page {args.output} must end in .html")
+    model, card = load_model(args.model), read_model_card(args.model)
+    if args.mask:
+        check_grids([(args.scan, args.mask)])
+    if args.truth:
+        check_grids([(args.scan, args.truth)], scale=model.scale_, alignment=model.alignment)
     inputs = [args.scan, args.model, *(path for path in (args.truth, args.mask) if path)]
     check_outputs([args.output], inputs, args.force)
-    model, card = load_model(args.model), read_model_card(args.model)
     settings = {"n_jobs": args.jobs, "verbose": int(not args.quiet)}
     known = model.get_params(deep=False)
     model.set_params(**{name: value for name, value in settings.items() if name in known})

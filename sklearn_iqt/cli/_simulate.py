@@ -16,6 +16,7 @@ from sklearn_iqt.cli._common import (
     stem,
     write_text,
 )
+from sklearn_iqt.cli._grids import check_grids
 
 _EPILOG = """\
 Each HIGH.nii.gz gives three files: HIGH_low.nii.gz, the simulated scan; HIGH_high.nii.gz, the
@@ -72,11 +73,13 @@ def run(args: argparse.Namespace) -> int:
     from sklearn_iqt.io import load_volume, save_volume
     from sklearn_iqt.simulation import LowFieldSimulator, estimate_tissue_maps, get_snr
 
-    if args.tissues and len(args.tissues) != len(args.high):
-        raise ValueError(
-            f"{len(args.high)} scans but {len(args.tissues)} label maps; give one for each, in the "
-            "same order"
-        )
+    if args.tissues:
+        if len(args.tissues) != len(args.high):
+            raise ValueError(
+                f"{len(args.high)} scans but {len(args.tissues)} label maps; give one for each, in "
+                "the same order"
+            )
+        check_grids(zip(args.high, args.tissues, strict=True), skip_unreadable=True)
     get_snr(args.snr)  # a wrong name fails here once, not for every scan
     if args.seed < 0:
         raise ValueError(f"--seed must not be negative, got {args.seed}")

@@ -313,6 +313,16 @@ def test_a_mask_of_the_dataset_is_a_source(dataset, model, tmp_path):
     assert told["Sources"] == [f"bids:source:{SCANS[0]}", f"bids:source:{mask}"]
 
 
+def test_a_mask_that_does_not_lie_on_its_scan_is_named(dataset, model, tmp_path, capsys):
+    mask = tmp_path / "sub-01_mask.nii.gz"
+    save_volume(make_scan(0) > 0, mask, affine=AFFINE @ np.diag([2, 1, 1, 1]), dtype="uint8")
+    options = ["--mask", f"{tmp_path}/{{entities}}_mask.nii.gz", "--participant-label", "01"]
+    assert participant(dataset, tmp_path / "iqt", model, *options) == 2
+    error = capsys.readouterr().err
+    assert str(mask) in error
+    assert "mm apart" in error
+
+
 @pytest.mark.parametrize("pattern", ["mask.nii.gz", "{folder}/{name}_mask.nii.gz", "{folder.x}"])
 def test_a_pattern_that_cannot_tell_scans_apart_is_refused(pattern, dataset, model, tmp_path):
     assert participant(dataset, tmp_path / "iqt", model, "--mask", pattern) == 2

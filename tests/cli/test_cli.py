@@ -263,15 +263,64 @@ def test_evaluate_measures_as_python_does(brains, tmp_path, capsys, rng):
     assert f"{float(row['SSIM']):.4f}" in table[-1]
 
 
-def test_evaluate_goes_on_after_a_pair_that_does_not_fit(brains, pairs, capsys):
+def test_evaluate_goes_on_after_a_file_that_cannot_be_read(brains, tmp_path, capsys):
     scans, _ = brains
-    low = pairs / "sub-0_T1w_low.nii.gz"
-    arguments = ["--truth", *scans, "--estimate", low, scans[1], "--quiet"]
-    assert run("evaluate", *arguments) == 1
+    bad = tmp_path / "bad.nii.gz"
+    bad.write_bytes(b"no scan")
+    assert run("evaluate", "--truth", *scans, "--estimate", bad, scans[1], "--quiet") == 1
     captured = capsys.readouterr()
-    assert "shape" in captured.err
+    assert "bad.nii.gz" in captured.err
     assert "inf" in captured.out  # the second is its own truth
-    assert run("evaluate", "--truth", scans[0], "--estimate", low, "--quiet") == 2
+    assert run("evaluate", "--truth", scans[0], "--estimate", bad, "--quiet") == 2
+
+
+@pytest.fixture
+def moved(brains, tmp_path):
+    """Path of a scan of the right shape in the wrong place."""
+    affine = AFFINE.copy()
+    affine[0, 3] += 7
+    return str(save_volume(make_brain(1)[0], tmp_path / "moved.nii.gz", affine=affine))
+
+
+def test_files_that_do_not_fit_are_named_before_anything_is_done(
+    brains, pairs, model, moved, tmp_path, capsys
+):
+    scans, maps = brains
+    lows, highs = (
+        [str(path) for path in sorted(pairs.glob(f"*_{kind}.nii.gz"))] for kind in ("low", "high")
+    )
+    fit = ("--method", "ridge", "--output", tmp_path / "new" / "m.iqt")
+    report = (lows[0], "--model", model, "--output", tmp_path / "new" / "r.html")
+    csv_file = ("--csv", tmp_path / "new" / "s.csv")
+    fine = ("24 x 26 x 32", "24 x 26 x 8")
+    for arguments, told in (
+        (("evaluate", "--truth", *scans, "--estimate", scans[0], lows[1], *csv_file), fine),
+        (("evaluate", "--truth", *scans, "--estimate", scans[0], moved, *csv_file), ("7 mm",)),
+        (("evaluate", "--truth", scans[0], "--estimate", highs[0], "--mask", lows[0]), fine),
+        (("simulate", scans[1], "--tissues", moved, "--output-dir", tmp_path / "new"), ("7 mm",)),
+        (("fit", "--low", *lows, "--high", highs[0], moved, *fit), ("7 mm",)),
+        (("fit", "--low", *lows, "--high", highs[0], lows[0], *fit), ("scale 1 x 1 x 4",)),
+        (("fit", "--low", *lows, "--high", *highs, *fit, "-p", "scale=2"), ("scale 2 x 2 x 2",)),
+        (("fit", "--low", *lows, "--high", *highs, *fit, "--alignment", "corner"), ("center",)),
+        (("report", *report, "--truth", moved), ("7 mm",)),
+        (("report", *report, "--truth", lows[1]), ("scale 1 x 1 x 4",)),
+        (("report", *report, "--mask", maps[0]), fine),
+    ):
+        assert run(*arguments) == 2, arguments
+        captured = capsys.readouterr()
+        (line,) = captured.err.splitlines()  # no progress bar of work that was begun
+        named = [name for name in (*scans, *lows, *highs, *maps, moved) if name in line]
+        assert len(named) == 2, line
+        assert all(text in line for text in told), line
+        assert captured.out == ""
+        assert not (tmp_path / "new").exists()
+
+
+def test_all_pairs_that_do_not_fit_are_counted(brains, pairs, capsys):
+    scans, _ = brains
+    lows = sorted(pairs.glob("*_low.nii.gz"))
+    assert run("evaluate", "--truth", *scans, *scans, "--estimate", *lows, *lows) == 2
+    assert "3 more of the pairs" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["simulate", "fit", "enhance", "evaluate"])

@@ -1,0 +1,66 @@
+"""Whether files lie on each other: told from their headers, before any work is done."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+
+from sklearn_iqt.exceptions import GeometryMismatchError, VolumeReadError
+
+Name = str | os.PathLike[str]
+
+
+def check_grids(
+    pairs: Iterable[tuple[Name, Name]],
+    *,
+    scale: Sequence[int] = (1, 1, 1),
+    alignment: str = "center",
+    skip_unreadable: bool = False,
+) -> None:
+    """Refuse pairs of which the second file is not on the grid of the first, refined by a scale.
+
+    A batch skips files that cannot be read, each of which is told when it is its turn.
+    """
+    faults = []
+    for first, second in pairs:
+        try:
+            fault = _fault(first, second, scale, alignment)
+        except VolumeReadError:
+            if not skip_unreadable:
+                raise
+            continue
+        if fault is not None:
+            faults.append(fault)
+    if faults:
+        more = f"; {len(faults) - 1} more of the pairs do not fit either" if faults[1:] else ""
+        raise GeometryMismatchError(f"{faults[0]}{more}")
+
+
+def _fault(first: Name, second: Name, scale: Sequence[int], alignment: str) -> str | None:
+    from sklearn_iqt.io import grid_offset, read_geometry, scaled_affine
+
+    (shape, affine), (other_shape, other_affine) = read_geometry(first), read_geometry(second)
+    expected = tuple(n * s for n, s in zip(shape, scale, strict=True))
+    if other_shape != expected:
+        wanted = "" if expected == shape else f" and scale {_by(scale)} makes {_by(expected)} of it"
+        return (
+            f"{second} has {_by(other_shape)} voxels, but {first} has {_by(shape)}{wanted}; "
+            "give files that belong together, in the same order"
+        )
+
+    def offset(alignment: str) -> float:
+        return grid_offset(expected, scaled_affine(affine, scale, alignment), other_affine)
+
+    if not (apart := offset(alignment)):
+        return None
+    other = "corner" if alignment == "center" else "center"
+    advice = (
+        "give files that belong together, in the same order, or resample one onto the other"
+        if offset(other)
+        else f"with --alignment {other} they lie on each other"
+    )
+    return f"{second} and {first} lie up to {apart:.3g} mm apart by their affines; {advice}"
+
+
+def _by(numbers: Sequence[int]) -> str:
+    return " x ".join(map(str, numbers))
