@@ -107,7 +107,7 @@ def make_subjects(
     atlas += [tissue for tissue in template.tissues]
 
     seeds = check_random_state(random_state).randint(np.iinfo(np.int32).max, size=n_subjects)
-    made = Parallel(n_jobs, prefer="threads")(
+    made = Parallel(n_jobs, require="sharedmem")(
         delayed(_make_subject)(atlas, tuple(sizes.tolist()), origin, np.random.RandomState(seed))
         for seed in seeds
     )
