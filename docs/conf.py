@@ -13,6 +13,9 @@ import api_reference  # noqa: E402
 
 from sklearn_iqt import __version__  # noqa: E402
 
+# Estimators that examples show link to their pages, which lie beside the gallery.
+os.environ["SKLEARN_IQT_DOCS_URL"] = ".."
+
 project = "sklearn_iqt"
 author = "The sklearn_iqt developers"
 copyright = author

@@ -19,6 +19,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, check_memory, validate_data
 from tqdm.auto import tqdm
 
+from sklearn_iqt._doc_link import DocLinkMixin
 from sklearn_iqt._version import __version__
 from sklearn_iqt.exceptions import GeometryMismatchError, PatchGeometryWarning
 from sklearn_iqt.io import VolumeCollection, as_volumes, is_rows
@@ -44,7 +45,7 @@ __all__ = ["BaseIQTRegressor"]
 CHUNK_BYTES = 2**26
 
 
-class BaseIQTRegressor(RegressorMixin, BaseEstimator):
+class BaseIQTRegressor(DocLinkMixin, RegressorMixin, BaseEstimator):
     """Learn to enhance volumes, or the rows of voxels that patches of volumes make.
 
     Given volumes, ``fit`` scales each pair by the intensities of its low volume, draws paired

@@ -12,6 +12,7 @@ from sklearn.utils import Tags, check_array, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_iqt._doc_link import DocLinkMixin
 from sklearn_iqt.exceptions import GeometryMismatchError
 from sklearn_iqt.io import as_volumes
 from sklearn_iqt.patches._cut import cut_patches
@@ -22,7 +23,7 @@ from sklearn_iqt.patches._sampling import sample_pair, share
 __all__ = ["PatchTransformer"]
 
 
-class PatchTransformer(TransformerMixin, BaseEstimator):
+class PatchTransformer(DocLinkMixin, TransformerMixin, BaseEstimator):
     """Cut volumes into rows of voxels, and average rows back into volumes.
 
     Every IQT estimator holds one of these as its ``patcher``, so that ``patcher__patch_size`` can

@@ -13,13 +13,14 @@ from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_iqt._doc_link import DocLinkMixin
 from sklearn_iqt.exceptions import GeometryMismatchError
 from sklearn_iqt.io import VolumeCollection, as_volumes
 
 __all__ = ["NyulScaler", "PercentileScaler"]
 
 
-class _IntensityScaler(TransformerMixin, BaseEstimator):
+class _IntensityScaler(DocLinkMixin, TransformerMixin, BaseEstimator):
     """Volumes in, as many volumes out, each scaled by what its foreground looks like."""
 
     @_fit_context(prefer_skip_nested_validation=True)

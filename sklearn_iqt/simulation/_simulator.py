@@ -15,6 +15,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import Bunch, Tags, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
+from sklearn_iqt._doc_link import DocLinkMixin
 from sklearn_iqt.exceptions import GeometryMismatchError
 from sklearn_iqt.io import as_volumes
 from sklearn_iqt.simulation._maps import read_maps
@@ -27,7 +28,7 @@ _CALLER = "LowFieldSimulator.simulate"
 _FWHM_PER_SIGMA = math.sqrt(8 * math.log(2))
 
 
-class LowFieldSimulator(BaseEstimator):
+class LowFieldSimulator(DocLinkMixin, BaseEstimator):
     """
     Simulate low-field scans with thick slices from high-quality volumes.
 
