@@ -280,7 +280,7 @@ class BaseIQTRegressor(DocLinkMixin, RegressorMixin, BaseEstimator):
     ) -> tuple[np.ndarray, np.ndarray, float]:
         """Return what patches are cut from, the baseline, and the intensity that became one."""
         unit = intensity_scale(volume, mask)
-        low = (volume / unit).astype(np.float32)
+        low = np.asarray(volume / unit, dtype=np.float32, order="C")
         baseline = self._interpolate(low)
         return (baseline if self._interpolates_first else low), baseline, unit
 
@@ -398,7 +398,14 @@ class BaseIQTRegressor(DocLinkMixin, RegressorMixin, BaseEstimator):
         grid = self.patcher_.grid(inputs.shape)
         patch_mask = foreground_mask(inputs) if mask is None else self._mask_on_patches(mask)
         index = foreground_index(grid, patch_mask, self.patcher_.background, caller=name)
-        merger = PatchMerger(grid, self.patcher_.window, fill=baseline, return_std=return_std)
+        del patch_mask
+        merger = PatchMerger(
+            grid,
+            self.patcher_.window,
+            fill=baseline,
+            overwrite_fill=True,
+            return_std=return_std,
+        )
         for part in self._chunks(grid, index):
             merger.add(self._predict_patches(cut_patches(inputs, grid, part)), part)
         outputs = merger.finalize() if return_std else (merger.finalize(),)

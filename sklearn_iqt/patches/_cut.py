@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from numba import njit
 from numpy.lib.stride_tricks import sliding_window_view
 
 from sklearn_iqt.exceptions import GeometryMismatchError
@@ -47,8 +48,16 @@ def cut_patches(volume: np.ndarray, grid: PatchGrid, index: Any = None) -> np.nd
         raise GeometryMismatchError(
             f"cut_patches: the volume has shape {volume.shape}, the grid {grid.shape}."
         )
-    view = sliding_window_view(pad_to(volume, grid.padded_shape), grid.patch_size)
-    return view[tuple(grid.positions(index).T)].reshape(-1, grid.n_voxels)
+    volume, positions = pad_to(volume, grid.padded_shape), grid.positions(index)
+    if volume.strides[-1] != volume.itemsize:
+        view = sliding_window_view(volume, grid.patch_size)
+        return view[tuple(positions.T)].reshape(-1, grid.n_voxels)
+    rows = np.empty((len(positions), grid.n_voxels), volume.dtype)
+    # The voxels of a patch along k as one item, which compiled code moves by a few instructions.
+    line = np.dtype([("voxels", np.uint8, (grid.patch_size[2] * volume.itemsize,))])
+    lines = sliding_window_view(volume, grid.patch_size[2], axis=2).view(line)[..., 0]
+    _copy_lines(lines, positions, rows.view(line).reshape(-1, *grid.patch_size[:2]))
+    return rows
 
 
 def chunks(index: np.ndarray, n_rows: int) -> Iterator[np.ndarray]:
@@ -68,3 +77,12 @@ def chunks(index: np.ndarray, n_rows: int) -> Iterator[np.ndarray]:
     """
     for start in range(0, len(index), n_rows):
         yield index[start : start + n_rows]
+
+
+@njit(cache=True, nogil=True)
+def _copy_lines(lines, positions, rows):  # pragma: no cover  (compiled)
+    for n in range(len(rows)):
+        i, j, k = positions[n]
+        for a in range(rows.shape[1]):
+            for b in range(rows.shape[2]):
+                rows[n, a, b] = lines[i + a, j + b, k]

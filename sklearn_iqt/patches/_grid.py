@@ -196,11 +196,13 @@ class PatchGrid:
         ndarray of float64, shape (n_patches,)
             Between zero and one; voxels of padding repeat the edge.
         """
-        sums = pad_to(np.asarray(mask), self.padded_shape).astype(np.int64)
-        for axis, (starts, size) in enumerate(zip(self.starts, self.patch_size, strict=True)):
-            total = np.insert(np.cumsum(sums, axis=axis), 0, 0, axis=axis)
-            sums = total.take(starts + size, axis=axis) - total.take(starts, axis=axis)
-        return sums.ravel() / self.n_voxels
+        mask = pad_to(np.asarray(mask), self.padded_shape)
+        # Along j and k plane by plane, which takes little memory.
+        _, j, k = windows = list(zip(self.starts, self.patch_size, strict=True))
+        sums = np.empty((len(mask), *self.n_starts[1:]), np.min_scalar_type(mask.size))
+        for of_plane, plane in zip(sums, mask, strict=True):
+            of_plane[:] = _window_sums(_window_sums(plane, 1, *k, sums.dtype), 0, *j, sums.dtype)
+        return _window_sums(sums, 0, *windows[0], sums.dtype).ravel() / self.n_voxels
 
     def _counts_along(self, axis: int) -> np.ndarray:
         covered = np.add.outer(self.starts[axis], np.arange(self.patch_size[axis])).ravel()
@@ -211,3 +213,10 @@ def pad_to(volume: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     """Repeat the far edges of a volume until it has ``shape``; a view where nothing is missing."""
     missing = [(0, want - have) for want, have in zip(shape, volume.shape, strict=True)]
     return np.pad(volume, missing, mode="edge") if np.any(missing) else volume
+
+
+def _window_sums(
+    values: np.ndarray, axis: int, starts: np.ndarray, size: int, dtype: Any
+) -> np.ndarray:
+    total = np.insert(np.cumsum(values, axis=axis, dtype=dtype), 0, 0, axis=axis)
+    return total.take(starts + size, axis=axis) - total.take(starts, axis=axis)

@@ -86,20 +86,24 @@ class PatchMerger:
         window: str = "uniform",
         *,
         fill: np.ndarray | None = None,
+        overwrite_fill: bool = False,
         dtype: Any = np.float32,
         return_std: bool = False,
     ) -> None:
         self.grid = grid.high
         self.window = patch_window(self.grid.patch_size, window)
-        self.fill = fill
         self.return_std = return_std
         if fill is not None and fill.shape != self.grid.shape:
             raise GeometryMismatchError(
                 f"PatchMerger: fill has shape {fill.shape}; the merged volume has "
                 f"{self.grid.shape}."
             )
-        self._mean = np.empty(self.grid.shape, dtype)
-        self._std = np.empty(self.grid.shape, dtype) if return_std else None
+        self._may_stay_uncovered = fill is not None
+        if fill is None:
+            self._mean = np.empty(self.grid.shape, dtype)
+        else:
+            self._mean = fill if overwrite_fill else fill.astype(dtype)
+        self._std = np.zeros(self.grid.shape, self._mean.dtype) if return_std else None
         self._first = 0
         # Sums of weights, of weighted values and, for the spread, of weighted squares.
         self._sums = np.zeros((2 + return_std, 0, *self.grid.padded_shape[1:]))
@@ -163,23 +167,23 @@ class PatchMerger:
 
     def _finish(self, plane: int) -> None:
         """Write out the planes before ``plane``; padding beyond the volume is dropped."""
-        self._grow(plane - self._first)
         n_i, n_j, n_k = self.grid.shape
-        planes = slice(self._first, min(plane, n_i))
-        weights, *sums = self._sums[:, : planes.stop - planes.start, :n_j, :n_k]
-        uncovered = weights == 0
-        if self.fill is None and uncovered.any():
+        n_planes = max(min(plane, n_i) - self._first, 0)
+        weights, *sums = self._sums[:, :n_planes, :n_j, :n_k]  # of planes that patches reached
+        covered = weights > 0
+        n_uncovered = n_planes * n_j * n_k - np.count_nonzero(covered)
+        if n_uncovered and not self._may_stay_uncovered:
             raise ValueError(
-                f"PatchMerger: no patch covers {np.count_nonzero(uncovered)} voxels of planes "
-                f"{planes.start} to {planes.stop - 1}; add all patches or give fill."
+                f"PatchMerger: no patch covers {n_uncovered} voxels of planes {self._first} to "
+                f"{self._first + n_planes - 1}; add all patches or give fill."
             )
-        divisor = np.where(uncovered, 1, weights)
-        mean = sums[0] / divisor
+        planes = slice(self._first, self._first + len(covered))
+        for total in sums:
+            np.divide(total, weights, out=total, where=covered)
+        np.copyto(self._mean[planes], sums[0], casting="same_kind", where=covered)
         if self._std is not None:
-            self._std[planes] = np.sqrt(np.maximum(sums[1] / divisor - mean**2, 0))
-        if self.fill is not None:
-            mean = np.where(uncovered, self.fill[planes], mean)
-        self._mean[planes] = mean
+            variance = np.maximum(sums[1] - sums[0] ** 2, 0)
+            np.copyto(self._std[planes], np.sqrt(variance), casting="same_kind", where=covered)
         self._sums = self._sums[:, plane - self._first :]
         self._first = plane
 

@@ -169,3 +169,30 @@ def test_grid_is_frozen():
     with pytest.raises(AttributeError):
         grid.stride = 1
     assert grid == PatchGrid((4, 4, 4), (2, 2, 2), (2, 2, 2), (1, 1, 1))
+
+
+@pytest.mark.parametrize("scale", [1, (1, 1, 4)])
+def test_merging_into_the_volume_that_is_cut_changes_nothing(rng, scale):
+    grid = PatchGrid((30, 9, 8), 4, 2, scale)
+    volume = rng.random(grid.shape)
+    index = np.flatnonzero(rng.random(grid.n_patches) < 0.3)
+    kept = cut_patches(volume, grid, index).repeat(grid.high.n_voxels // grid.n_voxels, axis=1)
+    fill = volume if scale == 1 else rng.random(grid.high.shape)
+    apart = PatchMerger(grid, fill=fill, dtype=np.float64)
+    apart.add(kept**2, index)
+    expected = apart.finalize()
+    merger = PatchMerger(grid, fill=fill, overwrite_fill=True)
+    for part in chunks(index, 7):
+        rows = cut_patches(volume, grid, part)
+        merger.add(rows.repeat(grid.high.n_voxels // grid.n_voxels, axis=1) ** 2, part)
+    merged = merger.finalize()
+    assert merged is fill
+    np.testing.assert_allclose(merged, expected, rtol=1e-12)
+
+
+def test_planes_without_patches_take_no_memory(rng):
+    grid = PatchGrid((300, 6, 6), 4, 2)
+    merger = PatchMerger(grid, fill=np.zeros(grid.shape))
+    merger.add(rng.random((1, 64)), [grid.n_patches - 1])
+    assert merger._sums.shape[1] == 4
+    assert merger.finalize()[-4:, -4:, -4:].all()
