@@ -20,6 +20,10 @@ methods:
   unet           anisotropic U-Net (AnisoUNetRegressor; needs the extra [deep])
   interpolation  cubic splines, nothing is learned: the baseline (InterpolationIQT)
 
+The nets, ddl and unet, have a size for a GPU by default; on a CPU that takes hours or days, and the
+last example is a small one. After its first steps a training says how long it will take if that is
+long. With -p checkpoint=FOLDER it can be stopped, and the same command goes on.
+
 Parameters are those of the class in brackets, and of its parts after two underscores. Values are
 written as in JSON: numbers, true, null, [5, 5, 9]; anything else is text.
 
@@ -113,9 +117,18 @@ def run(args: argparse.Namespace) -> int:
     scale = per_axis(model.scale, "scale", args.method)
     check_grids(zip(args.low, args.high, strict=True), scale=scale, alignment=model.alignment)
     check_outputs([args.output], [*args.low, *args.high], args.force)
+    pairs = f"{len(args.low)} pair{'s' if len(args.low) > 1 else ''}"
+    device = model._torch_device() if args.method in ("ddl", "unet") else None
+    say(args, f"learning {args.method} from {pairs}" + (f" on {device}" if device else ""))
+    if device == "cpu" and not args.param:
+        say(
+            args,
+            f"by default {args.method} has a size for a GPU and takes hours or days on a CPU; "
+            "'sklearn-iqt fit --help' shows a small one",
+        )
     model.fit(args.low, args.high)
     save_model(model, args.output, training=_describe(args))
-    say(args, f"{args.output}: {args.method}, learned from {len(args.low)} pairs")
+    say(args, f"{args.output}: {args.method}, learned from {pairs}")
     return 0
 
 

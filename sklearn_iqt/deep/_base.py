@@ -244,7 +244,7 @@ class BaseNetRegressor(BaseIQTRegressor):
             folder = Path(self.checkpoint)
             checkpoint = Checkpoint(folder, fingerprint, sampler, schedule, best)
         for name, callback in (
-            ("progress", Progress(type(self).__name__, n_steps) if self.verbose else None),
+            ("progress", Progress(type(self).__name__, schedule) if self.verbose else None),
             *((f"user{n}", callback) for n, callback in enumerate(self.callbacks or [])),
             ("best", best),
             ("checkpoint", checkpoint),

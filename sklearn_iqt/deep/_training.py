@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +34,9 @@ __all__ = [
 ]
 
 N_NORM_BATCHES = 32
+# A training of more minutes than this says so, after this many steps or seconds of it.
+LONG_MINUTES = 10
+N_TIMED_STEPS, TIMED_SECONDS = 5, 30
 
 
 class PatchNet(NeuralNetRegressor):
@@ -295,26 +300,48 @@ class StopWhenStale(Callback):
 class Progress(Callback):
     """Show a bar over the steps, with the training loss and the validation NRMSE.
 
+    A training that takes long says so after its first steps, and what would shorten it.
+
     Parameters
     ----------
     title : str
         What is trained.
-    n_steps : int
-        Steps of the whole training.
+    schedule : Schedule
+        Knows the steps done and those of the whole training.
     """
 
-    def __init__(self, title: str, n_steps: int) -> None:
+    def __init__(self, title: str, schedule: Schedule) -> None:
         self.title = title
-        self.n_steps = n_steps
+        self.schedule = schedule
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
         """Open the bar."""
-        self.bar = tqdm(total=self.n_steps, desc=self.title, unit="step")
+        schedule = self.schedule
+        self.first, self.start, self.told = schedule.step, time.monotonic(), False
+        self.bar = tqdm(total=schedule.n_steps, initial=self.first, desc=self.title, unit="step")
 
     def on_batch_end(self, net: Any, training: bool = False, **kwargs: Any) -> None:
         """Move the bar."""
-        if training:
-            self.bar.update()
+        if not training:
+            return
+        self.bar.update()
+        n_steps, seconds = self.bar.n - self.first, time.monotonic() - self.start
+        if not self.told and (n_steps == N_TIMED_STEPS or seconds > TIMED_SECONDS):
+            self.told = True
+            self._tell_time(seconds / n_steps, net.device)
+
+    def _tell_time(self, seconds: float, device: str) -> None:
+        left = self.schedule.n_steps - self.bar.n
+        minutes = seconds * left / 60
+        if minutes < LONG_MINUTES:
+            return
+        shown = f"{minutes:.0f} minutes" if minutes < 120 else f"{minutes / 60:.0f} hours"
+        self.bar.write(
+            f"{self.title}: {left} more steps of {seconds:.2g} s each take about {shown} on "
+            f"{device}. Fewer max_steps, a smaller net or a GPU shorten that; with checkpoint it "
+            "can be stopped and goes on later.",
+            file=sys.stderr,
+        )
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Show the losses of the epoch."""
