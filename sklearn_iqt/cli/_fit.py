@@ -127,7 +127,7 @@ def run(args: argparse.Namespace) -> int:
             "'sklearn-iqt fit --help' shows a small one",
         )
     model.fit(args.low, args.high)
-    save_model(model, args.output, training=_describe(args))
+    save_model(model, args.output, training=_describe(args, model))
     say(args, f"{args.output}: {args.method}, learned from {pairs}")
     return 0
 
@@ -162,7 +162,7 @@ def _parse_param(text: str) -> tuple[str, Any]:
         return name, value
 
 
-def _describe(args: argparse.Namespace) -> dict[str, Any]:
+def _describe(args: argparse.Namespace, model: Any) -> dict[str, Any]:
     """Return what the model should remember: no names of files, which may tell who was scanned."""
     from sklearn_iqt.io import load_volume
 
@@ -173,7 +173,8 @@ def _describe(args: argparse.Namespace) -> dict[str, Any]:
     training: dict[str, Any] = {
         "method": args.method,
         "n_pairs": len(args.low),
-        "scale": args.scale,
+        "scale": list(model.scale_),
+        "alignment": model.alignment,
         "spacing_low_mm": spacing["low"],
         "spacing_high_mm": spacing["high"],
         "seed": args.seed,
@@ -182,6 +183,11 @@ def _describe(args: argparse.Namespace) -> dict[str, Any]:
     drawn = [_sidecar(path) for path in args.low]
     if all(drawn):
         training["snr_preset"] = sorted({str(told["preset"]) for told in drawn})
+        # Thickness and gap are in voxels of the high scans.
+        for name in ("thickness", "gap", "noise", "tissues"):
+            values = [told.get(name) for told in drawn]
+            if all(isinstance(value, (str, int, float)) for value in values):
+                training[name] = sorted(set(values), key=str)
         for tissue in ("snr_wm", "snr_gm"):
             values = [float(told[tissue]) for told in drawn]
             training[tissue] = [min(values), max(values)]

@@ -18,10 +18,35 @@ from sklearn_iqt.cli._common import (
 )
 from sklearn_iqt.cli._grids import check_grids
 
+# The keys of sklearn_iqt.simulation.SNR_PRESETS, without the wait for numpy.
+SNR_NAMES = (
+    "t1w_036t",
+    "flair_036t",
+    "ind1",
+    "ind2",
+    "ulf_measured",
+    "ulf_physics",
+    "low_contrast",
+    "noisy",
+    "inverted",
+    "low_contrast_noisy",
+)
+
 _EPILOG = """\
 Each HIGH.nii.gz gives three files: HIGH_low.nii.gz, the simulated scan; HIGH_high.nii.gz, the
 high-quality scan, cropped to whole slices and 0 outside the tissues; and HIGH_low.json, what was
 drawn. HIGH must be skull stripped, with 0 outside the brain.
+
+presets of --snr, the signal-to-noise ratios of white and of grey matter:
+  t1w_036t            T1-weighted scans of a 0.36 T scanner (default)
+  flair_036t          FLAIR scans of the same, where GM is above WM
+  ind1, ind2          the centre of t1w_036t, and its outskirts
+  ulf_measured        one 64 mT scan
+  ulf_physics         contrast at 50 mT by the Bloch equations, much noise
+  low_contrast        t1w_036t with WM hardly above GM
+  noisy               t1w_036t with three times the noise
+  low_contrast_noisy  both
+  inverted            t1w_036t with GM above WM
 
 examples:
   sklearn-iqt simulate sub-*_T1w.nii.gz --output-dir pairs --seed 1
@@ -47,11 +72,11 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument(
         "--snr",
+        choices=SNR_NAMES,
         default="t1w_036t",
         metavar="PRESET",
-        help="distribution of the signal-to-noise ratios of WM and GM: t1w_036t (default) is that "
-        "of a 0.36 T scanner; ind1 and ind2 are its centre and its outskirts; a name that is "
-        "unknown lists them all",
+        help="distribution of the signal-to-noise ratios of WM and GM, listed below (default: "
+        "t1w_036t)",
     )
     add_grid(parser)
     parser.add_argument(
@@ -61,7 +86,10 @@ def add_parser(commands: Any) -> None:
         "--gap", type=float, default=1, help="between slices, in high voxels (default: 1)"
     )
     parser.add_argument(
-        "--noise", choices=["gaussian", "rician", "none"], default="gaussian", help="its kind"
+        "--noise",
+        choices=["gaussian", "rician", "none"],
+        default="gaussian",
+        help="its kind (default: gaussian)",
     )
     parser.add_argument("--seed", type=int, default=0, help="same seed, same files (default: 0)")
 
@@ -71,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
     import numpy as np
 
     from sklearn_iqt.io import load_volume, save_volume
-    from sklearn_iqt.simulation import LowFieldSimulator, estimate_tissue_maps, get_snr
+    from sklearn_iqt.simulation import LowFieldSimulator, estimate_tissue_maps
 
     if args.tissues:
         if len(args.tissues) != len(args.high):
@@ -80,7 +108,6 @@ def run(args: argparse.Namespace) -> int:
                 "the same order"
             )
         check_grids(zip(args.high, args.tissues, strict=True), skip_unreadable=True)
-    get_snr(args.snr)  # a wrong name fails here once, not for every scan
     if args.seed < 0:
         raise ValueError(f"--seed must not be negative, got {args.seed}")
     seeds = np.random.RandomState(args.seed).randint(np.iinfo(np.int32).max, size=len(args.high))

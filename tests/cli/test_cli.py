@@ -150,8 +150,31 @@ def test_fit_stores_what_the_model_was_trained_on(model, pairs):
     assert training["spacing_high_mm"] == [1, 1, 1]
     assert training["snr_preset"] == ["t1w_036t"]
     assert training["snr_gm"] == sorted(one["snr_gm"] for one in told)
+    assert (training["scale"], training["alignment"]) == ([1, 1, 4], "center")
+    assert (training["thickness"], training["gap"]) == ([3], [1])
+    assert (training["noise"], training["tissues"]) == (["gaussian"], ["given"])
     # Names of files may tell who was scanned.
     assert "sub-0" not in json.dumps(card)
+
+
+def test_fit_stores_what_it_was_given_and_tells_nothing_it_does_not_know(pairs, tmp_path, capsys):
+    (pairs / "sub-0_T1w_low.json").write_text(
+        '{"preset": "x", "snr_wm": 1, "snr_gm": 2, "gap": {}}'
+    )
+    (pairs / "sub-1_T1w_low.json").unlink()
+    path = tmp_path / "cubic.iqt"
+    options = ["--method", "interpolation", "-p", "scale=[1,1,4]", "--output", path]
+    for n in range(2):
+        low, high = pairs / f"sub-{n}_T1w_low.nii.gz", pairs / f"sub-{n}_T1w_high.nii.gz"
+        assert (
+            run("fit", "--low", low, "--high", high, *options, "--scale", 2, 2, 2, "--force") == 0
+        )
+        training = read_model_card(path)["training"]
+        assert training["scale"] == [1, 1, 4]
+        assert ("snr_preset" in training) == (n == 0)
+        assert "thickness" not in training
+        assert "gap" not in training
+        assert "learned from 1 pair\n" in capsys.readouterr().err
 
 
 def test_fit_takes_parameters_of_the_method_and_of_its_parts(pairs, tmp_path):
@@ -403,6 +426,17 @@ def test_wrong_usage_is_one_line_and_exit_code_2(arguments, match, tmp_path, mon
 def test_debug_shows_where_the_error_is(tmp_path):
     with pytest.raises(FileNotFoundError):
         run("enhance", "--model", tmp_path / "m.iqt", "a.nii", "--output-dir", tmp_path, "--debug")
+
+
+def test_help_of_simulate_knows_every_preset(capsys):
+    from sklearn_iqt.cli._simulate import SNR_NAMES
+    from sklearn_iqt.simulation import SNR_PRESETS
+
+    assert set(SNR_NAMES) == set(SNR_PRESETS)
+    run("simulate", "--help")
+    text = capsys.readouterr().out
+    presets = text.split("presets of --snr")[1].split("examples:")[0]
+    assert set(SNR_NAMES) <= set(presets.replace(",", " ").split())
 
 
 @pytest.mark.parametrize("command", COMMANDS)
