@@ -32,7 +32,6 @@ from sklearn_iqt.plotting._report_layers import Layer
 from sklearn_iqt.plotting._report_page import make_page
 from sklearn_iqt.plotting._report_quality import (
     Quality,
-    degrade,
     estimate_quality,
     measure_consistency,
 )
@@ -40,6 +39,7 @@ from sklearn_iqt.plotting._report_shift import tell_shift
 from sklearn_iqt.plotting._slices import Scan, upright
 from sklearn_iqt.plotting._subject import Subject, brightness
 from sklearn_iqt.preprocessing import intensity_scale, upsample
+from sklearn_iqt.simulation import degrade
 
 __all__ = ["write_report"]
 
@@ -175,7 +175,9 @@ def write_report(
     profile = slice_profile(thickness, scale)
     subject = _subject(fine, truth)
 
-    degraded = degrade(np.asarray(fine.dataobj), scale, profile, alignment)
+    degraded = degrade(
+        np.asarray(fine.dataobj), scale=scale, thickness=profile, alignment=alignment
+    )
     consistency = measure_consistency(scan, degraded, foreground)
     quality = _quality(scan, foreground, voxel_sizes(image.affine))
     layers = _layers(image, fine, spread, consistency.residual, subject, truth is not None)

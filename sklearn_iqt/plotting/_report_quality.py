@@ -14,9 +14,6 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn_iqt.metrics import nrmse
 from sklearn_iqt.preprocessing import TissueScaler
 
-# The simulator's own operator, so that the two cannot drift apart.
-from sklearn_iqt.simulation._simulator import _apply_along, _slice_matrix
-
 # Median absolute deviation of a Gaussian, and median of a Rayleigh distribution, of unit width.
 _MAD = 0.6745
 _RAYLEIGH = math.sqrt(2 * math.log(2))
@@ -97,18 +94,6 @@ def _white_matter_noise(
     if mixed.size < _FEWEST:
         return None
     return float(np.median(np.abs(mixed))) / _MAD
-
-
-def degrade(
-    enhanced: NDArray[Any], scale: Sequence[int], thickness: Sequence[float], alignment: str
-) -> NDArray[Any]:
-    """Blur by the slice profile and sample at the voxels of the scan, as the simulator does."""
-    low = enhanced
-    for axis, (step, width) in enumerate(zip(scale, thickness, strict=True)):
-        if step > 1:
-            profile = _slice_matrix(enhanced.shape[axis], step, width, alignment, enhanced.dtype)
-            low = _apply_along(profile, low, axis)
-    return low
 
 
 def measure_consistency(

@@ -1,5 +1,6 @@
 """Low-field scans simulated from high-quality volumes and their tissue maps."""
 
+from sklearn_iqt.simulation._degrade import degrade
 from sklearn_iqt.simulation._maps import tissue_maps_from_labels
 from sklearn_iqt.simulation._presets import SNR_PRESETS, get_snr, mahalanobis_distance
 from sklearn_iqt.simulation._simulator import LowFieldSimulator
@@ -12,6 +13,7 @@ __all__ = [
     "LowFieldSimulator",
     "RatioSNR",
     "SNRDistribution",
+    "degrade",
     "estimate_tissue_maps",
     "get_snr",
     "mahalanobis_distance",

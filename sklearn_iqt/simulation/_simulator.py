@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from numbers import Real
 from os import PathLike
 from typing import Any
 
 import numpy as np
 from nibabel.spatialimages import SpatialImage
-from numpy.typing import ArrayLike, DTypeLike, NDArray
-from scipy.ndimage import affine_transform, gaussian_filter1d
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils import Bunch, Tags, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
@@ -18,6 +16,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn_iqt._doc_link import DocLinkMixin
 from sklearn_iqt.exceptions import GeometryMismatchError
 from sklearn_iqt.io import as_volumes
+from sklearn_iqt.simulation._degrade import degrade
 from sklearn_iqt.simulation._maps import read_maps
 from sklearn_iqt.simulation._presets import get_snr, mahalanobis_distance
 from sklearn_iqt.simulation._snr import check_snr
@@ -25,7 +24,6 @@ from sklearn_iqt.simulation._snr import check_snr
 # Share of a tissue above which a low voxel counts as pure.
 _PURE = 0.9
 _CALLER = "LowFieldSimulator.simulate"
-_FWHM_PER_SIGMA = math.sqrt(8 * math.log(2))
 
 
 class LowFieldSimulator(DocLinkMixin, BaseEstimator):
@@ -289,13 +287,10 @@ class LowFieldSimulator(DocLinkMixin, BaseEstimator):
                 f"{_CALLER}: {name} has shape {volume.shape}, but one low voxel "
                 f"needs scale={scale} voxels; use a larger volume or a smaller scale."
             )
-        low, low_maps = volume, maps
-        for axis, (size, step) in enumerate(zip(volume.shape, scale, strict=True)):
-            if step > 1:
-                profile = _slice_matrix(size, step, thickness[axis], self.alignment, volume.dtype)
-                low = _apply_along(profile, low, axis)
-                low_maps = _apply_along(profile, low_maps, axis + 1)
-
+        low, low_maps = (
+            degrade(array, scale=scale, thickness=thickness, alignment=self.alignment)
+            for array in (volume, maps)
+        )
         _, grey, white = low_maps
         mean_gm, mean_wm = (
             _pure_mean(low, tissue_map, tissue, name)
@@ -330,33 +325,6 @@ class LowFieldSimulator(DocLinkMixin, BaseEstimator):
         if self.noise == "gaussian":
             return real
         return np.hypot(real, sigma * rng.standard_normal(low.shape))
-
-
-def _slice_matrix(
-    size: int, step: int, thickness: float, alignment: str, dtype: DTypeLike
-) -> NDArray[np.floating]:
-    """
-    Return the matrix that blurs and decimates along one axis, shape (size // step, size).
-
-    Row j is the slice profile of low voxel j: the blur (edges repeated) and the cubic spline act
-    on the identity, so their product is what they do to any volume.
-    """
-    profile = np.eye(size)
-    if thickness > 1:
-        profile = gaussian_filter1d(profile, thickness / _FWHM_PER_SIGMA, axis=0, mode="nearest")
-    first = (step - 1) / 2 if alignment == "center" else 0.0
-    sampled = affine_transform(
-        profile, (step, 1), offset=(first, 0), output_shape=(size // step, size), order=3
-    )
-    return sampled.astype(dtype)
-
-
-def _apply_along(
-    matrix: NDArray[np.floating], array: NDArray[np.floating], axis: int
-) -> NDArray[np.floating]:
-    """Multiply every line of an array along one axis by a matrix."""
-    product = np.tensordot(array, matrix, axes=(axis, 1))
-    return np.ascontiguousarray(np.moveaxis(product, -1, axis))
 
 
 def _pure_mean(

@@ -13,7 +13,6 @@ from types import SimpleNamespace
 import nibabel
 import numpy as np
 import pytest
-from scipy.ndimage import gaussian_filter1d
 
 from sklearn_iqt import InterpolationIQT, PatchwiseRegressor
 from sklearn_iqt.exceptions import GeometryMismatchError
@@ -22,14 +21,13 @@ from sklearn_iqt.plotting import write_report
 from sklearn_iqt.plotting._report_layers import Layer, describe, pack
 from sklearn_iqt.plotting._report_quality import (
     _white_matter_noise,
-    degrade,
     estimate_quality,
     measure_consistency,
 )
 from sklearn_iqt.plotting._report_shift import tell_shift
 from sklearn_iqt.plotting._slices import Scan, upright
 from sklearn_iqt.preprocessing import foreground_mask
-from sklearn_iqt.simulation import LowFieldSimulator
+from sklearn_iqt.simulation import LowFieldSimulator, degrade
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 # Left, superior and posterior: turning it upright flips two axes and swaps two.
@@ -279,24 +277,13 @@ def test_a_low_contrast_is_never_called_that_of_the_training(pair):
     assert verdicts["signal-to-noise ratio of GM"] == "inside"
 
 
-def test_degrading_is_the_simulators_blur_and_sampling(rng):
-    high = rng.random((6, 5, 32))
-    sigma = 3 / np.sqrt(8 * np.log(2))
-    ramp = np.broadcast_to(np.arange(32.0), (2, 2, 32))
-    inner = degrade(ramp, (1, 1, 4), (1, 1, 3), "center")[0, 0, 2:-2]
-    assert inner == pytest.approx(4 * np.arange(2, 6) + 1.5, abs=0.01)
-    corner = degrade(high, (1, 1, 4), (1, 1, 3), "corner")
-    blurred = gaussian_filter1d(high, sigma, axis=2, mode="nearest")
-    np.testing.assert_allclose(corner, blurred[:, :, ::4], atol=1e-6)
-
-
 def test_consistency_forgives_contrast_but_not_structure(rng):
     high = rng.random((20, 20, 32)) + 1
-    low = degrade(high, (1, 1, 4), (1, 1, 3), "center")
+    low = degrade(high)
     everywhere = np.ones(low.shape, bool)
 
     def measure(enhanced):
-        degraded = degrade(enhanced, (1, 1, 4), (1, 1, 3), "center")
+        degraded = degrade(enhanced)
         return measure_consistency(low, degraded, everywhere)
 
     same = measure(high)

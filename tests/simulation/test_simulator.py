@@ -15,6 +15,7 @@ from sklearn_iqt.exceptions import GeometryMismatchError
 from sklearn_iqt.simulation import (
     GaussianSNR,
     LowFieldSimulator,
+    degrade,
     mahalanobis_distance,
     tissue_maps_from_labels,
 )
@@ -356,3 +357,35 @@ def test_it_is_a_scikit_learn_object():
 def test_label_maps_are_checked(labels):
     with pytest.raises(ValueError, match="tissue_maps_from_labels"):
         tissue_maps_from_labels(labels)
+
+
+def test_degrading_is_a_blur_by_the_slice_profile_and_sampling(rng):
+    high = rng.random((6, 5, 34)).astype(np.float32)
+    high.setflags(write=False)
+    for alignment, first in (("corner", 0), ("center", 1.5)):
+        low = degrade(high, alignment=alignment)
+        blurred = gaussian_filter1d(high, 3 / math.sqrt(8 * math.log(2)), axis=2, mode="nearest")
+        places = np.meshgrid(np.arange(6), np.arange(5), first + 4 * np.arange(8), indexing="ij")
+        np.testing.assert_allclose(low, map_coordinates(blurred, places, order=3), atol=1e-5)
+        assert low.dtype == np.float32
+    maps = np.stack([high, high])
+    np.testing.assert_allclose(degrade(maps)[1], degrade(high), rtol=1e-5)
+    assert degrade(high, scale=2, thickness=(1, 1, 2.5)).shape == (3, 2, 17)
+    assert degrade(np.ones((4, 4, 8), int)).dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("parameters", "match"),
+    [
+        ({"scale": (1, 4)}, "scale must be"),
+        ({"scale": 1.5}, "scale must be"),
+        ({"thickness": 0.5}, "thickness must be"),
+        ({"alignment": "centre"}, "alignment must be"),
+        ({"scale": (1, 1, 9)}, "use a larger volume"),
+    ],
+)
+def test_degrading_refuses_what_it_cannot_do(parameters, match):
+    with pytest.raises(ValueError, match=match):
+        degrade(np.ones((4, 4, 8)), **parameters)
+    with pytest.raises(ValueError, match="3 axes"):
+        degrade(np.ones((4, 8)))
