@@ -185,9 +185,9 @@ def _describe(args: argparse.Namespace, model: Any) -> dict[str, Any]:
         training["snr_preset"] = sorted({str(told["preset"]) for told in drawn})
         # Thickness and gap are in voxels of the high scans.
         for name in ("thickness", "gap", "noise", "tissues"):
-            values = [told.get(name) for told in drawn]
-            if all(isinstance(value, (str, int, float)) for value in values):
-                training[name] = sorted(set(values), key=str)
+            settings = [told.get(name) for told in drawn]
+            if all(isinstance(setting, (str, int, float)) for setting in settings):
+                training[name] = sorted(set(settings), key=str)
         for tissue in ("snr_wm", "snr_gm"):
             values = [float(told[tissue]) for told in drawn]
             training[tissue] = [min(values), max(values)]
