@@ -13,6 +13,7 @@ from scipy import linalg, sparse
 from sklearn.base import TransformerMixin, clone
 from sklearn.decomposition import DictionaryLearning, MiniBatchDictionaryLearning
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import check_is_fitted, check_memory, validate_data
 
 from sklearn_iqt._version import __version__
@@ -215,9 +216,20 @@ class CoupledDictionaryIQT(TransformerMixin, BaseIQTRegressor):
             For rows a dense array, as :class:`sklearn.decomposition.DictionaryLearning` returns it.
             For volumes one sparse matrix each, with a row for every patch of ``patcher_`` on the
             interpolated volume: dense codes would take many times the memory of the volume.
+
+        Raises
+        ------
+        ValueError
+            If ``set_output`` asks for a data frame and ``X`` are volumes.
         """
         check_is_fitted(self)
         if not is_rows(X):
+            container = _get_output_config("transform", self)["dense"]
+            if container != "default":
+                raise ValueError(
+                    "CoupledDictionaryIQT.transform: the codes of volumes are sparse matrices, not "
+                    f"a {container} data frame; call set_output(transform='default')."
+                )
             return [self._encode_volume(v) for v in as_volumes(X, caller=type(self).__name__)]
         X = validate_data(self, X, reset=False, dtype=(np.float64, np.float32))
         return self._encode(X).toarray()

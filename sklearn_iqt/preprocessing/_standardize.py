@@ -99,6 +99,21 @@ class _IntensityScaler(DocLinkMixin, TransformerMixin, BaseEstimator):
         """
         return self.fit(X, mask=mask).transform(X, mask=mask)
 
+    def set_output(self, *, transform: str | None = None) -> Any:
+        """Accept what a pipeline asks of all its steps; volumes stay volumes.
+
+        Parameters
+        ----------
+        transform : {"default", "pandas", "polars"} or None, default=None
+            Has no effect: volumes are no table.
+
+        Returns
+        -------
+        object
+            The scaler itself.
+        """
+        return self
+
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False
