@@ -1,0 +1,83 @@
+"""nilearn takes what we predict: maskers, resampling and plots."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from nibabel.nifti1 import Nifti1Image
+from nilearn.image import resample_to_img
+from nilearn.maskers import NiftiMasker
+from nilearn.plotting import plot_anat
+
+from sklearn_iqt import save_volume
+
+
+@pytest.fixture(autouse=True)
+def no_windows():
+    plt.switch_backend("agg")
+    yield
+    plt.close("all")
+
+
+@pytest.fixture
+def mask(pairs, enhanced):
+    """The brain, on the grid of the enhanced scan."""
+    brain = np.asarray(pairs.high[0].dataobj) > 0
+    return Nifti1Image(brain.astype(np.uint8), enhanced.affine)
+
+
+def test_a_masker_reads_the_voxels_of_a_prediction_and_puts_them_back(enhanced, mask):
+    masker = NiftiMasker(mask, standardize=None).fit()
+    row = masker.transform(enhanced)
+    voxels, inside = np.asarray(enhanced.dataobj), np.asarray(mask.dataobj) > 0
+    np.testing.assert_allclose(row.ravel(), voxels[inside], rtol=1e-6)
+    back = masker.inverse_transform(row)
+    np.testing.assert_allclose(back.affine, enhanced.affine)
+    np.testing.assert_allclose(np.squeeze(back.get_fdata()), np.where(inside, voxels, 0), rtol=1e-6)
+
+
+def test_a_masker_finds_the_brain_of_predictions_by_itself(model, pairs, mask):
+    masker = NiftiMasker(mask_strategy="background", standardize=None)
+    rows = masker.fit_transform(list(model.predict(pairs.low)))
+    found = np.asarray(masker.mask_img_.dataobj) > 0
+    assert np.vstack(rows).shape == (2, np.count_nonzero(found))
+    brain = np.asarray(mask.dataobj) > 0
+    overlap = np.count_nonzero(found & brain) / np.count_nonzero(brain)
+    assert overlap > 0.9
+
+
+def test_a_masker_takes_the_file_that_was_saved(enhanced, mask, tmp_path):
+    path = save_volume(enhanced, tmp_path / "enhanced.nii.gz")
+    from_file, from_image = (
+        NiftiMasker(mask, standardize=None).fit().transform(x) for x in (str(path), enhanced)
+    )
+    np.testing.assert_allclose(from_file, from_image, rtol=1e-6)
+
+
+def test_nilearn_sees_the_prediction_where_the_scan_was(pairs, enhanced):
+    low, high = pairs.low[0], pairs.high[0]
+    np.testing.assert_allclose(enhanced.affine, high.affine, atol=1e-5)
+    resampled = resample_to_img(enhanced, low, force_resample=True, copy_header=True)
+    inner = (slice(1, -1),) * 3  # rounding puts voxels of the faces out of the field of view
+    ours, scan = (np.asarray(image.dataobj)[inner] for image in (resampled, low))
+    assert np.corrcoef(ours.ravel(), scan.ravel())[0, 1] > 0.95
+
+
+def test_plot_anat_draws_a_prediction_with_the_brain_in_its_middle(enhanced, tmp_path):
+    path = tmp_path / "anat.png"
+    display = plot_anat(enhanced, cut_coords=(0, 0, 20), draw_cross=False, annotate=False)
+    assert set(display.axes) == {"x", "y", "z"}
+    display.savefig(path)
+    picture = plt.imread(path)[..., :3].mean(axis=-1)
+    assert picture.std() > 0.1
+    display.close()
+
+
+def test_plot_anat_takes_a_file_and_finds_where_to_cut(enhanced, tmp_path):
+    path = save_volume(enhanced, tmp_path / "enhanced.nii.gz")
+    display = plot_anat(str(path))
+    center = enhanced.affine @ [*(np.asarray(enhanced.shape) / 2), 1]
+    cuts = [display.axes[axis].coord for axis in "xyz"]
+    assert np.abs(cuts - center[:3]).max() < 20  # mm
+    display.close()
