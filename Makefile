@@ -2,11 +2,13 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# What is installed so far: the package and what the demo needs; that and the tools.
+RUNS := $(VENV)/.installed-demo
 INSTALLED := $(VENV)/.installed
 
 .PHONY: demo test test-slow lint docs clean
 
-demo: $(INSTALLED)
+demo: $(RUNS)
 	$(BIN)/sklearn-iqt demo --output demo_output --force
 
 # Two workers with one thread each: threads of torch that wait for each other's cores crawl.
@@ -31,12 +33,16 @@ $(VENV)/.installed-docs: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
 	touch $@
 
-$(INSTALLED): pyproject.toml constraints.txt
+$(INSTALLED): $(RUNS)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test,lint]'
+	touch $@
+
+$(RUNS): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "sklearn_iqt needs Python >= 3.10; set PYTHON=/path/to/python3")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test,lint]'
-	touch $(INSTALLED)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[demo]'
+	touch $@
 
 clean:
 	rm -rf $(VENV) demo_output docs/_build docs/api docs/auto_examples
