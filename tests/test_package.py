@@ -31,3 +31,15 @@ def test_every_public_name_is_there(name):
 def test_unknown_names_are_refused():
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         sklearn_iqt.nothing  # noqa: B018
+
+
+def test_the_nets_say_what_they_need():
+    code = """
+import sys
+sys.modules["skorch"] = None
+try:
+    from sklearn_iqt import AnisoUNetRegressor
+except ImportError as error:
+    print(error)
+"""
+    assert "[deep]" in run(code)

@@ -1,5 +1,13 @@
 """The deep estimators. The only package that imports torch and skorch."""
 
+try:
+    import skorch  # noqa: F401
+    import torch  # noqa: F401
+except ImportError as missing:
+    raise ImportError(
+        "the nets need PyTorch and skorch; pip install 'sklearn-iqt[deep]' brings both"
+    ) from missing
+
 from sklearn_iqt.deep._aniso_unet import AnisoUNetRegressor
 from sklearn_iqt.deep._ddl import DDLRegressor
 
