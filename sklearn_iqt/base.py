@@ -71,6 +71,8 @@ class BaseIQTRegressor(DocLinkMixin, RegressorMixin, BaseEstimator):
 
     # Whether patches are cut from the interpolated volume, on the high-resolution grid.
     _interpolates_first = False
+    # Why return_std is refused, where predictions are no means of overlapping patches.
+    _why_no_spread: str | None = None
     # Spline order of the baseline: what the estimator improves on, and the value of background.
     order = 3
 
@@ -132,6 +134,8 @@ class BaseIQTRegressor(DocLinkMixin, RegressorMixin, BaseEstimator):
         patcher = self._default_patcher() if self.patcher is None else clone(self.patcher)
         self.patcher_ = patcher.set_params(scale=self._patch_scale()).fit()
         if not is_rows(X):
+            # Names of columns are those of rows that an earlier fit has seen.
+            vars(self).pop("feature_names_in_", None)
             return self._fit_volumes(X, y, mask)
         if mask is not None:
             raise ValueError(
@@ -169,6 +173,12 @@ class BaseIQTRegressor(DocLinkMixin, RegressorMixin, BaseEstimator):
         std : same kind as the prediction
             Standard deviation of the overlapping predictions of each voxel; only with
             ``return_std``. It tells where patches disagree and is no confidence interval.
+
+        Raises
+        ------
+        ValueError
+            If ``return_std`` is asked of interpolation or of a net, whose predictions are not means
+            of overlapping patches, or a volume is not finite.
         """
         check_is_fitted(self)
         if not is_rows(X):
@@ -373,6 +383,8 @@ class BaseIQTRegressor(DocLinkMixin, RegressorMixin, BaseEstimator):
                 f"{name}: was fitted on rows that are not patches of its patcher, so it cannot "
                 "enhance volumes."
             )
+        if return_std and self._why_no_spread is not None:
+            raise ValueError(f"{name}: return_std is not available; {self._why_no_spread}.")
         volumes = as_volumes(X, caller=name)
         masks = None if mask is None else as_volumes(mask, name="mask", caller=name)
         check_pairs(volumes, None, masks, caller=name)

@@ -1,6 +1,7 @@
 """Every estimator is a good citizen of scikit-learn, on rows and on volumes."""
 
 import pickle
+import warnings
 
 import nibabel as nib
 import numpy as np
@@ -153,7 +154,7 @@ def test_score_is_the_mean_over_volumes(estimator):
 def test_spread_of_the_overlaps(estimator):
     low, high = make_pairs(RAGGED)
     fitted = clone(estimator).fit(low, high)
-    if hasattr(fitted, "net_"):
+    if hasattr(fitted, "net_") or isinstance(fitted, InterpolationIQT):
         with pytest.raises(ValueError, match="return_std is not available"):
             fitted.predict(low, return_std=True)
         return
@@ -291,6 +292,24 @@ def test_dtypes_and_layouts(estimator, variant, tmp_path):
     np.save(path, variant(low[0]))
     mapped = np.load(path, mmap_mode="r")
     assert fitted.predict([mapped])[0].shape == high[0].shape
+
+
+@every_estimator
+def test_names_of_columns_are_those_of_the_last_fit(estimator):
+    pd = pytest.importorskip("pandas")
+    low, high = make_pairs(RAGGED)
+    estimator = clone(estimator)
+    patcher = estimator.patcher or estimator._default_patcher()
+    rows, targets, _ = patcher.set_params(scale=(1, 1, 4), max_patches=20).fit().sample(low, high)
+    frame = pd.DataFrame(rows, columns=patcher.get_feature_names_out())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PatchGeometryWarning)
+        estimator.fit(frame, targets)
+        assert list(estimator.feature_names_in_) == list(frame.columns)
+        assert not hasattr(estimator.fit(rows, targets), "feature_names_in_")
+        estimator.fit(frame, targets)
+    assert not hasattr(estimator.fit(low, high), "feature_names_in_")
+    assert estimator.predict(low[:1])[0].shape == high[0].shape
 
 
 @every_estimator

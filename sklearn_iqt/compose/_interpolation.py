@@ -50,6 +50,8 @@ class InterpolationIQT(BaseIQTRegressor):
     (2, 8, 8, 16)
     """
 
+    _why_no_spread = "interpolation averages no patches, so there is no spread to report"
+
     _parameter_constraints: dict = {
         **BaseIQTRegressor._parameter_constraints,
         "order": [Interval(Integral, 0, 5, closed="both")],
@@ -90,8 +92,7 @@ class InterpolationIQT(BaseIQTRegressor):
     def _predict_volume(
         self, volume: np.ndarray, mask: np.ndarray | None, return_std: bool
     ) -> tuple[np.ndarray, ...]:
-        estimate = self._interpolate(volume.astype(np.float32))
-        return (estimate, np.zeros_like(estimate)) if return_std else (estimate,)
+        return (self._interpolate(volume.astype(np.float32)),)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

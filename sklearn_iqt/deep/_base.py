@@ -126,6 +126,7 @@ class BaseNetRegressor(BaseIQTRegressor):
     _loss: type[nn.Module]
     # Whether this fit starts from the weights of the last one, whatever ``warm_start`` says.
     _goes_on = False
+    _why_no_spread = "the tiles of a net do not overlap, so there is no spread to report"
     # What is rebuilt from the arrays of a model file.
     _restored_attributes = ("net_",)
 
@@ -347,11 +348,6 @@ class BaseNetRegressor(BaseIQTRegressor):
         self, volume: np.ndarray, mask: np.ndarray | None, return_std: bool
     ) -> tuple[np.ndarray, ...]:
         name = type(self).__name__
-        if return_std:
-            raise ValueError(
-                f"{name}: return_std is not available; the tiles of a net do not overlap, so there "
-                "is no spread to report."
-            )
         low, baseline, unit = self._scaled(volume, mask)
         net, predict = self.net_.module_, self._predictor(low.dtype)
 

@@ -170,7 +170,7 @@ def write_report(
     fine, scale = on_fine_grid(fine, "enhanced", image, alignment)
     if spread is not None:
         spread, _ = on_fine_grid(spread, "std", image, alignment)
-        if not np.asarray(spread.dataobj).any():  # interpolation has none
+        if not np.asarray(spread.dataobj).any():  # no patches that overlap
             spread = None
     profile = slice_profile(thickness, scale)
     subject = _subject(fine, truth)
