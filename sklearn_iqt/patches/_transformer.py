@@ -172,10 +172,17 @@ class PatchTransformer(DocLinkMixin, TransformerMixin, BaseEstimator):
         ------
         GeometryMismatchError
             If the number of rows or their length does not fit the shapes.
+        ValueError
+            If no shapes are known.
         """
         check_is_fitted(self)
         rows = check_array(rows, dtype=(np.float64, np.float32))
         grids = [self.grid(shape) for shape in (self.shapes_ if shapes is None else shapes)]
+        if not grids:
+            raise ValueError(
+                "PatchTransformer: the shapes of the volumes are not known; fit on the volumes "
+                "that were cut, or pass shapes to inverse_transform."
+            )
         stops = np.cumsum([grid.n_patches for grid in grids])
         expected = (stops[-1], grids[0].high.n_voxels)
         if rows.shape != expected:

@@ -135,3 +135,11 @@ def test_bad_input_is_refused(call, message, rng):
 def test_clone_keeps_parameters():
     patcher = PatchTransformer((3, 3, 1), stride=1, window="hann", background=0.5)
     assert clone(patcher).get_params() == patcher.get_params()
+
+
+def test_rows_cannot_come_back_to_shapes_that_are_not_known(rng):
+    rows = rng.random((8, 64))
+    patcher = PatchTransformer(4)
+    with pytest.raises(ValueError, match=r"shapes of the volumes are not known.*pass shapes"):
+        patcher.fit().inverse_transform(rows)
+    assert patcher.inverse_transform(rows, shapes=[(6, 6, 6)])[0].shape == (6, 6, 6)
