@@ -6,9 +6,11 @@ This is the only place that knows both modes. A subclass says how rows are learn
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from numbers import Integral
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -215,6 +217,34 @@ class BaseIQTRegressor(DocLinkMixin, RegressorMixin, BaseEstimator):
         check_pairs(prediction, truth, None, caller=type(self).__name__)
         scores = [r2_score(t.ravel(), p.ravel()) for t, p in zip(truth, prediction, strict=True)]
         return float(np.average(scores, weights=sample_weight))
+
+    def report(self, low: Any, path: str | os.PathLike[str], **options: Any) -> Path:
+        """Write one page on what the estimator makes of a scan, and on how far to trust that.
+
+        Parameters
+        ----------
+        low : array of shape (i, j, k), nibabel image or path
+            The scan.
+        path : str or path-like
+            The HTML file to write.
+        **options : dict
+            Other parameters of :func:`sklearn_iqt.plotting.write_report`, ``truth``, ``mask`` and
+            ``card`` among them.
+
+        Returns
+        -------
+        pathlib.Path
+            The file written.
+
+        See Also
+        --------
+        sklearn_iqt.plotting.write_report : What the page shows, and the other parameters.
+        """
+        # Plotting stands above the estimators, which do without it until this is called.
+        from sklearn_iqt.plotting import write_report
+
+        check_is_fitted(self)
+        return write_report(self, low, path, **options)
 
     def _fits_anew(self) -> bool:
         return True

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import nibabel
 import numpy as np
 import pytest
+from sklearn.exceptions import NotFittedError
 
 from sklearn_iqt import InterpolationIQT, PatchwiseRegressor
 from sklearn_iqt.exceptions import GeometryMismatchError
@@ -313,6 +314,16 @@ def test_an_enhancement_of_before_is_not_made_again(pair, model, page, tmp_path)
     assert made.blocks[block] == given.blocks[block]
     with pytest.raises(ValueError, match="std belongs to enhanced"):
         write_report(model, pair.low, path, std=spread[0])
+
+
+def test_estimators_write_reports_themselves(pair, model, tmp_path):
+    path = model.report(pair.low, tmp_path / "a.html", truth=pair.high, title="mine")
+    same = write_report(model, pair.low, tmp_path / "b.html", truth=pair.high, title="mine")
+    assert path == tmp_path / "a.html"
+    assert path.read_bytes() == same.read_bytes()
+    with pytest.raises(NotFittedError):
+        PatchwiseRegressor().report(pair.low, tmp_path / "c.html")
+    assert not (tmp_path / "c.html").exists()
 
 
 def test_a_model_without_spread_has_no_uncertainty(pair, model, tmp_path):
