@@ -137,7 +137,7 @@ class BaseIQTRegressor(DocLinkMixin, RegressorMixin, BaseEstimator):
         self.patcher_ = patcher.set_params(scale=self._patch_scale()).fit()
         if not is_rows(X):
             # Names of columns are those of rows that an earlier fit has seen.
-            vars(self).pop("feature_names_in_", None)
+            self.__dict__.pop("feature_names_in_", None)
             return self._fit_volumes(X, y, mask)
         if mask is not None:
             raise ValueError(
