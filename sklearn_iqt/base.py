@@ -45,6 +45,8 @@ __all__ = ["BaseIQTRegressor"]
 # Rows are cut, predicted and merged in runs of this many bytes: enough for efficient matrix
 # products, little beside a volume.
 CHUNK_BYTES = 2**26
+# A bar that moves by parts of a volume has no count worth showing.
+PARTS_BAR = "{desc}: {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}]"
 
 
 class BaseIQTRegressor(DocLinkMixin, RegressorMixin, BaseEstimator):
@@ -273,8 +275,9 @@ class BaseIQTRegressor(DocLinkMixin, RegressorMixin, BaseEstimator):
     def _interpolate(self, volumes: np.ndarray) -> np.ndarray:
         return upsample(volumes, self.scale_, order=self.order, alignment=self.alignment)
 
-    def _progress(self, items: Iterable, what: str) -> Any:
-        return tqdm(items, desc=f"{type(self).__name__}: {what}", disable=not self.verbose)
+    def _progress(self, items: Iterable | None, what: str, **options: Any) -> Any:
+        title = f"{type(self).__name__}: {what}"
+        return tqdm(items, desc=title, disable=not self.verbose, **options)
 
     def _fit_rows(self, X: np.ndarray, y: np.ndarray, groups: np.ndarray | None) -> Any:
         self.n_features_in_ = X.shape[1]
@@ -418,10 +421,17 @@ class BaseIQTRegressor(DocLinkMixin, RegressorMixin, BaseEstimator):
         volumes = as_volumes(X, caller=name)
         masks = None if mask is None else as_volumes(mask, name="mask", caller=name)
         check_pairs(volumes, None, masks, caller=name)
-        results = [
-            self._predict_volume(*self._read_pair(volumes, masks, n), return_std)
-            for n in self._progress(range(len(volumes)), "enhancing")
-        ]
+        results: list[tuple[np.ndarray, ...]] = []
+        with self._progress(None, "enhancing", total=len(volumes), bar_format=PARTS_BAR) as bar:
+
+            def tell(done: float) -> None:
+                bar.update(len(results) + done - bar.n)
+
+            for n in range(len(volumes)):
+                pair = self._read_pair(volumes, masks, n)
+                results.append(self._predict_volume(*pair, return_std, tell))
+                del pair
+                tell(0)
         wrapped = [
             volumes.wrap(outputs, zoom=self.scale_, alignment=self.alignment)
             for outputs in zip(*results, strict=True)
@@ -433,8 +443,13 @@ class BaseIQTRegressor(DocLinkMixin, RegressorMixin, BaseEstimator):
         return chunks(index, max(CHUNK_BYTES // row_bytes, 1))
 
     def _predict_volume(
-        self, volume: np.ndarray, mask: np.ndarray | None, return_std: bool
+        self,
+        volume: np.ndarray,
+        mask: np.ndarray | None,
+        return_std: bool,
+        tell: Callable[[float], Any],
     ) -> tuple[np.ndarray, ...]:
+        """Return the enhanced volume, and the spread; tell which part of the work is done."""
         name = type(self).__name__
         inputs, baseline, unit = self._scaled(volume, mask)
         grid = self.patcher_.grid(inputs.shape)
@@ -448,8 +463,11 @@ class BaseIQTRegressor(DocLinkMixin, RegressorMixin, BaseEstimator):
             overwrite_fill=True,
             return_std=return_std,
         )
+        done = 0
         for part in self._chunks(grid, index):
             merger.add(self._predict_patches(cut_patches(inputs, grid, part)), part)
+            done += len(part)
+            tell(done / len(index))
         outputs = merger.finalize() if return_std else (merger.finalize(),)
         for output in outputs:
             if not np.isfinite(output).all():

@@ -1,10 +1,27 @@
 """What is shown while the package works: nothing unless asked for."""
 
+import re
+from functools import partial
+
 import numpy as np
 import pytest
+from instances import name, regressors
+from sklearn.base import clone
 
-from sklearn_iqt import AnisoUNetRegressor, PatchTransformer
+from sklearn_iqt import (
+    AnisoUNetRegressor,
+    LowFieldSimulator,
+    NyulScaler,
+    PatchTransformer,
+    PatchwiseRegressor,
+    PercentileScaler,
+    TissueScaler,
+    base,
+)
+from sklearn_iqt.datasets import make_subjects
 from sklearn_iqt.deep import _training
+from sklearn_iqt.metrics import nrmse, psnr, ssim
+from sklearn_iqt.simulation import estimate_tissue_maps
 
 RNG = np.random.default_rng(0)
 HIGH = [(100 * RNG.random((12, 12, 16)) + 10).astype(np.float32) for _ in range(2)]
@@ -36,3 +53,80 @@ def test_a_long_training_says_so_after_its_first_steps(long, monkeypatch, capfd,
     err = capfd.readouterr().err
     assert "14/14" in err
     assert "0/14" not in err.replace("10/14", "")
+
+
+def bar_of(capfd):
+    out, err = capfd.readouterr()
+    assert out == ""
+    return err
+
+
+ESTIMATORS = regressors()
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=map(name, ESTIMATORS))
+def test_estimators_show_progress_if_asked_and_else_nothing(estimator, capfd):
+    estimator = clone(estimator).fit(LOW, HIGH)
+    estimator.predict(LOW)
+    estimator.score(LOW, HIGH)
+    assert bar_of(capfd) == ""
+    estimator.set_params(verbose=1).fit(LOW, HIGH)
+    assert re.search(f"{type(estimator).__name__}.* 100%", bar_of(capfd))
+    estimator.predict(LOW)
+    assert re.search(f"{type(estimator).__name__}: enhancing: 100%", bar_of(capfd))
+
+
+def test_a_bar_moves_within_a_volume(capfd, monkeypatch):
+    monkeypatch.setattr(base, "CHUNK_BYTES", 2**16)
+    monkeypatch.setattr(base, "tqdm", partial(base.tqdm, mininterval=0))
+    ridge = PatchwiseRegressor(max_patches=100, patcher=PatchTransformer(5, stride=1), verbose=1)
+    net = AnisoUNetRegressor(
+        2, 3, patcher=PatchTransformer((8, 8, 2)), max_steps=1, tile_size=(8, 8, 4), verbose=1
+    )
+    for estimator in (ridge, net):
+        estimator.fit(LOW, HIGH)
+        capfd.readouterr()
+        estimator.predict(LOW)
+        parts = [int(part) for part in re.findall(r"enhancing: +(\d+)%", bar_of(capfd))]
+        assert parts == sorted(parts)
+        assert parts[-1] == 100
+        assert len({part for part in parts if 0 < part < 50}) > 1
+
+
+@pytest.mark.parametrize(
+    "scaler", [NyulScaler(), PercentileScaler(), TissueScaler()], ids=lambda s: type(s).__name__
+)
+def test_scalers_show_progress_if_asked_and_else_nothing(scaler, capfd):
+    scaler.fit_transform(HIGH)
+    assert bar_of(capfd) == ""
+    scaler.set_params(verbose=1).fit_transform(HIGH)
+    assert bar_of(capfd).count("100%") == 2
+
+
+@pytest.mark.parametrize("measure", [nrmse, psnr, ssim])
+def test_measures_show_progress_if_asked_and_else_nothing(measure, capfd):
+    quiet = measure(HIGH, [volume + 1 for volume in HIGH])
+    assert bar_of(capfd) == ""
+    assert measure(HIGH, [volume + 1 for volume in HIGH], verbose=1) == quiet
+    assert f"{measure.__name__}: 100%" in bar_of(capfd)
+
+
+def test_simulation_shows_progress_if_asked_and_else_nothing(capfd):
+    labels = np.ones((8, 8, 16), dtype=np.uint8)
+    labels[2:], labels[5:] = 2, 3
+    high = np.array([0, 50, 100, 150], np.float32)[labels]
+    simulator = LowFieldSimulator(random_state=0)
+    simulator.simulate([high], [labels])
+    estimate_tissue_maps(high + np.random.default_rng(0).normal(size=high.shape), random_state=0)
+    PatchTransformer().fit_transform([high])
+    assert bar_of(capfd) == ""
+    simulator.set_params(verbose=1).simulate([high], [labels])
+    assert "LowFieldSimulator: 100%" in bar_of(capfd)
+
+
+def test_made_subjects_show_progress_if_asked_and_else_nothing(capfd):
+    pytest.importorskip("nilearn")
+    make_subjects(2, shape=(16, 16, 16), random_state=0)
+    assert bar_of(capfd) == ""
+    make_subjects(2, shape=(16, 16, 16), random_state=0, verbose=1)
+    assert "make_subjects: 100%" in bar_of(capfd)

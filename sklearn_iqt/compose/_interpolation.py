@@ -90,7 +90,7 @@ class InterpolationIQT(BaseIQTRegressor):
         return self._baseline_patches(X)
 
     def _predict_volume(
-        self, volume: np.ndarray, mask: np.ndarray | None, return_std: bool
+        self, volume: np.ndarray, mask: np.ndarray | None, return_std: bool, tell: Any
     ) -> tuple[np.ndarray, ...]:
         return (self._interpolate(volume.astype(np.float32)),)
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 from sklearn.utils import Bunch, check_random_state
+from tqdm.auto import tqdm
 
 from sklearn_iqt.datasets._icbm152 import load_icbm152
 from sklearn_iqt.preprocessing import upsample
@@ -35,6 +36,7 @@ def make_subjects(
     shape: Sequence[int] = (160, 192, 160),
     random_state: Any = None,
     n_jobs: int | None = None,
+    verbose: int = 0,
 ) -> Bunch:
     """Make T1-weighted brains of several subjects by warping the ICBM152 template at random.
 
@@ -52,6 +54,8 @@ def make_subjects(
         Subject number n depends on the seed and on n alone, not on how many there are.
     n_jobs : int, default=None
         Threads; the result does not depend on it.
+    verbose : int, default=0
+        Whether to show progress.
 
     Returns
     -------
@@ -107,10 +111,11 @@ def make_subjects(
     atlas += [tissue for tissue in template.tissues]
 
     seeds = check_random_state(random_state).randint(np.iinfo(np.int32).max, size=n_subjects)
-    made = Parallel(n_jobs, require="sharedmem")(
+    results = Parallel(n_jobs, require="sharedmem", return_as="generator")(
         delayed(_make_subject)(atlas, tuple(sizes.tolist()), origin, np.random.RandomState(seed))
         for seed in seeds
     )
+    made = list(tqdm(results, desc="make_subjects", total=n_subjects, disable=not verbose))
     images = [Nifti1Image(volume, affine) for volume, _ in made]
     for image in images:
         image.header.set_xyzt_units("mm")

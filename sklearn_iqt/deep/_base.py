@@ -20,7 +20,7 @@ from sklearn_iqt.base import BaseIQTRegressor
 from sklearn_iqt.deep._checkpoint import Checkpoint
 from sklearn_iqt.deep._inference import Predictor
 from sklearn_iqt.deep._pairs import Pair, Pairs, RowPairs, VolumePairs
-from sklearn_iqt.deep._tiles import choose_tile_size, predict_tiles
+from sklearn_iqt.deep._tiles import choose_tile_size, plan_tiles, predict_tiles
 from sklearn_iqt.deep._training import (
     BestWeights,
     EpochSampler,
@@ -345,25 +345,28 @@ class BaseNetRegressor(BaseIQTRegressor):
         return not ((self.warm_start or self._goes_on) and hasattr(self, "net_"))
 
     def _predict_volume(
-        self, volume: np.ndarray, mask: np.ndarray | None, return_std: bool
+        self, volume: np.ndarray, mask: np.ndarray | None, return_std: bool, tell: Any
     ) -> tuple[np.ndarray, ...]:
         name = type(self).__name__
         low, baseline, unit = self._scaled(volume, mask)
         net, predict = self.net_.module_, self._predictor(low.dtype)
 
-        def predict_tile(tile: np.ndarray, interpolated: np.ndarray) -> np.ndarray:
-            skip = interpolated[None, None] if self.global_skip else None
-            return predict(tile[None, None], skip)[0, 0]
+        tiling = {
+            "tile_size": self._tile_size(low.shape),
+            "margin": net.margin if self.margin is None else per_axis_or_zero(self.margin, name),
+            "multiple": net.tile_multiple,
+        }
+        work, done = sum(low[read].size for read, _ in plan_tiles(low.shape, **tiling)), 0
 
-        out = predict_tiles(
-            predict_tile,
-            low,
-            baseline,
-            scale=self.scale_,
-            tile_size=self._tile_size(low.shape),
-            margin=net.margin if self.margin is None else per_axis_or_zero(self.margin, name),
-            multiple=net.tile_multiple,
-        )
+        def predict_tile(tile: np.ndarray, interpolated: np.ndarray) -> np.ndarray:
+            nonlocal done
+            skip = interpolated[None, None] if self.global_skip else None
+            high = predict(tile[None, None], skip)[0, 0]
+            done += tile.size
+            tell(min(done / work, 1))  # more tiles than planned if memory ran out
+            return high
+
+        out = predict_tiles(predict_tile, low, baseline, scale=self.scale_, **tiling)
         if mask is not None:
             out = self._filled_outside(mask, out, baseline)
         if not np.isfinite(out).all():

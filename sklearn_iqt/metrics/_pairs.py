@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
+from tqdm.auto import tqdm
 
 from sklearn_iqt.exceptions import GeometryMismatchError
 from sklearn_iqt.io import VolumeCollection, as_volumes, grid_offset
@@ -17,7 +18,13 @@ Measure = Callable[[NDArray, NDArray, "NDArray[np.bool_] | None", str], float]
 
 
 def score_volumes(
-    measure: Measure, y_true: Any, y_pred: Any, mask: Any, per_volume: bool, caller: str
+    measure: Measure,
+    y_true: Any,
+    y_pred: Any,
+    mask: Any,
+    per_volume: bool,
+    verbose: int,
+    caller: str,
 ) -> float | NDArray[np.float64]:
     """Apply a measure to one pair of volumes or to each pair of two collections.
 
@@ -31,6 +38,8 @@ def score_volumes(
         Voxels above zero count.
     per_volume : bool
         Whether to return one score for each pair rather than their mean.
+    verbose : int
+        Whether to show progress.
     caller : str
         Name of the metric in messages.
 
@@ -57,7 +66,7 @@ def score_volumes(
                 "Pass one for each."
             )
     scores = np.empty(len(truths))
-    for index in range(len(truths)):
+    for index in tqdm(range(len(truths)), desc=caller, disable=not verbose):
         pair = caller if single else f"{caller}, volume {index}"
         truth, prediction = _read_pair(truths, predictions, index, pair)
         inside = None if masks is None else _read_mask(masks, index, truth.shape, pair)

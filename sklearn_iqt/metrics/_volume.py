@@ -25,6 +25,7 @@ def nrmse(
     mask: Any = None,
     normalization: str = "max",
     per_volume: bool = False,
+    verbose: int = 0,
 ) -> float | NDArray[np.float64]:
     """Compute the normalised root mean squared error between volumes.
 
@@ -39,6 +40,8 @@ def nrmse(
         the true intensities.
     per_volume : bool, default=False
         Return one value for each volume instead of their mean.
+    verbose : int, default=0
+        Whether to show progress.
 
     Returns
     -------
@@ -96,7 +99,7 @@ def nrmse(
             )
         return rmse / normalizer
 
-    return score_volumes(measure, y_true, y_pred, mask, per_volume, "nrmse")
+    return score_volumes(measure, y_true, y_pred, mask, per_volume, verbose, "nrmse")
 
 
 def psnr(
@@ -106,6 +109,7 @@ def psnr(
     mask: Any = None,
     data_range: float | None = None,
     per_volume: bool = False,
+    verbose: int = 0,
 ) -> float | NDArray[np.float64]:
     """Compute the peak signal-to-noise ratio of volumes in decibel.
 
@@ -120,6 +124,8 @@ def psnr(
         the mask, for each volume.
     per_volume : bool, default=False
         Return one value for each volume instead of their mean.
+    verbose : int, default=0
+        Whether to show progress.
 
     Returns
     -------
@@ -150,7 +156,7 @@ def psnr(
         error = _mean_squared_error(truth, prediction, inside)
         return np.inf if error == 0 else 20 * np.log10(peak) - 10 * np.log10(error)
 
-    return score_volumes(measure, y_true, y_pred, mask, per_volume, "psnr")
+    return score_volumes(measure, y_true, y_pred, mask, per_volume, verbose, "psnr")
 
 
 def ssim(
@@ -162,6 +168,7 @@ def ssim(
     sigma: float = 1.5,
     truncate: float = 3.5,
     per_volume: bool = False,
+    verbose: int = 0,
 ) -> float | NDArray[np.float64]:
     """Compute the mean structural similarity of volumes in a 3-D Gaussian window.
 
@@ -180,6 +187,8 @@ def ssim(
         Radius of the window in standard deviations; with the default sigma it is 11 voxels wide.
     per_volume : bool, default=False
         Return one value for each volume instead of their mean.
+    verbose : int, default=0
+        Whether to show progress.
 
     Returns
     -------
@@ -233,7 +242,7 @@ def ssim(
         peak = _data_range(truth, inside, data_range, pair)
         return _mean_ssim(truth, prediction, inside, peak, sigma, truncate, pair)
 
-    return score_volumes(measure, y_true, y_pred, mask, per_volume, "ssim")
+    return score_volumes(measure, y_true, y_pred, mask, per_volume, verbose, "ssim")
 
 
 def _check_data_range(data_range: float | None, caller: str) -> None:

@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
+from tqdm.auto import tqdm
 
 from sklearn_iqt._doc_link import DocLinkMixin
 from sklearn_iqt.exceptions import GeometryMismatchError
@@ -22,6 +23,8 @@ __all__ = ["NyulScaler", "PercentileScaler"]
 
 class _IntensityScaler(DocLinkMixin, TransformerMixin, BaseEstimator):
     """Volumes in, as many volumes out, each scaled by what its foreground looks like."""
+
+    verbose: int
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None, *, mask: Any = None) -> Any:
@@ -144,8 +147,9 @@ class _IntensityScaler(DocLinkMixin, TransformerMixin, BaseEstimator):
         self, volumes: VolumeCollection, masks: VolumeCollection | None
     ) -> Iterator[tuple[NDArray, NDArray, str]]:
         """Yield each volume with its foreground intensities and what to call it in messages."""
-        for index in range(len(volumes)):
-            name, volume = f"{type(self).__name__}: X[{index}]", volumes[index]
+        title = type(self).__name__
+        for index in tqdm(range(len(volumes)), desc=title, disable=not self.verbose):
+            name, volume = f"{title}: X[{index}]", volumes[index]
             if masks is None:
                 inside = volume > volume.mean(dtype=np.float64)
             else:
@@ -180,6 +184,8 @@ class PercentileScaler(_IntensityScaler):
         Intensities that the two ends get.
     clip : bool, default=False
         Cut intensities to `output_range`.
+    verbose : int, default=0
+        Whether to show progress.
 
     See Also
     --------
@@ -200,6 +206,7 @@ class PercentileScaler(_IntensityScaler):
         "upper": [Interval(Real, 0, 100, closed="right")],
         "output_range": [tuple, list],
         "clip": ["boolean"],
+        "verbose": ["verbose"],
     }
 
     def __init__(
@@ -209,11 +216,13 @@ class PercentileScaler(_IntensityScaler):
         *,
         output_range: tuple[float, float] = (0, 1),
         clip: bool = False,
+        verbose: int = 0,
     ) -> None:
         self.lower = lower
         self.upper = upper
         self.output_range = output_range
         self.clip = clip
+        self.verbose = verbose
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -261,6 +270,8 @@ class NyulScaler(_IntensityScaler):
         Whether intensity 0 and the first and last landmark of a volume stay where they are, and
         only what lies between them moves. In front of an IQT estimator set it: what is predicted is
         in the units of what comes in, and there is no way back from standard ones.
+    verbose : int, default=0
+        Whether to show progress.
 
     Attributes
     ----------
@@ -301,6 +312,7 @@ class NyulScaler(_IntensityScaler):
         "percentiles": ["array-like"],
         "output_range": [tuple, list],
         "keep_units": ["boolean"],
+        "verbose": ["verbose"],
     }
 
     def __init__(
@@ -309,10 +321,12 @@ class NyulScaler(_IntensityScaler):
         *,
         output_range: tuple[float, float] = (1, 100),
         keep_units: bool = False,
+        verbose: int = 0,
     ) -> None:
         self.percentiles = percentiles
         self.output_range = output_range
         self.keep_units = keep_units
+        self.verbose = verbose
 
     def _check_parameters(self) -> None:
         _check_increasing(self.output_range, 2, "NyulScaler: output_range")

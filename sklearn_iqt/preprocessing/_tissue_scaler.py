@@ -32,6 +32,8 @@ class TissueScaler(_IntensityScaler):
     max_samples : int, default=50_000
         Most intensities of a volume that the mixture is fitted to, at least 100; of more voxels as
         many quantiles are taken.
+    verbose : int, default=0
+        Whether to show progress.
 
     Attributes
     ----------
@@ -70,10 +72,12 @@ class TissueScaler(_IntensityScaler):
 
     _parameter_constraints: dict = {
         "max_samples": [Interval(Integral, 100, None, closed="left")],
+        "verbose": ["verbose"],
     }
 
-    def __init__(self, max_samples: int = 50_000) -> None:
+    def __init__(self, max_samples: int = 50_000, *, verbose: int = 0) -> None:
         self.max_samples = max_samples
+        self.verbose = verbose
 
     def _fit_volumes(self, named: Iterator[tuple[NDArray, NDArray, str]]) -> None:
         means = np.array([self._tissue_means(foreground, name) for _, foreground, name in named])

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils import Bunch, Tags, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from tqdm.auto import tqdm
 
 from sklearn_iqt._doc_link import DocLinkMixin
 from sklearn_iqt.exceptions import GeometryMismatchError
@@ -61,6 +62,8 @@ class LowFieldSimulator(DocLinkMixin, BaseEstimator):
     random_state : int, RandomState instance or None, default=None
         Source of the ratios and of the noise. What volume number i gets depends on the seed and on
         i alone, not on the other volumes.
+    verbose : int, default=0
+        Whether to show progress.
 
     Notes
     -----
@@ -105,6 +108,7 @@ class LowFieldSimulator(DocLinkMixin, BaseEstimator):
         "reference_tissue": [StrOptions({"gm", "wm"})],
         "mask_target": ["boolean"],
         "random_state": ["random_state"],
+        "verbose": ["verbose"],
     }
 
     def __init__(
@@ -119,6 +123,7 @@ class LowFieldSimulator(DocLinkMixin, BaseEstimator):
         reference_tissue: str = "gm",
         mask_target: bool = True,
         random_state: Any = None,
+        verbose: int = 0,
     ) -> None:
         self.snr = snr
         self.scale = scale
@@ -129,6 +134,7 @@ class LowFieldSimulator(DocLinkMixin, BaseEstimator):
         self.reference_tissue = reference_tissue
         self.mask_target = mask_target
         self.random_state = random_state
+        self.verbose = verbose
 
     def simulate(self, high: Any, tissues: Any, snr: ArrayLike | None = None) -> Bunch:
         """
@@ -169,7 +175,8 @@ class LowFieldSimulator(DocLinkMixin, BaseEstimator):
         pairs, noise_seeds = self._draw(len(volumes), snr)
 
         lows, highs = [], []
-        for index, entry in enumerate(tissues):
+        title = type(self).__name__
+        for index, entry in enumerate(tqdm(tissues, desc=title, disable=not self.verbose)):
             volume, affine = volumes.read(index)
             low, cropped = self._simulate_volume(
                 volume,
