@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 from itertools import pairwise
+from math import prod
 from typing import cast
 
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional
 from torch.nn.utils import fuse_conv_bn_eval
 
 from sklearn_iqt.deep._training import lay_channels_last
-from sklearn_iqt.deep.modules import ConvReluNorm
+from sklearn_iqt.deep.modules import AnisoUNet, ConvReluNorm, ResidualCore
 
-__all__ = ["Predictor", "fold_batch_norm"]
+__all__ = ["Predictor", "fold_batch_norm", "multiply_voxels"]
 
 
 class Predictor:
@@ -35,7 +38,9 @@ class Predictor:
         self.device = next(module.parameters()).device
         self.mixed_precision = mixed_precision
         module = fold_batch_norm(module.double() if dtype == np.float64 else module)
-        self.module = lay_channels_last(module) if self.device.type == "cpu" else module
+        if self.device.type == "cpu":
+            module = multiply_voxels(lay_channels_last(module))
+        self.module = module
 
     def __call__(self, x: np.ndarray, skip: np.ndarray | None = None) -> np.ndarray:
         inputs = {"x": x} if skip is None else {"x": x, "skip": skip}
@@ -53,7 +58,8 @@ def fold_batch_norm(module: nn.Module) -> nn.Module:
     """Put batch normalisation into the weights of convolutions, wherever that is exact.
 
     A convolution takes up the normalisation that follows it. One that comes after ReLU goes into
-    the next convolution, unless that pads with zeros: normalised, they would not be zeros.
+    the next convolution, unless that pads with zeros: normalised, they would not be zeros. At the
+    end of a residual branch it goes back through the ReLU, if its factors are positive.
 
     Parameters
     ----------
@@ -74,13 +80,75 @@ def fold_batch_norm(module: nn.Module) -> nn.Module:
                 if conv.padding_mode == "replicate" or conv.kernel_size == (1, 1, 1):
                     _fold_into_next(cast(nn.BatchNorm3d, first[2]), conv)
                     first[2] = nn.Identity()
+    for part in module.modules():
+        if isinstance(part, ResidualCore):
+            _fold_into_branch(part)
+        elif isinstance(part, AnisoUNet) and len(part.up):
+            finest = cast(ResidualCore, part.up[0])
+            _fold_into_next(finest.norm, part.head)
+            finest.norm = nn.Identity()  # type: ignore[assignment]
     return module
+
+
+def multiply_voxels(module: nn.Module) -> nn.Module:
+    """Compute convolutions that see a single voxel as matrix products, which torch does not.
+
+    These are kernels of size one, and transposed convolutions that make a block of every voxel. It
+    pays where channels lie side by side in memory, on one thread most of all.
+
+    Parameters
+    ----------
+    module : Module
+        Net for inference, changed in place.
+
+    Returns
+    -------
+    Module
+        The same net, which computes the same function up to rounding.
+    """
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv3d) and layer.kernel_size == layer.stride == (1, 1, 1):
+            layer.forward = partial(_multiply, layer)  # type: ignore[method-assign]
+        elif isinstance(layer, nn.ConvTranspose3d) and layer.kernel_size == layer.stride:
+            layer.forward = partial(_make_blocks, layer)  # type: ignore[method-assign]
+    return module
+
+
+def _multiply(layer: nn.Conv3d, x: torch.Tensor) -> torch.Tensor:
+    return functional.linear(x.movedim(1, -1), layer.weight.flatten(1), layer.bias).movedim(-1, 1)
+
+
+def _make_blocks(layer: nn.ConvTranspose3d, x: torch.Tensor) -> torch.Tensor:
+    batch, n_in, *shape = x.shape
+    block = layer.kernel_size
+    weight = layer.weight.permute(2, 3, 4, 1, 0).reshape(-1, n_in)
+    bias = None if layer.bias is None else layer.bias.repeat(prod(block))
+    blocks = functional.linear(x.movedim(1, -1), weight, bias)
+    apart = blocks.reshape(batch, *shape, *block, -1).permute(0, 1, 4, 2, 5, 3, 6, 7)
+    high = [size * factor for size, factor in zip(shape, block, strict=True)]
+    return apart.reshape(batch, *high, -1).movedim(-1, 1)
 
 
 @torch.no_grad()
 def _fold_into_next(norm: nn.BatchNorm3d, conv: nn.Conv3d) -> None:
-    mean, variance = cast(torch.Tensor, norm.running_mean), cast(torch.Tensor, norm.running_var)
-    factor = norm.weight / torch.sqrt(variance + norm.eps)
-    shift = norm.bias - mean * factor
+    factor, shift = _factor_and_shift(norm)
     cast(nn.Parameter, conv.bias).add_(torch.einsum("oiabc,i->o", conv.weight, shift))
     conv.weight.mul_(factor[:, None, None, None])
+
+
+@torch.no_grad()
+def _fold_into_branch(core: ResidualCore) -> None:
+    last = cast(ConvReluNorm, core.convs[-1])
+    conv, norm = cast(nn.Conv3d, last[0]), cast(nn.BatchNorm3d, last[2])
+    factor, shift = _factor_and_shift(norm)
+    if (factor > 0).all():
+        conv.weight.mul_(factor[:, None, None, None, None])
+        cast(nn.Parameter, conv.bias).mul_(factor)
+        cast(nn.Parameter, core.shortcut.bias).add_(shift)
+        last[2] = nn.Identity()
+
+
+def _factor_and_shift(norm: nn.BatchNorm3d) -> tuple[torch.Tensor, torch.Tensor]:
+    mean, variance = cast(torch.Tensor, norm.running_mean), cast(torch.Tensor, norm.running_var)
+    factor = norm.weight / torch.sqrt(variance + norm.eps)
+    return factor, norm.bias - mean * factor

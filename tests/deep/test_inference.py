@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from sklearn_iqt.deep._inference import Predictor
+from sklearn_iqt.deep._inference import Predictor, multiply_voxels
 from sklearn_iqt.deep.modules import AnisoUNet, DeepDictionaryNet, _aniso_unet
 
 
@@ -27,10 +27,15 @@ def make_net(kind, padding_mode, scale=(1, 1, 4)):
     return net.eval()
 
 
+@pytest.mark.parametrize("signs", ["either sign", "positive"])
 @pytest.mark.parametrize("padding_mode", ["replicate", "zeros"])
 @pytest.mark.parametrize("kind", ["unet", "ddl"])
-def test_folded_norms_compute_the_same_function(kind, padding_mode, rng):
+def test_folded_norms_compute_the_same_function(kind, padding_mode, signs, rng):
     net = make_net(kind, padding_mode)
+    if signs == "positive":
+        for norm in net.modules():
+            if isinstance(norm, nn.BatchNorm3d):
+                norm.weight.data.abs_()
     before = copy.deepcopy(net.state_dict())
     x = rng.random((2, 1, 18, 17, 6))
     with torch.inference_mode():
@@ -44,6 +49,28 @@ def test_folded_norms_compute_the_same_function(kind, padding_mode, rng):
         left = sum(isinstance(m, nn.BatchNorm3d) for m in predictor.module.modules())
         assert left < sum(isinstance(m, nn.BatchNorm3d) for m in net.modules())
     torch.testing.assert_close(net.state_dict(), before, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last_3d])
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Conv3d(4, 6, 1),
+        nn.Conv3d(4, 6, 1, bias=False),
+        nn.Conv3d(4, 6, 1, stride=2),
+        nn.Conv3d(4, 6, 3),
+        nn.ConvTranspose3d(4, 6, (1, 2, 3), stride=(1, 2, 3)),
+        nn.ConvTranspose3d(4, 6, 1, bias=False),
+        nn.ConvTranspose3d(4, 6, 2, stride=1),
+    ],
+    ids=str,
+)
+def test_products_of_voxels_are_the_convolutions(layer, memory_format, rng):
+    layer = copy.deepcopy(layer).double()
+    x = torch.from_numpy(rng.random((2, 4, 5, 6, 3))).to(memory_format=memory_format)
+    with torch.inference_mode():
+        expected = layer(x)
+        torch.testing.assert_close(multiply_voxels(layer)(x), expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("scale", [(1, 1, 4), (2, 1, 3), (4, 2, 1)])

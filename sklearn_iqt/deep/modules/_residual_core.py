@@ -116,4 +116,4 @@ class ResidualCore(nn.Module):
         Tensor of shape (batch, n_out, i, j, k)
             Feature maps.
         """
-        return self.norm(torch.relu(self.shortcut(x) + self.convs(x)))
+        return self.norm(self.shortcut(x).add_(self.convs(x)).relu_())

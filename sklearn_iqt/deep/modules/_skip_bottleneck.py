@@ -78,4 +78,4 @@ class SkipBottleneck(nn.Module):
         Tensor of shape (batch, n_channels, i * scale_i, j * scale_j, k * scale_k)
             Feature maps for the same level on the way up.
         """
-        return self.upsample(x + self.mapping(x))
+        return self.upsample(self.mapping(x).add_(x))
