@@ -80,13 +80,18 @@ def check_outputs(
 
 
 def run_batch(
-    args: argparse.Namespace, items: Sequence[Any], work: Callable[[Any], None], what: str
+    args: argparse.Namespace,
+    items: Sequence[Any],
+    work: Callable[[Any], None],
+    what: str,
+    *,
+    show: bool = True,
 ) -> int:
     """Do the work for each item, go on after failures, and return the exit code."""
     from tqdm.auto import tqdm
 
-    failures = 0
-    with tqdm(items, desc=what, unit="volume", disable=args.quiet, file=sys.stderr) as bar:
+    failures, quiet = 0, args.quiet or not show
+    with tqdm(items, desc=what, unit="volume", disable=quiet, file=sys.stderr) as bar:
         for item in bar:
             try:
                 work(item)

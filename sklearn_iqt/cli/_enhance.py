@@ -47,8 +47,10 @@ def run(args: argparse.Namespace) -> int:
     training = read_model_card(args.model)["training"] or {}
     if "n_jobs" in model.get_params(deep=False):
         model.set_params(n_jobs=args.jobs)
+    # One bar is enough: that of the scans, or of the parts of a single scan.
+    single = len(args.scans) == 1
     if "verbose" in model.get_params(deep=False):
-        model.set_params(verbose=0)  # one bar for all scans is enough
+        model.set_params(verbose=int(single and not args.quiet))
 
     def enhance(n: int) -> None:
         image = load_volume(args.scans[n])
@@ -57,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
         for result, output in zip(results if args.std else [results], outputs[n], strict=True):
             save_volume(result[0], output)
 
-    return run_batch(args, range(len(args.scans)), enhance, "enhancing")
+    return run_batch(args, range(len(args.scans)), enhance, "enhancing", show=not single)
 
 
 def _name_outputs(args: argparse.Namespace, scan: str) -> list[Path]:

@@ -4,6 +4,7 @@ import csv
 import json
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -454,16 +455,40 @@ def test_the_version_is_told(capsys):
     assert __version__ in capsys.readouterr().out
 
 
-def test_quiet_is_quiet_and_loud_goes_to_stderr(model, pairs, tmp_path, capsys):
-    scan = pairs / "sub-0_T1w_low.nii.gz"
-    capsys.readouterr()
-    run("enhance", "--model", model, scan, "--output-dir", tmp_path / "a", "--quiet")
-    assert capsys.readouterr() == ("", "")
-    run("enhance", "--model", model, scan, "--output-dir", tmp_path / "b")
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert "enhancing" in captured.err
-    assert "1/1" in captured.err
+def test_quiet_is_quiet_and_loud_goes_to_stderr(brains, pairs, model, tmp_path, capfd):
+    scans, maps = brains
+    lows, highs = (sorted(pairs.glob(f"*_{kind}.nii.gz")) for kind in ("low", "high"))
+    bids = tmp_path / "bids"
+    for low in lows:
+        subject = low.name.split("_")[0]
+        (bids / subject / "anat").mkdir(parents=True)
+        (bids / subject / "anat" / f"{subject}_T1w.nii.gz").write_bytes(low.read_bytes())
+    skip = "--skip-bids-validation"
+    commands = {
+        "simulating": ("simulate", *scans, "--tissues", *maps, "--output-dir", tmp_path / "s"),
+        "learning": ("fit", "--low", *lows, "--high", *highs, "--output", tmp_path / "m.iqt"),
+        "enhancing": ("enhance", "--model", model, lows[0], "--output", tmp_path / "e.nii"),
+        "2/2": ("enhance", "--model", model, *lows, "--output-dir", tmp_path / "e"),
+        "evaluating": ("evaluate", "--truth", *highs, "--estimate", *highs),
+        "MB": ("report", lows[0], "--model", model, "--output", tmp_path / "r.html"),
+        "2 of 2": ("bids", bids, tmp_path / "iqt", "participant", "--model", model, skip),
+        "collecting": ("bids", bids, tmp_path / "iqt", "group", skip),
+    }
+    small = ("-p", "n_atoms=8", "-p", "max_iter=1", "-p", "max_patches=200")
+    capfd.readouterr()
+    for told, (command, *arguments) in commands.items():
+        options = (*arguments, *(small if command == "fit" else ()))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            assert run(command, *options, "--quiet") == 0
+            quiet = capfd.readouterr()
+            assert run(command, *options, "--force") == 0
+            loud = capfd.readouterr()
+        assert quiet.err == ""
+        assert told in loud.err
+        # The table is the result.
+        assert quiet.out == loud.out
+        assert bool(quiet.out) == (command == "evaluate")
 
 
 def test_importing_the_command_line_imports_nothing_heavy():
