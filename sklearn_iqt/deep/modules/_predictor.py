@@ -52,7 +52,7 @@ class BottleneckBlock(nn.Module):
         Tensor of shape (batch, n_channels, i, j, k)
             Feature maps.
         """
-        return x + self.layers(x)
+        return self.layers(x).add_(x)
 
 
 class PixelPredictor(nn.Module):
@@ -118,5 +118,9 @@ class PixelPredictor(nn.Module):
         """
         of_features, of_code = self.join.weight.split([features.shape[1], code.shape[1]], dim=1)
         bias = functional.linear(code, of_code.flatten(1), self.join.bias)
-        joined = functional.conv3d(features, of_features) + bias[..., None, None, None]
-        return torch.softmax(self.head(joined + self.body(joined)), dim=1)
+        if features.is_contiguous(memory_format=torch.channels_last_3d):  # keep that layout
+            product = functional.linear(features.movedim(1, -1), of_features.flatten(1))
+            joined = product.add_(bias[:, None, None, None]).movedim(-1, 1)
+        else:
+            joined = functional.conv3d(features, of_features).add_(bias[..., None, None, None])
+        return torch.softmax(self.head(self.body(joined).add_(joined)), dim=1)
