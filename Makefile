@@ -22,6 +22,7 @@ lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --strict --follow-imports=silent --cache-dir=.mypy_cache/user tests/user_script.py
 	$(BIN)/lint-imports
 	$(BIN)/python tests/check_docstrings.py
 

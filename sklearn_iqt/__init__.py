@@ -7,9 +7,28 @@ imports torch.
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sklearn_iqt._version import __version__
+
+if TYPE_CHECKING:  # what a type checker cannot see happen
+    from sklearn_iqt.base import BaseIQTRegressor as BaseIQTRegressor
+    from sklearn_iqt.compose import InterpolationIQT as InterpolationIQT
+    from sklearn_iqt.compose import PatchwiseRegressor as PatchwiseRegressor
+    from sklearn_iqt.deep import AnisoUNetRegressor as AnisoUNetRegressor
+    from sklearn_iqt.deep import DDLRegressor as DDLRegressor
+    from sklearn_iqt.dictionary import CoupledDictionaryIQT as CoupledDictionaryIQT
+    from sklearn_iqt.io import load_volume as load_volume
+    from sklearn_iqt.io import save_volume as save_volume
+    from sklearn_iqt.patches import PatchGrid as PatchGrid
+    from sklearn_iqt.patches import PatchMerger as PatchMerger
+    from sklearn_iqt.patches import PatchTransformer as PatchTransformer
+    from sklearn_iqt.persistence import load_model as load_model
+    from sklearn_iqt.persistence import save_model as save_model
+    from sklearn_iqt.preprocessing import NyulScaler as NyulScaler
+    from sklearn_iqt.preprocessing import PercentileScaler as PercentileScaler
+    from sklearn_iqt.preprocessing import TissueScaler as TissueScaler
+    from sklearn_iqt.simulation import LowFieldSimulator as LowFieldSimulator
 
 _HOME = {
     "AnisoUNetRegressor": "deep",

@@ -1,5 +1,7 @@
 """What importing costs, and what every name promises."""
 
+import ast
+import inspect
 import subprocess
 import sys
 
@@ -26,6 +28,13 @@ def test_importing_the_package_imports_no_torch():
 def test_every_public_name_is_there(name):
     assert getattr(sklearn_iqt, name) is not None
     assert name in dir(sklearn_iqt)
+
+
+def test_type_checkers_see_every_public_name():
+    tree = ast.parse(inspect.getsource(sklearn_iqt))
+    (block,) = [node for node in tree.body if isinstance(node, ast.If)]
+    seen = {alias.asname: node.module for node in block.body for alias in node.names}
+    assert seen == {name: f"sklearn_iqt.{home}" for name, home in sklearn_iqt._HOME.items()}
 
 
 def test_unknown_names_are_refused():
