@@ -1,5 +1,7 @@
 """Check the docstring of every public name with numpydoc, by the settings in pyproject.toml.
 
+Every default must be stated, as ``name : type, default=value``, and be that of the signature.
+
 Unlike numpydoc's own hook, which reads files, this checks what a user can import: the names in
 ``__all__`` of public modules, and the public methods and properties of their classes, wherever in
 the package these are written.
@@ -7,15 +9,19 @@ the package these are written.
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import pkgutil
+import pydoc
 import sys
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+from numpydoc.docscrape import NumpyDocString
 from numpydoc.hooks.validate_docstrings import parse_config
 from numpydoc.validate import validate
 
@@ -61,6 +67,33 @@ def members(cls: type) -> Iterator[str]:
     yield from names
 
 
+def wrong_defaults(thing: Any) -> Iterator[str]:
+    """Yield a message for each default that a docstring does not state as the signature has it."""
+    if not callable(thing) or (inspect.isclass(thing) and issubclass(thing, BaseException)):
+        return
+    defaults = {p.name: p.default for p in inspect.signature(thing).parameters.values()}
+    for documented in NumpyDocString(inspect.getdoc(thing) or "")["Parameters"]:
+        if documented.type == "None":  # ignored, there for the sake of scikit-learn
+            continue
+        _, stated, text = documented.type.partition(", default=")
+        for name in documented.name.split(", "):
+            default = defaults.get(name, inspect.Parameter.empty)
+            if default is inspect.Parameter.empty:
+                if stated:
+                    yield f"{name} states a default, {text}, and has none"
+            elif not stated:
+                yield f"{name} does not state its default, {default!r}"
+            elif not _is_written(default, text):
+                yield f"{name} states the default {text}, but it is {default!r}"
+
+
+def _is_written(value: Any, text: str) -> bool:
+    try:
+        return repr(ast.literal_eval(text)) == repr(value)
+    except ValueError:  # the name of a function or a type
+        return text == getattr(value, "__name__", repr(value))
+
+
 def main() -> int:
     """Print what is wrong, and return the exit status."""
     config = parse_config(ROOT)
@@ -72,6 +105,9 @@ def main() -> int:
             if code in config["checks"]:
                 n_errors += 1
                 print(f"{result['file']}:{result['file_line']}: {name}: {code} {message}")
+        for message in wrong_defaults(pydoc.locate(name)):
+            n_errors += 1
+            print(f"{result['file']}:{result['file_line']}: {name}: {message}")
     print(f"{n_errors} errors in the docstrings of {len(names)} public names.")
     return int(n_errors > 0)
 

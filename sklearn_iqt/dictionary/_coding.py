@@ -48,20 +48,20 @@ def sparse_encode(
         Signals.
     dictionary : array-like of shape (n_atoms, n_features)
         Atoms, of unit norm. (Other norms work; they scale the penalty of their atom.)
-    alpha : float, > 0
+    alpha : float, > 0, default=0.01
         Weight λ of the lasso, 0.5 ||x - a D||² + alpha ||a||₁, whichever solver runs.
-    solver : str
+    solver : str, default="auto"
         ``"auto"`` and ``"batch_lasso"`` solve the lasso for all signals over working sets, in
         compiled code on ``n_jobs`` threads. ``"batch_omp"`` is orthogonal matching pursuit in the
         same way. ``"lasso_lars"``, ``"lasso_cd"`` and ``"omp"`` are those of
         :class:`sklearn.decomposition.SparseCoder`: slow, and the reference.
-    n_nonzero_coefs : int, optional
+    n_nonzero_coefs : int, default=None
         Atoms in each code, for the two pursuits; a tenth of the features by default, as in
         scikit-learn.
-    tol : float
+    tol : float, default=0.0001
         Optimality of the batched lasso: no condition is violated by more than ``tol * alpha``
         (and the rounding of the dtype of ``X``).
-    n_jobs : int, optional
+    n_jobs : int, default=None
         Threads; None means 1 unless in a :obj:`joblib.parallel_config` context. The codes do not
         depend on it.
 

@@ -68,17 +68,17 @@ def ksvd(
         Signals.
     n_atoms : int
         Atoms wanted; fewer are learned from fewer non-zero signals.
-    n_nonzero_coefs : int
+    n_nonzero_coefs : int, default=3
         Atoms in each code.
-    max_iter : int
+    max_iter : int, default=20
         Most iterations.
-    tol : float
+    tol : float, default=0.001
         Stop when the error falls by less than this fraction of itself.
-    n_jobs : int, optional
+    n_jobs : int, default=None
         Threads of the coder.
-    random_state : int, RandomState instance or None
+    random_state : int, RandomState instance or None, default=None
         Determines the signals from which the atoms start.
-    progress : callable
+    progress : callable, default=iter
         Wraps the range of iterations, for instance into a progress bar.
 
     Returns

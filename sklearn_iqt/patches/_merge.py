@@ -63,7 +63,7 @@ class PatchMerger:
         Weights of the voxels of a patch.
     fill : ndarray of shape ``grid.high.shape``, default=None
         Values where no patch was added. Without it, an uncovered voxel is an error.
-    overwrite_fill : bool
+    overwrite_fill : bool, default=False
         Whether the volume is merged into the memory of ``fill``, plane by plane. Patches may still
         be cut from there, because they start on planes that are not finished.
     dtype : dtype, default=float32
