@@ -114,8 +114,8 @@ def spread(fractions: list[float]) -> str:
     return f"{median(fractions):.0%} ({min(fractions):.0%}-{max(fractions):.0%})"
 
 
-def volume(name: str, way: str, shape: tuple[int, int, int]) -> tuple[float, float, float]:
-    """Enhance one volume; return seconds of the clock, of the processor, and gigabytes at most."""
+def volume(name: str, way: str, shape: tuple[int, int, int]) -> tuple[float, float, float, float]:
+    """Enhance one volume; return seconds of the clock, of the processor, gigabytes, and of peak."""
     net = make_net(name).eval()
     low = np.random.default_rng(0).random(shape, np.float32)
     if (window := WAYS[way]) is None:
@@ -145,10 +145,11 @@ def volume(name: str, way: str, shape: tuple[int, int, int]) -> tuple[float, flo
                 return sliding_window_inference(x, size, 4, net, overlap=overlap)
 
     before = memory("VmRSS")
-    clock, processor = seconds(enhance)
-    if device() == "cuda":
-        return clock, processor, torch.cuda.max_memory_allocated() / 1e9
-    return clock, processor, memory("VmHWM") - before
+    with FlopCounterMode(display=False) as counter:
+        clock, processor = seconds(enhance)
+    on_gpu = device() == "cuda"
+    most = torch.cuda.max_memory_allocated() / 1e9 if on_gpu else memory("VmHWM") - before
+    return clock, processor, most, counter.get_total_flops() / processor / peak()
 
 
 def memory(field: str) -> float:
@@ -170,30 +171,35 @@ def main() -> None:
     parser.add_argument("--nets", nargs="+", choices=list(NETS), default=list(NETS))
     parser.add_argument("--shape", type=int, nargs=3, default=(260, 311, 65))
     parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=5, help="of batches of patches")
+    parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=list(WAYS))
     parser.add_argument("--volumes", type=int, default=3, help="repetitions with whole volumes")
     arguments = parser.parse_args()
     print(f"{device()}, {torch.get_num_threads()} threads, torch {torch.__version__}, ", end="")
     print(f"peak {peak() / 1e9:.0f} GFLOP per second of processor time\n")
     head = ["net", "training, patches/s", "of peak", "inference, patches/s", "of peak"]
-    rows = [throughput(name, arguments.batch_size, arguments.repeats) for name in arguments.nets]
-    table(head, rows)
+    if arguments.repeats:
+        sizes = arguments.batch_size, arguments.repeats
+        table(head, [throughput(name, *sizes) for name in arguments.nets])
     rows = []
     # A process for each run, so that memory is its own.
     context = multiprocessing.get_context("spawn")
     for name in arguments.nets:
-        runs: dict[str, list] = {way: [] for way in WAYS}
+        runs: dict[str, list] = {way: [] for way in arguments.ways}
         for _ in range(arguments.volumes):
-            for way in WAYS:
+            for way in arguments.ways:
                 with context.Pool(1) as pool:
                     runs[way].append(pool.apply(volume, (name, way, tuple(arguments.shape))))
         for way, results in runs.items():
-            clock, processor, gigabytes = (median(column) for column in zip(*results, strict=True))
-            ours = [run[1] for run in runs["ours"]]
-            ratios = [run[1] / our for run, our in zip(results, ours, strict=True)]
+            columns = list(zip(*results, strict=True))
+            clock, processor, gigabytes = map(median, columns[:3])
+            first = [run[1] for run in runs[arguments.ways[0]]]
+            ratios = [run[1] / other for run, other in zip(results, first, strict=True)]
             ratio = f"{median(ratios):.1f} ({min(ratios):.1f}-{max(ratios):.1f})"
-            rows.append([name, way, f"{clock:.1f}", f"{processor:.1f}", ratio, f"{gigabytes:.2f}"])
-    table(["net", "way", "s", "processor s", "to ours", "GB"], rows)
+            fraction = spread(list(columns[3]))
+            cells = f"{clock:.1f}", f"{processor:.1f}", ratio, fraction, f"{gigabytes:.2f}"
+            rows.append([name, way, *cells])
+    table(["net", "way", "s", "processor s", "to the first", "of peak", "GB"], rows)
 
 
 if __name__ == "__main__":
