@@ -1,0 +1,48 @@
+"""The check of stated defaults sees what it is for."""
+
+import math
+
+import pytest
+
+pytest.importorskip("numpydoc")
+from check_docstrings import wrong_defaults
+
+
+def documented(alpha=0.5, name="x", limit=math.inf, n_jobs=None, mean=sum, order=3):
+    """
+    Do nothing.
+
+    Parameters
+    ----------
+    alpha : float, default=0.5
+        Stated.
+    name : {"x", "y"}, default="x"
+        Stated.
+    limit : float, default=inf
+        Stated.
+    n_jobs : int, default=None
+        Stated.
+    mean : callable, default=sum
+        Stated.
+    order : int, default=3
+        Stated.
+    """
+
+
+def test_defaults_that_are_stated_as_they_are_pass():
+    assert list(wrong_defaults(documented)) == []
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("default=0.5", "default=0.4"),
+        ("default=3", "default=3.0"),
+        ('default="x"', "default=x"),
+        (", default=sum", ""),
+        ("default=None", "default=False"),
+    ],
+)
+def test_defaults_that_are_not_are_told(right, wrong, monkeypatch):
+    monkeypatch.setattr(documented, "__doc__", documented.__doc__.replace(right, wrong))
+    assert len(list(wrong_defaults(documented))) == 1
