@@ -13,7 +13,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, gen_batches
 from threadpoolctl import threadpool_limits
 
-from sklearn_iqt.dictionary._lasso import solve_sets, update_sets
+from sklearn_iqt.dictionary._lanes import LANES
+from sklearn_iqt.dictionary._lasso import KEPT, solve_sets, triangle, update_sets
 from sklearn_iqt.dictionary._pursuit import omp_rows
 
 __all__ = ["SOLVERS", "sparse_encode"]
@@ -28,6 +29,8 @@ BLOCK = 512
 # Atoms that may join a working set in the first round and in each later one.
 N_JOIN_FIRST, N_JOIN = 24, 12
 MAX_ROUNDS = 200
+# Rounds that take bold steps, and how many.
+N_BOLD_ROUNDS, N_BOLD = 8, 6
 
 
 def sparse_encode(
@@ -112,8 +115,11 @@ def sparse_encode(
         )
         return sparse.csr_matrix(coder.transform(X), dtype=X.dtype)
     encode_block = _omp_block if solver == "batch_omp" else _lasso_block
+    n_atoms = len(dictionary)
     arguments = (n_nonzero_coefs,) if solver == "batch_omp" else (alpha, tol)
     with threadpool_limits(1, user_api="blas"):
+        # Compiled code looks at LANES atoms at a time; those added here correlate with nothing.
+        dictionary = np.pad(dictionary, ((0, -n_atoms % LANES), (0, 0)))
         gram = dictionary @ dictionary.T
         # Not merely preferred: a worker of a dask cluster would send the blocks over the network.
         blocks = Parallel(n_jobs, require="sharedmem")(
@@ -128,35 +134,39 @@ def sparse_encode(
         )
     atoms, codes, counts = (np.concatenate(part) for part in list(zip(*blocks, strict=True))[:3])
     indptr = np.concatenate([[0], np.cumsum(counts)])
-    return sparse.csr_matrix((codes, atoms, indptr), shape=(len(X), len(dictionary)))
+    return sparse.csr_matrix((codes, atoms, indptr), shape=(len(X), n_atoms))
 
 
 def _lasso_block(X, dictionary, gram, alpha, tol):
     """Return the atoms, weights and number of atoms of each code, and whether all are optimal."""
-    number = X.dtype.type
+    alpha = X.dtype.type(alpha)
     n_signals, n_features = X.shape
     capacity = min(len(dictionary), 2 * n_features + 4 * N_JOIN_FIRST)
-    atoms = np.zeros((n_signals, capacity), np.int32)
-    codes = np.zeros((n_signals, capacity), X.dtype)
-    inner_slopes = np.zeros_like(codes)
+    atoms = np.empty((n_signals, capacity), np.int32)
+    codes = np.empty((n_signals, capacity), X.dtype)
+    inner_slopes = np.empty_like(codes)
+    grams = np.empty((n_signals, triangle(min(capacity, KEPT))), X.dtype)
     counts = np.zeros(n_signals, np.int64)
     residual = X.copy()
+    slopes = np.empty((n_signals, len(dictionary)), X.dtype)
     signals = np.arange(n_signals)
-    slack = np.full(n_signals, tol * alpha, X.dtype)
     for n_rounds in range(MAX_ROUNDS):
-        slopes = residual[: len(signals)] @ dictionary.T
+        slopes = np.dot(residual[: len(signals)], dictionary.T, out=slopes[: len(signals)])
         if n_rounds == 0:
-            slack += 2 * np.finfo(X.dtype).eps * np.abs(slopes).max(axis=1)
+            largest = np.maximum(slopes.max(axis=1), -slopes.min(axis=1))
+            slack = tol * alpha + 2 * np.finfo(X.dtype).eps * largest
         settled = np.empty(len(signals), bool)
-        sets = atoms, codes, inner_slopes, counts
+        sets = grams, atoms, codes, inner_slopes, counts
         limit = N_JOIN if n_rounds else N_JOIN_FIRST
-        update_sets(slopes, signals, *sets, number(alpha), slack, limit, settled)
+        update_sets(slopes, signals, gram, *sets, alpha, slack, limit, settled)
         signals = signals[~settled]
         if not len(signals):
             break
-        signals = signals[np.argsort(counts[signals], kind="stable")]
-        solve_sets(X, dictionary, gram, number(alpha), signals, *sets, residual, 1 + n_rounds // 4)
-    used = (np.arange(capacity) < counts[:, None]) & (codes != 0)
+        signals = signals[np.argsort(-counts[signals], kind="stable")]
+        n_bold = N_BOLD if n_rounds < N_BOLD_ROUNDS else 0
+        solve_sets(X, dictionary, gram, alpha, signals, *sets, slack, residual, n_bold)
+    codes, atoms = codes[:, : counts.max()], atoms[:, : counts.max()]
+    used = (np.arange(codes.shape[1]) < counts[:, None]) & (codes != 0)
     return atoms[used], codes[used], used.sum(axis=1), not len(signals)
 
 

@@ -4,6 +4,9 @@ Arrays whose last axis has length ``LANES`` are read and written a vector at a t
 vectors take the operators of numbers, so that a solver of many signals reads like one of a single
 signal. The vectors are LLVM's, which become the registers of whatever processor there is; loops
 over the lanes would do the same, but numba unrolls such short loops before it could vectorise them.
+
+numba's cache on disk only looks at the file of the function that it compiles: after a change here,
+touch the modules that import this one.
 """
 
 from __future__ import annotations
@@ -112,13 +115,14 @@ for name, instruction in ARITHMETIC.items():
         getattr(operator, name),
         lambda builder, a, b, emit=instruction: getattr(builder, emit)(a, b, flags=CONTRACT),
     )
-for name, sign in {"gt": ">", "lt": "<", "le": "<=", "ne": "!="}.items():
+for name, sign in {"gt": ">", "lt": "<", "le": "<=", "eq": "==", "ne": "!="}.items():
     _extend(
         getattr(operator, name),
         lambda builder, a, b, sign=sign: builder.fcmp_unordered(sign, a, b),
         TRUTHS,
     )
 _extend(operator.and_, lambda builder, a, b: builder.and_(a, b))
+_extend(operator.or_, lambda builder, a, b: builder.or_(a, b))
 _extend(maximum, lambda builder, a, b: builder.select(builder.fcmp_ordered(">", a, b), a, b))
 _extend(minimum, lambda builder, a, b: builder.select(builder.fcmp_ordered("<", a, b), a, b))
 _extend(np.copysign, _emit_intrinsic("copysign"))
@@ -140,6 +144,11 @@ def _extend_sqrt(x):
 @overload(operator.neg)
 def _extend_neg(x):
     return (lambda x: 0 - x) if isinstance(x, Lanes) else None
+
+
+@overload(abs)
+def _extend_abs(x):
+    return (lambda x: maximum(x, -x)) if isinstance(x, Lanes) else None
 
 
 @intrinsic

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from sklearn_iqt.dictionary._lanes import LANES, any_lane, load
+
 __all__ = ["omp_rows"]
 
 # A pivot below this fraction says that an atom is a combination of those before it (rounding of
 # float32).
 SINGULAR = 1e-6
-# Atoms that are compared at once.
-STRETCH = 64
 
 
 @njit(cache=True, nogil=True)
@@ -47,26 +47,18 @@ def _backward(factor, rhs, n):  # pragma: no cover  (compiled)
         rhs[row] /= factor[row, row]
 
 
-@njit(cache=True, nogil=True, fastmath={"nnan", "nsz"})
-def _largest(slopes):  # pragma: no cover  (compiled)
-    largest = abs(slopes[0])
-    for slope in slopes:
-        largest = max(largest, abs(slope))
-    return largest
-
-
 @njit(cache=True, nogil=True)
 def _steepest(slopes):  # pragma: no cover  (compiled)
-    """Find the atom of the largest slope: first its stretch, by vectors, then the atom in it."""
-    largest, first = slopes.dtype.type(-1), 0
-    for start in range(0, len(slopes), STRETCH):
-        here = _largest(slopes[start : start + STRETCH])
-        if here > largest:
-            largest, first = here, start
-    for atom in range(first, len(slopes)):
-        if abs(slopes[atom]) == largest:
-            return atom
-    return first
+    """Find the atom of the largest slope; ``LANES`` of them are passed over together."""
+    vectors = slopes.reshape(-1, LANES)
+    largest, best = slopes.dtype.type(-1), 0
+    for k in range(len(vectors)):
+        if any_lane(abs(load(vectors, k)) > largest):
+            for lane in range(LANES):
+                slope = abs(vectors[k, lane])
+                if slope > largest:
+                    largest, best = slope, k * LANES + lane
+    return best
 
 
 @njit(cache=True, nogil=True)
@@ -93,7 +85,7 @@ def omp_rows(correlations, gram, n_nonzero, atoms_out, codes_out, counts):
         correlation = correlations[signal]
         residual[:] = correlation
         atoms = atoms_out[signal]
-        least = 1e-6 * _largest(correlation)
+        least = 1e-6 * abs(correlation[_steepest(correlation)])
         n = 0
         while n < n_nonzero:
             best_atom = _steepest(residual)
