@@ -88,6 +88,11 @@ def ksvd(
     errors : list of float
         Mean squared norm of the residuals after each iteration.
 
+    Raises
+    ------
+    ValueError
+        If all signals are zero.
+
     References
     ----------
     .. [1] M. Aharon, M. Elad, A. Bruckstein, "K-SVD: an algorithm for designing overcomplete
@@ -104,6 +109,8 @@ def ksvd(
     ((16, 8), True)
     """
     X = check_array(X, dtype=(np.float64, np.float32), order="C")
+    if not X.any():
+        raise ValueError("ksvd: all signals are zero; give some that are not.")
     dictionary = initial_dictionary(X, n_atoms, check_random_state(random_state))
     errors: list[float] = []
     for _ in progress(range(max_iter)):

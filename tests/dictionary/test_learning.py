@@ -97,3 +97,8 @@ def test_ksvd_with_fewer_signals_than_atoms_and_zero_signals(rng):
     dictionary, _ = ksvd(X, 50, random_state=0)
     assert dictionary.shape == (6, 4)
     assert np.isfinite(dictionary).all()
+
+
+def test_ksvd_of_nothing_but_zeros():
+    with pytest.raises(ValueError, match="ksvd: all signals are zero"):
+        ksvd(np.zeros((5, 4)), 3)

@@ -84,6 +84,15 @@ def test_atoms_of_any_norm_are_coded_exactly(norm):
     np.testing.assert_allclose(norm * scaled.toarray(), expected.toarray(), atol=1e-8)
 
 
+@pytest.mark.parametrize("solver", ["batch_lasso", "batch_omp"])
+def test_codes_do_not_depend_on_the_other_signals(solver):
+    X, dictionary = problem(40, 70, 30)
+    together = sparse_encode(X, dictionary, solver=solver, alpha=0.01).toarray()
+    for rows in ([7], range(13, 35)):
+        alone = sparse_encode(X[rows], dictionary, solver=solver, alpha=0.01).toarray()
+        np.testing.assert_allclose(alone, together[rows], atol=1e-5)
+
+
 def test_alpha_is_that_of_equation_4_and_not_of_lasso():
     X, dictionary = problem(1, 12, 20)
     lasso = Lasso(alpha=0.1 / 20, fit_intercept=False, tol=1e-12, max_iter=100_000)
