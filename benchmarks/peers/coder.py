@@ -2,6 +2,9 @@
 
     python -m benchmarks.peers.coder --cohort ../shared/data/ds002748
 
+All coders run in ``--jobs`` threads; on a machine that is busy, pin the command to a quiet core
+and give each coder one, since two threads of one coder wait for each other.
+
 Signals are the reduced features of the patches of a simulated low volume, atoms those that
 CoupledDictionaryIQT learned from other subjects; without a cohort both are synthetic. The weight of
 the lasso is chosen for a mean number of non-zeros. Prints a table with, for each coder, the median
@@ -30,11 +33,13 @@ N_REFERENCE = 50
 N_CHECKED = 500
 
 
-def real_signals(cohort, n_atoms, n_components):
+def real_signals(cohort, n_atoms, n_components, features="gradient"):
     """Return features of one simulated subject, and atoms learned from two others."""
     highs, labels = load_cohort(cohort).arrays("train")
     pairs = LowFieldSimulator(random_state=0).simulate(highs[:3], labels[:3])
-    model = CoupledDictionaryIQT(n_atoms, n_components=n_components, max_iter=6, random_state=0)
+    model = CoupledDictionaryIQT(
+        n_atoms, n_components=n_components, features=features, max_iter=6, random_state=0
+    )
     model.fit(pairs.low[:2], pairs.high[:2])
     low = pairs.low[2]
     inputs = upsample(low / np.float32(intensity_scale(low)), (1, 1, 4))
@@ -138,8 +143,9 @@ def main(argv=None):
     parser.add_argument("--atoms", type=int, nargs="+", default=[256, 1024])
     parser.add_argument("--nonzeros", type=int, nargs="+", default=list(N_SIGNALS))
     parser.add_argument("--components", type=int, default=130)
+    parser.add_argument("--features", default="gradient", help="of CoupledDictionaryIQT")
     parser.add_argument("--repetitions", type=int, default=5)
-    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--jobs", type=int, default=2, help="threads of each coder")
     arguments = parser.parse_args(argv)
     print(
         "| atoms | task | coder | signals/s | ours is faster by | by processor time "
@@ -147,7 +153,9 @@ def main(argv=None):
     )
     for n_atoms in arguments.atoms:
         if arguments.cohort:
-            signals, atoms = real_signals(arguments.cohort, n_atoms, arguments.components)
+            signals, atoms = real_signals(
+                arguments.cohort, n_atoms, arguments.components, arguments.features
+            )
         else:
             signals, atoms = synthetic_signals(n_atoms, arguments.components)
         exact_atoms = atoms.astype(np.float64)
