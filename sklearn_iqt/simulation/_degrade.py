@@ -29,27 +29,27 @@ def degrade(
     Parameters
     ----------
     volume : array-like of shape (..., i, j, k)
-        High-quality volume, or several on one grid, such as tissue maps.
+        High-quality volume of real numbers, or several on one grid, such as tissue maps.
     scale : int or sequence of 3 ints, default=(1, 1, 4)
         High voxels in a low voxel along each axis, at least 1.
     thickness : float or sequence of 3 floats, default=3
-        Full width at half maximum of the slice profile in high voxels, at least 1, along axes
-        whose scale is above 1. A thickness of 1 is the high voxel itself and blurs nothing.
+        Full width at half maximum of the slice profile in high voxels, finite and at least 1, along
+        axes whose scale is above 1. A thickness of 1 is the high voxel itself and blurs nothing.
     alignment : {"center", "corner"}, default="center"
         Where a low voxel sits: in the centre of its block of high voxels, or on the first of them.
 
     Returns
     -------
     ndarray of shape (..., i // scale, j // scale, k // scale)
-        The low volume. High voxels at the far end that fill no block only add to the blur. Float
-        types stay, others become float32.
+        The low volume, in memory of its own. High voxels at the far end that fill no block only
+        add to the blur. Float types stay, others become float32.
 
     Raises
     ------
     GeometryMismatchError
         If the volume has fewer voxels along an axis than one low voxel needs.
     ValueError
-        If a parameter is out of its range.
+        If a parameter is out of its range, or the volume does not hold real numbers.
 
     Notes
     -----
@@ -68,6 +68,11 @@ def degrade(
     array([ 9.5, 13.5, 17.5, 21.5])
     """
     low = np.asarray(volume)
+    if low.dtype.kind not in "fiub":
+        raise ValueError(
+            f"degrade: volume must hold real numbers, got dtype {low.dtype}; pass the magnitude of "
+            "a complex volume."
+        )
     if low.dtype.kind != "f":
         low = low.astype(np.float32)
     if low.ndim < 3:
@@ -75,9 +80,13 @@ def degrade(
     steps, widths = np.asarray(scale), np.asarray(thickness)
     if steps.shape not in ((), (3,)) or steps.dtype.kind not in "iu" or not (steps >= 1).all():
         raise ValueError(f"degrade: scale must be one integer or three above 0, got {scale!r}.")
-    if widths.shape not in ((), (3,)) or widths.dtype.kind not in "iuf" or not (widths >= 1).all():
+    if (
+        widths.shape not in ((), (3,))
+        or widths.dtype.kind not in "iuf"
+        or not (np.isfinite(widths) & (widths >= 1)).all()
+    ):
         raise ValueError(
-            f"degrade: thickness must be one number or three, of at least 1 high voxel, got "
+            f"degrade: thickness must be one finite number or three, of at least 1 high voxel, got "
             f"{thickness!r}."
         )
     if alignment not in ("center", "corner"):
@@ -93,7 +102,7 @@ def degrade(
             profile = _slice_matrix(low.shape[axis], step, width, alignment, low.dtype)
             product = np.tensordot(low, profile, axes=(axis, 1))
             low = np.ascontiguousarray(np.moveaxis(product, -1, axis))
-    return low
+    return low.copy() if (steps == 1).all() else low
 
 
 def _slice_matrix(

@@ -380,6 +380,8 @@ def test_degrading_is_a_blur_by_the_slice_profile_and_sampling(rng):
         ({"scale": (1, 4)}, "scale must be"),
         ({"scale": 1.5}, "scale must be"),
         ({"thickness": 0.5}, "thickness must be"),
+        ({"thickness": (1, 1, np.inf)}, "thickness must be one finite number"),
+        ({"thickness": np.nan}, "thickness must be"),
         ({"alignment": "centre"}, "alignment must be"),
         ({"scale": (1, 1, 9)}, "use a larger volume"),
     ],
@@ -389,3 +391,12 @@ def test_degrading_refuses_what_it_cannot_do(parameters, match):
         degrade(np.ones((4, 4, 8)), **parameters)
     with pytest.raises(ValueError, match="3 axes"):
         degrade(np.ones((4, 8)))
+    with pytest.raises(ValueError, match="real numbers, got dtype complex128"):
+        degrade(np.ones((4, 4, 8), complex))
+
+
+def test_degrading_by_nothing_returns_a_copy(rng):
+    high = rng.random((4, 4, 8))
+    low = degrade(high, scale=1)
+    np.testing.assert_array_equal(low, high)
+    assert not np.shares_memory(low, high)
