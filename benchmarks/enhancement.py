@@ -22,6 +22,7 @@ import pstats
 import tempfile
 import time
 import warnings
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -170,8 +171,8 @@ def predict(model, jobs, folder, length=None):
 
 def alone(function, *arguments):
     """Call in a process of its own, so that the memory is its own."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(function, arguments)
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
 
 
 def row(name, step, record):
