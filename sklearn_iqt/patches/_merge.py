@@ -64,12 +64,20 @@ class PatchMerger:
     fill : ndarray of shape ``grid.high.shape``, default=None
         Values where no patch was added. Without it, an uncovered voxel is an error.
     overwrite_fill : bool, default=False
-        Whether the volume is merged into the memory of ``fill``, plane by plane. Patches may still
-        be cut from there, because they start on planes that are not finished.
-    dtype : dtype, default=float32
-        Of the merged volume.
+        Whether the volume is merged into the memory of ``fill``, plane by plane, which must be a
+        writeable array of floats. Patches may still be cut from there, because they start on
+        planes that are not finished.
+    dtype : dtype, default=None
+        Float type of the merged volume: by default float32, or that of a ``fill`` to overwrite.
     return_std : bool, default=False
         Whether :meth:`finalize` also returns the spread of the overlapping values.
+
+    Raises
+    ------
+    GeometryMismatchError
+        If ``fill`` does not have the shape of the merged volume.
+    ValueError
+        If ``dtype`` is no float type, or ``fill`` cannot be overwritten in it.
 
     Examples
     --------
@@ -90,9 +98,16 @@ class PatchMerger:
         *,
         fill: np.ndarray | None = None,
         overwrite_fill: bool = False,
-        dtype: Any = np.float32,
+        dtype: Any = None,
         return_std: bool = False,
     ) -> None:
+        if dtype is not None and np.dtype(dtype).kind != "f":
+            raise ValueError(f"PatchMerger: dtype must be a float type, got {np.dtype(dtype)}.")
+        if overwrite_fill and (fault := _why_not_into(fill, dtype)):
+            raise ValueError(
+                f"PatchMerger: overwrite_fill merges into fill, {fault}; pass a writeable float "
+                "array of the dtype, or leave overwrite_fill out."
+            )
         self.grid = grid.high
         self.window = patch_window(self.grid.patch_size, window)
         self.return_std = return_std
@@ -102,6 +117,7 @@ class PatchMerger:
                 f"{self.grid.shape}."
             )
         self._may_stay_uncovered = fill is not None
+        dtype = np.float32 if dtype is None else dtype
         if fill is None:
             self._mean = np.empty(self.grid.shape, dtype)
         else:
@@ -189,6 +205,19 @@ class PatchMerger:
             np.copyto(self._std[planes], np.sqrt(variance), casting="same_kind", where=covered)
         self._sums = self._sums[:, plane - self._first :]
         self._first = plane
+
+
+def _why_not_into(fill: np.ndarray | None, dtype: Any) -> str | None:
+    """Return why a volume cannot be merged into the memory of ``fill``, or None if it can."""
+    if fill is None:
+        return "which is None"
+    if not fill.flags.writeable:
+        return "which is read-only"
+    if fill.dtype.kind != "f":
+        return f"which holds {fill.dtype}"
+    if dtype is not None and fill.dtype != dtype:
+        return f"which holds {fill.dtype} and not the dtype {np.dtype(dtype)}"
+    return None
 
 
 @njit(cache=True, nogil=True)

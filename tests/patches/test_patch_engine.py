@@ -131,6 +131,32 @@ def test_merger_refuses_holes_and_late_or_wrong_patches():
         PatchMerger(grid, "boxcar")
 
 
+@pytest.mark.parametrize(
+    ("fill", "dtype", "reason"),
+    [
+        (None, None, "which is None"),
+        (np.broadcast_to(0.0, (4, 4, 4)), None, "which is read-only"),
+        (np.zeros((4, 4, 4), int), None, "which holds int64"),
+        (np.zeros((4, 4, 4)), np.float32, "float64 and not the dtype float32"),
+    ],
+)
+def test_merger_says_at_once_that_it_cannot_overwrite(fill, dtype, reason):
+    grid = PatchGrid((4, 4, 4), 4, 4)
+    with pytest.raises(ValueError, match=reason):
+        PatchMerger(grid, fill=fill, overwrite_fill=True, dtype=dtype)
+
+
+def test_merged_volumes_are_of_a_float_type():
+    grid = PatchGrid((4, 4, 4), 4, 4)
+    with pytest.raises(ValueError, match="dtype must be a float type, got int16"):
+        PatchMerger(grid, dtype=np.int16)
+    filled = np.zeros((4, 4, 4))
+    assert PatchMerger(grid, fill=filled).finalize().dtype == np.float32
+    assert PatchMerger(grid, fill=filled, overwrite_fill=True).finalize() is filled
+    same = PatchMerger(grid, fill=filled, overwrite_fill=True, dtype="f8").finalize()
+    assert same is filled
+
+
 def test_accumulators_stay_as_thick_as_a_run_of_patches(rng):
     grid = PatchGrid((200, 6, 6), 4, 2)
     merger = PatchMerger(grid, dtype=np.float64)
