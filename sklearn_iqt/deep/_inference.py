@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from functools import partial
 from itertools import pairwise
 from math import prod
 from typing import cast
@@ -81,7 +80,7 @@ def fold_batch_norm(module: nn.Module) -> nn.Module:
                     _fold_into_next(cast(nn.BatchNorm3d, first[2]), conv)
                     first[2] = nn.Identity()
     for part in module.modules():
-        if isinstance(part, ResidualCore):
+        if isinstance(part, ResidualCore) and len(part.convs):
             _fold_into_branch(part)
         elif isinstance(part, AnisoUNet) and len(part.up):
             finest = cast(ResidualCore, part.up[0])
@@ -106,27 +105,52 @@ def multiply_voxels(module: nn.Module) -> nn.Module:
     Module
         The same net, which computes the same function up to rounding.
     """
-    for layer in module.modules():
-        if isinstance(layer, nn.Conv3d) and layer.kernel_size == layer.stride == (1, 1, 1):
-            layer.forward = partial(_multiply, layer)  # type: ignore[method-assign]
-        elif isinstance(layer, nn.ConvTranspose3d) and layer.kernel_size == layer.stride:
-            layer.forward = partial(_make_blocks, layer)  # type: ignore[method-assign]
+    for parent in list(module.modules()):
+        for name, layer in parent.named_children():
+            if type(layer) is nn.Conv3d and layer.kernel_size == (1, 1, 1) and _is_plain(layer):
+                setattr(parent, name, _VoxelProduct(layer))
+            elif type(layer) is nn.ConvTranspose3d and _is_plain(layer):
+                setattr(parent, name, _BlockProduct(layer))
     return module
 
 
-def _multiply(layer: nn.Conv3d, x: torch.Tensor) -> torch.Tensor:
-    return functional.linear(x.movedim(1, -1), layer.weight.flatten(1), layer.bias).movedim(-1, 1)
+def _is_plain(layer: nn.Conv3d | nn.ConvTranspose3d) -> bool:
+    """Whether the kernels lie side by side, and see every channel and nothing beyond the edge."""
+    return (
+        layer.kernel_size == layer.stride
+        and layer.groups == 1
+        and layer.dilation == (1, 1, 1)
+        and layer.padding == layer.output_padding == (0, 0, 0)
+    )
 
 
-def _make_blocks(layer: nn.ConvTranspose3d, x: torch.Tensor) -> torch.Tensor:
-    batch, n_in, *shape = x.shape
-    block = layer.kernel_size
-    weight = layer.weight.permute(2, 3, 4, 1, 0).reshape(-1, n_in)
-    bias = None if layer.bias is None else layer.bias.repeat(prod(block))
-    blocks = functional.linear(x.movedim(1, -1), weight, bias)
-    apart = blocks.reshape(batch, *shape, *block, -1).permute(0, 1, 4, 2, 5, 3, 6, 7)
-    high = [size * factor for size, factor in zip(shape, block, strict=True)]
-    return apart.reshape(batch, *high, -1).movedim(-1, 1)
+class _VoxelProduct(nn.Module):
+    """A convolution of size one."""
+
+    def __init__(self, conv: nn.Conv3d) -> None:
+        super().__init__()
+        self.weight, self.bias = conv.weight, conv.bias
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        rows = functional.linear(x.movedim(1, -1), self.weight.flatten(1), self.bias)
+        return rows.movedim(-1, 1)
+
+
+class _BlockProduct(nn.Module):
+    """A transposed convolution that makes a block of every voxel."""
+
+    def __init__(self, conv: nn.ConvTranspose3d) -> None:
+        super().__init__()
+        self.block = conv.kernel_size
+        self.weight = conv.weight.permute(2, 3, 4, 1, 0).reshape(-1, conv.in_channels)
+        self.bias = None if conv.bias is None else conv.bias.repeat(prod(self.block))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        batch, _, *shape = x.shape
+        blocks = functional.linear(x.movedim(1, -1), self.weight, self.bias)
+        apart = blocks.reshape(batch, *shape, *self.block, -1).permute(0, 1, 4, 2, 5, 3, 6, 7)
+        high = [size * factor for size, factor in zip(shape, self.block, strict=True)]
+        return apart.reshape(batch, *high, -1).movedim(-1, 1)
 
 
 @torch.no_grad()

@@ -1,6 +1,8 @@
 """What makes prediction fast leaves the net's function as it is."""
 
 import copy
+import gc
+import weakref
 
 import numpy as np
 import pytest
@@ -62,15 +64,21 @@ def test_folded_norms_compute_the_same_function(kind, padding_mode, signs, rng):
         nn.ConvTranspose3d(4, 6, (1, 2, 3), stride=(1, 2, 3)),
         nn.ConvTranspose3d(4, 6, 1, bias=False),
         nn.ConvTranspose3d(4, 6, 2, stride=1),
+        nn.Conv3d(4, 6, 1, groups=2),
+        nn.Conv3d(4, 6, 1, padding=1),
+        nn.ConvTranspose3d(4, 6, 2, stride=2, groups=2),
+        nn.ConvTranspose3d(4, 6, 2, stride=2, padding=1),
+        nn.ConvTranspose3d(4, 6, 2, stride=2, output_padding=1),
+        nn.ConvTranspose3d(4, 6, 2, stride=2, dilation=2),
     ],
     ids=str,
 )
 def test_products_of_voxels_are_the_convolutions(layer, memory_format, rng):
-    layer = copy.deepcopy(layer).double()
+    net = nn.Sequential(copy.deepcopy(layer)).double()
     x = torch.from_numpy(rng.random((2, 4, 5, 6, 3))).to(memory_format=memory_format)
     with torch.inference_mode():
-        expected = layer(x)
-        torch.testing.assert_close(multiply_voxels(layer)(x), expected, rtol=0, atol=1e-12)
+        expected = net(x)
+        torch.testing.assert_close(multiply_voxels(net)(x), expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("scale", [(1, 1, 4), (2, 1, 3), (4, 2, 1)])
@@ -96,3 +104,16 @@ def test_training_never_goes_in_slabs(rng, monkeypatch):
     with torch.no_grad():
         net(torch.from_numpy(rng.random((2, 1, 16, 8, 4), np.float32)))
     assert len(calls) == 1
+
+
+def test_a_predictor_leaves_nothing_behind():
+    predictor = Predictor(
+        make_net("unet", "replicate"), np.dtype(np.float32), mixed_precision=False
+    )
+    layers = [weakref.ref(layer) for layer in predictor.module.modules()]
+    gc.disable()
+    try:
+        del predictor
+        assert not any(layer() for layer in layers)
+    finally:
+        gc.enable()
