@@ -186,38 +186,47 @@ def row(name, step, record):
     return "| " + " | ".join(cells) + " |"
 
 
+TITLES = "processor time, s", "peak memory, GB", "of it, beyond volumes, GB"
+
+
 def along_k(names, jobs, folder, models, path):
     """Measure and plot the cost of prediction for volumes of growing length."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 2.5), layout="constrained")
-    titles = "processor time, s", "peak memory, GB", "of it, beyond volumes, GB"
-    axes = dict(zip(titles, figure.subplots(1, 3, sharex=True), strict=True))
-    print("| estimator | voxels along k | " + " | ".join(titles) + " |\n|---|---|---|---|---|")
+    curves = {}
+    print("| estimator | voxels along k | " + " | ".join(TITLES) + " |\n|---|---|---|---|---|")
     for name in names:
         model = models / f"{name}.iqt"
         records = [alone(predict, model, jobs, folder, length) for length in LENGTHS]
-        curves = [
+        curves[name] = [
             [r["processor s"] for r in records],
             [r["peak"] for r in records],
             [r["peak"] - r["held"] - r["returned"] / 2**30 for r in records],
         ]
-        for length, *values in zip(LENGTHS, *curves, strict=True):
+        for length, *values in zip(LENGTHS, *curves[name], strict=True):
             cells = " | ".join(f"{value:.2f}" for value in values)
             print(f"| {name} | {length} | {cells} |", flush=True)
-        for ax, curve in zip(axes.values(), curves, strict=True):
-            ax.plot(LENGTHS, curve, "o-", markersize=3, linewidth=1, label=name)
-    volumes = [(r["passed"] + r["returned"]) / 2**30 for r in records]
-    axes[titles[1]].plot(LENGTHS, volumes, "k:", linewidth=1, label="the volumes alone")
-    for title, ax in axes.items():
+    draw(curves, [(r["passed"] + r["returned"]) / 2**30 for r in records], path)
+    print(f"\nwrote {path}")
+
+
+def draw(curves, volumes, path):
+    """Plot time and memory against the length, with the memory of the volumes themselves."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 2.7), layout="constrained")
+    axes = figure.subplots(1, len(TITLES), sharex=True)
+    for name, columns in curves.items():
+        for ax, column in zip(axes, columns, strict=True):
+            ax.plot(LENGTHS, column, "o-", markersize=3, linewidth=1, label=name)
+    axes[1].plot(LENGTHS, volumes, "k:", linewidth=1, label="the volumes alone")
+    for title, ax in zip(TITLES, axes, strict=True):
         ax.set_title(title, fontsize=8)
         ax.set_xlabel("high voxels along k", fontsize=7)
         ax.tick_params(labelsize=6)
         ax.set_ylim(bottom=0)
-    axes[titles[1]].legend(fontsize=6, frameon=False)
+    handles, labels = axes[1].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=8, fontsize=7, frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130)
-    print(f"\nwrote {path}")
 
 
 def main(argv=None):
