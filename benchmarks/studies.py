@@ -193,24 +193,37 @@ def search(cohort, estimator, grid, simulation, *, folds, seed):
     return table.join(means.rename(columns=lambda name: name.removeprefix("mean_test_")))
 
 
-def write_report(output):
+def write_report(output, options):
     """Write the tables of all finished studies, each with the command and code that made it."""
     sections = []
     for name in STUDIES:
         file, record = output / f"{name}.csv", output / f"{name}.json"
         if file.exists():
-            made = json.loads(record.read_text())
-            table = pd.read_csv(file).rename(columns=lambda column: column.removeprefix("param_"))
-            by_metric = [
-                column for metric in METRICS for column in table if column.endswith(metric)
-            ]
-            settings = [column for column in table if column not in by_metric]
-            lines = markdown(settings + by_metric, table[settings + by_metric].values.tolist())
+            made = check_options(file, record, options)
+            table = pd.read_csv(file)
+            settings = table[[c for c in table if c.startswith("param_")]].fillna("").astype(str)
+            settings = settings.rename(columns=lambda column: column.removeprefix("param_"))
+            scores = [c for metric in METRICS for c in table if c.endswith(metric)]
+            table = settings.join(table[scores]).astype(object)
             sections.append(
-                f"## {name}\n\n`{made['command']}`, {made['date']}, source {made['source']}, "
-                f"cohort checksum {made['cohort_checksum'][:12]}.\n\n{lines}\n"
+                f"## {name}\n\n`{made['command']}`, {made['date']}, source {made['source']}.\n\n"
+                f"{markdown(list(table), table.values.tolist())}"
             )
-    (output / "report.md").write_text(f"# Studies on {made['cohort']}\n\n" + "\n".join(sections))
+    checksum = options["cohort_checksum"][:12]
+    title = f"# Studies on {options['cohort']}\n\nCohort checksum {checksum}."
+    (output / "report.md").write_text("\n\n".join([title, *sections]) + "\n")
+
+
+def check_options(file, record, options):
+    """Return how a finished study was made; refuse one of another cohort, seed or split."""
+    made = json.loads(record.read_text()) if record.exists() else {}
+    changed = [key for key in options if made.get(key) != options[key]]
+    if changed:
+        raise SystemExit(
+            f"{file} was made with other {', '.join(changed)}, or without a record; choose another "
+            "--output."
+        )
+    return made
 
 
 def main(argv=None):
@@ -236,12 +249,7 @@ def main(argv=None):
     for name in arguments.studies:
         file, record = arguments.output / f"{name}.csv", arguments.output / f"{name}.json"
         if file.exists():
-            before = json.loads(record.read_text())
-            changed = [key for key in options if before[key] != options[key]]
-            if changed:
-                raise SystemExit(
-                    f"{file} was made with other {', '.join(changed)}; choose another --output."
-                )
+            check_options(file, record, options)
             continue
         made = {**options, "command": command, **describe_code()}
         table = search(cohort, *STUDIES[name], folds=arguments.folds, seed=arguments.seed)
@@ -249,7 +257,7 @@ def main(argv=None):
         with replaced_file(file) as stream:
             stream.write(table.to_csv(index=False).encode())
         print(f"{name} ({made['date']}, {command})\n{table.to_string()}", flush=True)
-        write_report(arguments.output)
+        write_report(arguments.output, options)
 
 
 if __name__ == "__main__":

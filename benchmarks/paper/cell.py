@@ -47,6 +47,8 @@ def is_done(output: Path, cell: Cell) -> bool:
 
 def run_cell(output: Path, cell: Cell) -> None:
     """Fit the method unless its model is stored, and score it on the sets that have no scores."""
+    if is_done(output, cell):
+        return
     manifest = json.loads((output / "manifest.json").read_text())
     folder = output / "cells" / cell.folder
     folder.mkdir(parents=True, exist_ok=True)
@@ -74,6 +76,7 @@ def run_cell(output: Path, cell: Cell) -> None:
         write_json(
             record,
             {
+                **describe_code(),
                 "subjects": subjects,
                 "scores": {metric: [s[metric] for s in scores] for metric in METRICS},
                 "predict_s": seconds,

@@ -72,7 +72,7 @@ def write_report(output: Path, *, figures: bool = True) -> str:
     differences = _difference_rows(methods)
     _write_csv(output / "differences.csv", differences)
     sections = [
-        _heading(output, manifest, cells),
+        _heading(output, manifest),
         _missing(output, results),
         _distances(output, manifest["profile"]["test_sets"]),
         _table_1(methods, manifest["profile"]),
@@ -144,15 +144,15 @@ def _difference_rows(methods: dict[str, dict]) -> list[dict[str, Any]]:
     return rows
 
 
-def _heading(output: Path, manifest: dict[str, Any], cells: list[Cell]) -> str:
+def _heading(output: Path, manifest: dict[str, Any]) -> str:
     options, split = manifest["options"], manifest["split"]
     numbers = ", ".join(f"{len(subjects)} {part}" for part, subjects in split.items())
     runs = manifest["runs"]
     versions = ", ".join(f"{name} {v}" for name, v in runs[-1]["versions"].items())
     commands = "\n".join(f"    {run['command']}" for run in runs)
-    records = (output / "cells" / cell.folder / "fit.json" for cell in cells)
-    if len({json.loads(f.read_text())["source"] for f in records if f.exists()}) > 1:
-        versions += "; **cells were fitted by different states of the package**"
+    records = [json.loads(f.read_text()) for f in (output / "cells").glob("*/*.json")]
+    if len({record["source"] for record in records if "source" in record}) > 1:
+        versions += "; **cells were fitted or scored by different states of the package**"
     return (
         f"# The paper's experiment on {options['cohort']}\n\n{numbers} subjects, seed "
         f"{options['seed']}, alignment {options['alignment']}, slice axis "
