@@ -31,6 +31,8 @@ from sklearn_iqt.datasets import make_subjects
 from sklearn_iqt.io import as_volumes
 from sklearn_iqt.metrics import neg_nrmse_scorer
 
+# Seconds: on a machine that is busy, processes start slowly.
+PATIENCE = 180
 SUBJECTS = [0, 0, 1, 1, 2, 2]
 DICTIONARIES = CoupledDictionaryIQT(
     8, patcher=PatchTransformer(5, stride=3), max_patches=300, max_iter=3, random_state=0
@@ -55,9 +57,13 @@ def unet():
 @pytest.fixture(scope="module")
 def client(tmp_path_factory):
     """Two worker processes on the loopback address, each with one thread, minded by nannies."""
-    scratch = str(tmp_path_factory.mktemp("dask"))
+    settings = {
+        "temporary_directory": str(tmp_path_factory.mktemp("dask")),
+        "distributed.comm.timeouts.connect": PATIENCE,
+        "distributed.comm.timeouts.tcp": PATIENCE,
+    }
     with (
-        dask.config.set({"temporary_directory": scratch}),
+        dask.config.set(settings),
         LocalCluster(
             n_workers=2,
             threads_per_worker=1,
@@ -196,7 +202,7 @@ def test_a_worker_that_is_killed_loses_no_prediction(client, scans, fitted, tmp_
     assert Path(marker).exists()
     for volume, expected in zip(voxels(files), fitted.predict(low), strict=True):
         np.testing.assert_array_equal(volume, np.asarray(expected.dataobj))
-    client.wait_for_workers(2, timeout=30)
+    client.wait_for_workers(2, timeout=PATIENCE)
     assert len(pids(client)) == 2
     assert len(pids(client) & before) == 1
 
@@ -208,7 +214,7 @@ def test_a_worker_that_is_killed_loses_nothing_of_a_search(client, scans, serial
         search = grid_search(scoring).fit(*scans, groups=SUBJECTS)
     assert Path(marker).exists()
     assert_same_search(search, serial_search, scans)
-    client.wait_for_workers(2, timeout=30)
+    client.wait_for_workers(2, timeout=PATIENCE)
     assert len(pids(client) & before) == 1
 
 
