@@ -52,3 +52,22 @@ except ImportError as error:
     print(error)
 """
     assert "[deep]" in run(code)
+
+
+@pytest.mark.parametrize("error", ["ImportError", "ModuleNotFoundError"])
+def test_a_broken_torch_is_not_called_a_missing_one(error):
+    code = f"""
+import sys
+class Broken:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch":
+            raise {error}("libcudart.so.12: cannot open shared object file")
+sys.meta_path.insert(0, Broken())
+try:
+    from sklearn_iqt import AnisoUNetRegressor
+except ImportError as error:
+    print(error)
+"""
+    printed = run(code)
+    assert "libcudart" in printed
+    assert "[deep]" not in printed

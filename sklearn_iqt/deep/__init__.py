@@ -3,7 +3,10 @@
 try:
     import skorch  # noqa: F401
     import torch  # noqa: F401
-except ImportError as missing:
+except ModuleNotFoundError as missing:
+    # What a broken installation lacks is another matter, which its own error tells.
+    if missing.name not in ("torch", "skorch"):
+        raise
     raise ImportError(
         "the nets need PyTorch and skorch; pip install 'sklearn-iqt[deep]' brings both"
     ) from missing
