@@ -121,7 +121,7 @@ def grid_offset(shape: Sequence[int], affine: ArrayLike, other: ArrayLike) -> fl
     shape : tuple of 3 ints
         Voxels along each axis.
     affine : array-like of shape (4, 4)
-        Voxel-to-mm matrix of one grid.
+        Voxel-to-mm matrix of the grid whose voxels set the tolerance.
     other : array-like of shape (4, 4)
         Voxel-to-mm matrix of the other.
 
@@ -129,7 +129,12 @@ def grid_offset(shape: Sequence[int], affine: ArrayLike, other: ArrayLike) -> fl
     -------
     float
         Largest distance of two corners along an axis, in mm; 0 if it is not above a tenth of the
-        smallest side of a voxel, since headers round.
+        smallest side of a voxel of the first grid, since headers round.
+
+    Raises
+    ------
+    ValueError
+        If an affine is not finite and invertible.
 
     Examples
     --------
@@ -142,6 +147,10 @@ def grid_offset(shape: Sequence[int], affine: ArrayLike, other: ArrayLike) -> fl
     >>> grid_offset((8, 8, 16), center, corner)
     1.5
     """
+    first, second = (
+        check_affine(matrix, f"grid_offset: {name}")
+        for matrix, name in ((affine, "affine"), (other, "other"))
+    )
     corners = list(itertools.product(*[(0, n - 1) for n in shape]))
-    offset = np.abs(apply_affine(affine, corners) - apply_affine(other, corners)).max()
-    return float(offset) if offset > _SAME_GRID * voxel_sizes(np.asarray(affine)).min() else 0.0
+    offset = np.abs(apply_affine(first, corners) - apply_affine(second, corners)).max()
+    return float(offset) if offset > _SAME_GRID * voxel_sizes(first).min() else 0.0

@@ -77,7 +77,7 @@ def read_maps(
     volume : ndarray of shape (i, j, k)
         The volume that the maps belong to.
     affine : ndarray of shape (4, 4) or None
-        Its voxel-to-mm matrix, where known.
+        Its voxel-to-mm matrix; None if it is not known and the place cannot be checked.
     name : str
         How messages call the maps.
     caller : str
@@ -91,7 +91,8 @@ def read_maps(
     Raises
     ------
     GeometryMismatchError
-        If shape or affine are not those of the volume.
+        If the shape is not that of the volume, or the two have affines by which they lie apart, as
+        :func:`sklearn_iqt.io.grid_offset` tells.
     ValueError
         If a label is unknown or a soft map is not finite and within [0, 1].
     """

@@ -135,6 +135,23 @@ def test_grids_are_the_same_up_to_a_tenth_of_a_voxel(axis):
     assert grid_offset((500, 500, 500), AFFINE, longer) > 0.1
 
 
+def test_the_first_grid_says_how_far_apart_is_the_same():
+    thin, thick = np.diag([1.0, 1, 1, 1]), np.diag([5.0, 5, 5, 1])
+    thin[:3, 3] = 0.3  # one voxel each: their corners are their centres
+    assert grid_offset((1, 1, 1), thin, thick) == pytest.approx(0.3)
+    assert grid_offset((1, 1, 1), thick, thin) == 0
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_grids_without_a_place_cannot_be_compared(bad):
+    nowhere = AFFINE.copy()
+    nowhere[0, 3] = bad
+    with pytest.raises(ValueError, match="grid_offset: other holds NaN or infinite"):
+        grid_offset(SHAPE, AFFINE, nowhere)
+    with pytest.raises(ValueError, match="grid_offset: affine holds NaN or infinite"):
+        grid_offset(SHAPE, nowhere, AFFINE)
+
+
 # ---------------------------------------------------------------- images in memory
 
 
