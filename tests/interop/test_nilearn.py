@@ -9,6 +9,7 @@ from nibabel.nifti1 import Nifti1Image
 from nilearn.image import resample_to_img
 from nilearn.maskers import NiftiMasker
 from nilearn.plotting import plot_anat
+from scipy.ndimage import center_of_mass
 
 from sklearn_iqt import save_volume
 
@@ -66,11 +67,20 @@ def test_nilearn_sees_the_prediction_where_the_scan_was(pairs, enhanced):
 
 def test_plot_anat_draws_a_prediction_with_the_brain_in_its_middle(enhanced, tmp_path):
     path = tmp_path / "anat.png"
-    display = plot_anat(enhanced, cut_coords=(0, 0, 20), draw_cross=False, annotate=False)
+    plain = {"draw_cross": False, "annotate": False, "colorbar": False}
+    display = plot_anat(enhanced, cut_coords=(0, 0, 20), vmin=0, black_bg=True, **plain)
     assert set(display.axes) == {"x", "y", "z"}
     display.savefig(path)
     picture = plt.imread(path)[..., :3].mean(axis=-1)
-    assert picture.std() > 0.1
+    for direction, drawn in display.axes.items():
+        left, bottom, right, top = drawn.ax.get_position().extents
+        n_rows, n_columns = picture.shape
+        rows = slice(round((1 - top) * n_rows), round((1 - bottom) * n_rows))
+        panel = picture[rows, round(left * n_columns) : round(right * n_columns)]
+        bright = panel > 0.2
+        assert 0.3 < bright.mean() < 0.95, direction
+        middle = np.divide(center_of_mass(bright), panel.shape)
+        np.testing.assert_allclose(middle, 0.5, atol=0.1, err_msg=direction)
     display.close()
 
 
