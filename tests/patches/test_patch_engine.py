@@ -170,7 +170,8 @@ def test_cutting_never_writes_and_takes_any_memory_layout(rng):
     volume = rng.standard_normal((6, 7, 5))
     grid = PatchGrid(volume.shape, 3, 2)
     expected = cut_patches(volume, grid)
-    for variant in (np.asfortranarray(volume), volume[::-1][::-1], volume.astype(">f8")):
+    layouts = np.asfortranarray(volume), volume[::-1][::-1]
+    for variant in (*layouts, volume.astype(">f8"), volume.astype(object)):
         variant.flags.writeable = False
         np.testing.assert_array_equal(cut_patches(variant, grid), expected)
 
