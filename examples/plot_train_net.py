@@ -25,7 +25,6 @@ low, high = pairs.low[:3], pairs.high[:3]
 net = AnisoUNetRegressor(
     n_filters=4,
     n_levels=3,
-    global_skip=True,
     patcher=PatchTransformer((16, 16, 4), (8, 8, 2)),
     batch_size=16,
     max_patches=300,

@@ -26,8 +26,8 @@ from sklearn_iqt.deep._tiles import predict_tiles
 from sklearn_iqt.deep._training import lay_channels_last
 
 NETS = {
-    "U-Net 16/5": AnisoUNetRegressor(16, 5),
-    "U-Net 8/4": AnisoUNetRegressor(8, 4),
+    "U-Net 16/5": AnisoUNetRegressor(16, 5, global_skip=False),
+    "U-Net 8/4": AnisoUNetRegressor(8, 4, global_skip=False),
     "DDL-16": DDLRegressor(16, global_skip=False),
     "DDL-8": DDLRegressor(8, global_skip=False),
 }
