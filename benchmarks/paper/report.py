@@ -74,6 +74,7 @@ def write_report(output: Path, *, figures: bool = True) -> str:
     sections = [
         _heading(output, manifest),
         _missing(output, results),
+        _summary(methods, manifest["profile"]["test_sets"]),
         _distances(output, manifest["profile"]["test_sets"]),
         _table_1(methods, manifest["profile"]),
         _differences_table(differences, manifest["profile"]["test_sets"]),
@@ -168,6 +169,28 @@ def _missing(output: Path, results: dict[Cell, dict]) -> str:
         if set(cell.test_sets) - set(by_set)
     ]
     return f"**Not done or failed:** {'; '.join(missing)}." if missing else ""
+
+
+def _summary(methods: dict[str, dict], test_sets: list[str]) -> str:
+    means = {
+        (method, name): float(np.mean(by_set[name]["scores"]["NRMSE"]))
+        for method, by_set in methods.items()
+        for name in test_sets
+        if name in by_set
+    }
+    lowest = {
+        name: min((mean for (_, n), mean in means.items() if n == name), default=np.nan)
+        for name in test_sets
+    }
+    rows = []
+    for method in methods:
+        row = [method]
+        for name in test_sets:
+            shown = f"{means[method, name]:.4f}" if (method, name) in means else ""
+            row.append(f"**{shown}**" if shown == f"{lowest[name]:.4f}" else shown)
+        rows.append(row)
+    header = ["method", *(f"`{name}`" for name in test_sets)]
+    return f"## NRMSE\n\nMeans over subjects, the lowest in bold.\n\n{markdown(header, rows)}"
 
 
 def _distances(output: Path, test_sets: list[str]) -> str:
