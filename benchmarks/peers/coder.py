@@ -33,7 +33,7 @@ N_REFERENCE = 50
 N_CHECKED = 500
 
 
-def real_signals(cohort, n_atoms, n_components, features="gradient"):
+def real_signals(cohort, n_atoms, n_components, features="gradient", n_signals=60_000):
     """Return features of one simulated subject, and atoms learned from two others."""
     highs, labels = load_cohort(cohort).arrays("train")
     pairs = LowFieldSimulator(random_state=0).simulate(highs[:3], labels[:3])
@@ -44,7 +44,7 @@ def real_signals(cohort, n_atoms, n_components, features="gradient"):
     low = pairs.low[2]
     inputs = upsample(low / np.float32(intensity_scale(low)), (1, 1, 4))
     grid = model.patcher_.grid(inputs.shape)
-    chosen = np.random.default_rng(0).permutation(grid.n_patches)[:60_000]
+    chosen = np.random.default_rng(0).permutation(grid.n_patches)[:n_signals]
     signals = cut_patches(inputs, grid, chosen) @ model.projection_.T
     signals = signals[np.linalg.norm(signals, axis=1) > model.alpha]
     return signals.astype(np.float32), model.dictionary_low_.astype(np.float32)
