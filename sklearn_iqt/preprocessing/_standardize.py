@@ -24,7 +24,8 @@ __all__ = ["NyulScaler", "PercentileScaler"]
 class _IntensityScaler(DocLinkMixin, TransformerMixin, BaseEstimator):
     """Volumes in, as many volumes out, each scaled by what its foreground looks like."""
 
-    verbose: int
+    # Scalers that were pickled before they could show progress have no such attribute.
+    verbose: int = 0
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None, *, mask: Any = None) -> Any:
@@ -114,7 +115,17 @@ class _IntensityScaler(DocLinkMixin, TransformerMixin, BaseEstimator):
         -------
         object
             The scaler itself.
+
+        Raises
+        ------
+        ValueError
+            If the container is unknown.
         """
+        if transform not in ("default", "pandas", "polars", None):
+            raise ValueError(
+                f"{type(self).__name__}.set_output: transform must be 'default', 'pandas', "
+                f"'polars' or None, got {transform!r}."
+            )
         return self
 
     def __sklearn_tags__(self) -> Tags:

@@ -222,6 +222,18 @@ def test_a_global_set_output_leaves_volumes_alone(scaler):
         scaled = clone(scaler).fit_transform(np.stack([brain(0), brain(1)]))
     assert isinstance(scaled, np.ndarray)
     assert not hasattr(scaler, "get_feature_names_out")
+    assert scaler.set_output(transform="pandas") is scaler
+    with pytest.raises(ValueError, match="set_output: transform must be .* got 'nonsense'"):
+        scaler.set_output(transform="nonsense")
+
+
+@pytest.mark.parametrize("scaler", SCALERS, ids=repr)
+def test_scalers_pickled_before_they_could_show_progress_still_scale(scaler):
+    fitted = clone(scaler).fit([brain()])
+    expected = fitted.transform([brain(1)])[0]
+    del fitted.verbose
+    old = pickle.loads(pickle.dumps(fitted))
+    np.testing.assert_array_equal(old.transform([brain(1)])[0], expected)
 
 
 @pytest.mark.parametrize("scaler", SCALERS, ids=repr)
