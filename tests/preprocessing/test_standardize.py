@@ -223,7 +223,7 @@ def test_a_global_set_output_leaves_volumes_alone(scaler):
     assert isinstance(scaled, np.ndarray)
     assert not hasattr(scaler, "get_feature_names_out")
     assert scaler.set_output(transform="pandas") is scaler
-    with pytest.raises(ValueError, match="set_output: transform must be .* got 'nonsense'"):
+    with pytest.raises(ValueError, match=r"transform must be .* got 'nonsense'"):
         scaler.set_output(transform="nonsense")
 
 
