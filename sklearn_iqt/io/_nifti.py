@@ -39,7 +39,7 @@ def load_volume(
     path : str or path-like
         File that ends in ``.nii`` or ``.nii.gz``: NIfTI-1 or NIfTI-2, either byte order, integer
         or float voxels with or without intensity scaling.
-    max_voxels : int, default=536_870_912
+    max_voxels : int, default=2**29
         Largest number of voxels to accept. A volume takes 4 bytes a voxel in memory.
 
     Returns

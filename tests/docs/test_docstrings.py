@@ -8,7 +8,7 @@ pytest.importorskip("numpydoc")
 from check_docstrings import wrong_defaults
 
 
-def documented(alpha=0.5, name="x", limit=math.inf, n_jobs=None, mean=sum, order=3):
+def documented(alpha=0.5, name="x", limit=math.inf, n_jobs=None, mean=sum, order=3, size=2**29):
     """
     Do nothing.
 
@@ -26,6 +26,8 @@ def documented(alpha=0.5, name="x", limit=math.inf, n_jobs=None, mean=sum, order
         Stated.
     order : int, default=3
         Stated.
+    size : int, default=2**29
+        Stated.
     """
 
 
@@ -38,6 +40,7 @@ def test_defaults_that_are_stated_as_they_are_pass():
     [
         ("default=0.5", "default=0.4"),
         ("default=3", "default=3.0"),
+        ("default=2**29", "default=2**28"),
         ('default="x"', "default=x"),
         (", default=sum", ""),
         ("default=None", "default=False"),
