@@ -85,7 +85,8 @@ class CoupledDictionaryIQT(TransformerMixin, BaseIQTRegressor):
         each set of training volumes. It needs an integer as ``random_state``. joblib keeps pickles
         there: use a folder that only you can write to, and a new one when you change the package.
     n_jobs : int, default=None
-        Threads of the coder; None means 1 unless in a :obj:`joblib.parallel_config` context.
+        Threads of the coder; None means 1, unless :obj:`joblib.parallel_config` sets a number for
+        ``backend="threading"``. Numbers set for processes do not count.
     random_state : int, RandomState instance or None, default=None
         Determines the patches that are drawn and the atoms to start from.
     verbose : int, default=0
