@@ -12,7 +12,7 @@ import cloudpickle
 import dask
 import numpy as np
 import pytest
-from distributed import Client, LocalCluster, get_task_stream
+from distributed import Client, LocalCluster, get_task_stream, get_worker
 from joblib import Parallel, delayed, parallel_config
 from sklearn.base import clone
 from sklearn.ensemble import ExtraTreesRegressor
@@ -76,6 +76,12 @@ def client(tmp_path_factory):
         yield client
 
 
+@pytest.fixture(autouse=True)
+def both_workers(client):
+    """Wait for both: with a single one left, joblib computes in the process of the test."""
+    client.wait_for_workers(2, timeout=PATIENCE)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def one_thread():
     """As many threads as a worker has, so that sums are taken in the same order."""
@@ -101,7 +107,8 @@ def enhance(model, path, folder):
 
 
 def die_once(marker):
-    """Kill the process that is the first to come here."""
+    """Kill the worker that is the first to come here."""
+    get_worker()  # an error where there is none
     try:
         os.close(os.open(marker, os.O_CREAT | os.O_EXCL))
     except FileExistsError:
