@@ -55,7 +55,7 @@ def estimate_quality(
     low: NDArray[Any], foreground: NDArray[np.bool_], spacing: Sequence[float]
 ) -> Quality:
     """Return what can be told from the scan alone; ValueError says why if nothing can."""
-    _, gm, wm = TissueScaler()._tissue_means(low[foreground], "the scan")
+    _, gm, wm = TissueScaler().tissue_means(low, foreground)
     noise = _background_noise(low, foreground)
     source = "background"
     if noise is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,15 +80,50 @@ class TissueScaler(_IntensityScaler):
         self.max_samples = max_samples
         self.verbose = verbose
 
+    def tissue_means(self, volume: Any, mask: Any = None) -> NDArray[np.float64]:
+        """Return the mean intensities of the three tissues of a volume; no fit is needed.
+
+        Parameters
+        ----------
+        volume : array of shape (i, j, k), nibabel image or path
+            The volume.
+        mask : array of shape (i, j, k), nibabel image or path, default=None
+            Voxels above zero are the foreground. By default those above the mean of the volume.
+
+        Returns
+        -------
+        ndarray of shape (3,), float64
+            Means of fluid, grey and white matter, increasing, in the unit of the volume.
+
+        Raises
+        ------
+        ValueError
+            If the volume is not finite or no three tissues can be told apart.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sklearn_iqt.preprocessing import TissueScaler
+        >>> rng = np.random.default_rng(0)
+        >>> labels = rng.integers(0, 4, size=(16, 16, 16)) * (np.arange(16) > 7)
+        >>> volume = np.array([0, 40, 100, 120])[labels] + rng.normal(size=labels.shape)
+        >>> TissueScaler().tissue_means(volume).round()
+        array([ 40., 100., 120.])
+        """
+        self._validate_params()
+        volumes, masks = self._collections([volume], None if mask is None else [mask])
+        ((_, foreground, name),) = self._named(volumes, masks)
+        return self._means(foreground, name)
+
     def _fit_volumes(self, named: Iterator[tuple[NDArray, NDArray, str]]) -> None:
-        means = np.array([self._tissue_means(foreground, name) for _, foreground, name in named])
+        means = np.array([self._means(foreground, name) for _, foreground, name in named])
         self.ratios_ = np.mean(means / means[:, 1:2], axis=0)
 
     def _scale(self, volume: NDArray, foreground: NDArray, name: str) -> NDArray:
-        means = self._tissue_means(foreground, name)
+        means = self._means(foreground, name)
         return piecewise_linear(volume, [0, *means], [0, *(means[1] * self.ratios_)])
 
-    def _tissue_means(self, foreground: NDArray, name: str) -> NDArray[np.float64]:
+    def _means(self, foreground: NDArray, name: str) -> NDArray[np.float64]:
         low, high = np.percentile(foreground, _INLIERS)
         inliers = foreground[(foreground >= low) & (foreground <= high)].astype(np.float64)
         sample = inliers

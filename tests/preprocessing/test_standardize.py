@@ -133,6 +133,21 @@ def test_tissue_scaler_restores_the_contrast_of_the_training():
     np.testing.assert_allclose(means, [60, 100, 120], rtol=0.02)
 
 
+def test_tissue_means_are_those_of_the_foreground_in_its_unit(tmp_path):
+    volume, labels = three_tissues(120)
+    expected = [3 * volume[labels == tissue].mean() for tissue in (1, 2, 3)]
+    image = nibabel.Nifti1Image((3 * volume).astype(np.float32), np.eye(4))
+    for form in (3 * volume, image, save_volume(image, tmp_path / "scan.nii.gz")):
+        np.testing.assert_allclose(TissueScaler().tissue_means(form), expected, rtol=0.02)
+    outside = np.where(labels > 0, volume, 1000)
+    means = TissueScaler().tissue_means(outside, labels > 0)
+    np.testing.assert_allclose(means, np.divide(expected, 3), rtol=0.02)
+    with pytest.raises(ValueError, match="three tissues"):
+        TissueScaler().tissue_means(outside, labels == 0)
+    with pytest.raises(ValueError, match="'max_samples' parameter"):
+        TissueScaler(max_samples=1).tissue_means(volume)
+
+
 def test_tissue_scaler_refuses_what_has_no_three_tissues():
     two_values = np.zeros((10, 10, 10))
     two_values[5:] = 7
