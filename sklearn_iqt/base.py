@@ -45,8 +45,9 @@ __all__ = ["BaseIQTRegressor"]
 # Rows are cut, predicted and merged in runs of this many bytes: enough for efficient matrix
 # products, little beside a volume.
 CHUNK_BYTES = 2**26
-# A bar that moves by parts of a volume has no count worth showing.
-PARTS_BAR = "{desc}: {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}]"
+# Bars that move by parts of a volume; the count of a single one would say no more than percents.
+PART_BAR = "{desc}: {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}]"
+PARTS_BAR = "{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total} [{elapsed}<{remaining}]"
 
 
 class BaseIQTRegressor(DocLinkMixin, RegressorMixin, BaseEstimator):
@@ -422,7 +423,8 @@ class BaseIQTRegressor(DocLinkMixin, RegressorMixin, BaseEstimator):
         masks = None if mask is None else as_volumes(mask, name="mask", caller=name)
         check_pairs(volumes, None, masks, caller=name)
         results: list[tuple[np.ndarray, ...]] = []
-        with self._progress(None, "enhancing", total=len(volumes), bar_format=PARTS_BAR) as bar:
+        style = PARTS_BAR if len(volumes) > 1 else PART_BAR
+        with self._progress(None, "enhancing", total=len(volumes), bar_format=style) as bar:
 
             def tell(done: float) -> None:
                 bar.update(len(results) + done - bar.n)

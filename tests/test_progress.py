@@ -93,6 +93,15 @@ def test_a_bar_moves_within_a_volume(capfd, monkeypatch):
         assert len({part for part in parts if 0 < part < 50}) > 1
 
 
+def test_a_bar_counts_volumes_where_there_are_several(capfd):
+    ridge = PatchwiseRegressor(max_patches=100, verbose=1).fit(LOW, HIGH)
+    capfd.readouterr()
+    ridge.predict(LOW)
+    assert "2.0/2" in bar_of(capfd)
+    ridge.predict(LOW[:1])
+    assert "/1" not in bar_of(capfd)
+
+
 @pytest.mark.parametrize(
     "scaler", [NyulScaler(), PercentileScaler(), TissueScaler()], ids=lambda s: type(s).__name__
 )
