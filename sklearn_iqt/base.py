@@ -24,7 +24,7 @@ from tqdm.auto import tqdm
 from sklearn_iqt._doc_link import DocLinkMixin
 from sklearn_iqt._version import __version__
 from sklearn_iqt.exceptions import GeometryMismatchError, PatchGeometryWarning
-from sklearn_iqt.io import VolumeCollection, as_volumes, is_rows
+from sklearn_iqt.io import VolumeCollection, as_volumes, grid_offset, is_rows, scaled_affine
 from sklearn_iqt.patches import (
     PatchGrid,
     PatchMerger,
@@ -328,16 +328,60 @@ class BaseIQTRegressor(DocLinkMixin, RegressorMixin, BaseEstimator):
         baseline = self._interpolate(low)
         return (baseline if self._interpolates_first else low), baseline, unit
 
-    def _read_pair(
+    def _read_volume(
         self, volumes: VolumeCollection, masks: VolumeCollection | None, n: int
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        volume, mask = volumes[n], None if masks is None else masks[n] > 0
-        if mask is not None and mask.shape != volume.shape:
+    ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+        """Return a volume, its affine and its mask."""
+        volume, affine = volumes.read(n)
+        if masks is None:
+            return volume, affine, None
+        mask, mask_affine = masks.read(n)
+        if mask.shape != volume.shape:
             raise GeometryMismatchError(
                 f"{type(self).__name__}: mask[{n}] has shape {mask.shape}, its volume "
                 f"{volume.shape}."
             )
-        return volume, mask
+        self._check_place(affine, mask_affine, mask.shape, (1, 1, 1), f"mask[{n}]", n)
+        return volume, affine, mask > 0
+
+    def _read_pair(
+        self, low: VolumeCollection, high: VolumeCollection, masks: VolumeCollection | None, n: int
+    ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+        """Return a low volume, its mask and the high volume."""
+        volume, affine, mask = self._read_volume(low, masks, n)
+        target, target_affine = high.read(n)
+        check_pair_shapes(volume, target, self.scale_, n, caller=type(self).__name__)
+        self._check_place(affine, target_affine, target.shape, self.scale_, f"y[{n}]", n)
+        return volume, mask, target
+
+    def _check_place(
+        self,
+        affine: np.ndarray | None,
+        other: np.ndarray | None,
+        shape: tuple[int, ...],
+        scale: tuple[int, ...],
+        name: str,
+        n: int,
+    ) -> None:
+        """Refuse what does not lie on its low volume, where both have affines."""
+        if affine is None or other is None:
+            return
+        offsets = {
+            alignment: grid_offset(shape, scaled_affine(affine, scale, alignment), other)
+            for alignment in ("center", "corner")
+        }
+        if offset := offsets.pop(self.alignment):
+            ((alignment, offset_there),) = offsets.items()
+            advice = (
+                "Pass what belongs together in the same order, resample one onto the other, or "
+                "pass arrays if the affines are wrong."
+                if offset_there
+                else f"With alignment={alignment!r} they lie on each other."
+            )
+            raise GeometryMismatchError(
+                f"{type(self).__name__}: {name} and X[{n}] lie up to {offset:.3g} mm apart by "
+                f"their affines. {advice}"
+            )
 
     def _scaled_pairs(
         self,
@@ -349,8 +393,7 @@ class BaseIQTRegressor(DocLinkMixin, RegressorMixin, BaseEstimator):
         """Yield what patches are cut from, the target, and which patches to draw, for each pair."""
         quotas = share(self.max_patches, len(low))
         for n, quota in enumerate(self._progress(quotas, what)):
-            (volume, mask), target = self._read_pair(low, masks, n), high[n]
-            check_pair_shapes(volume, target, self.scale_, n, caller=type(self).__name__)
+            volume, mask, target = self._read_pair(low, high, masks, n)
             inputs, _, unit = self._scaled(volume, mask)
             drawing = {
                 "mask": None if mask is None else self._mask_on_patches(mask),
@@ -430,9 +473,9 @@ class BaseIQTRegressor(DocLinkMixin, RegressorMixin, BaseEstimator):
                 bar.update(len(results) + done - bar.n)
 
             for n in range(len(volumes)):
-                pair = self._read_pair(volumes, masks, n)
-                results.append(self._predict_volume(*pair, return_std, tell))
-                del pair
+                volume, _, volume_mask = self._read_volume(volumes, masks, n)
+                results.append(self._predict_volume(volume, volume_mask, return_std, tell))
+                del volume, volume_mask
                 tell(0)
         wrapped = [
             volumes.wrap(outputs, zoom=self.scale_, alignment=self.alignment)

@@ -12,7 +12,7 @@ from sklearn.utils._param_validation import Interval
 
 from sklearn_iqt.base import BaseIQTRegressor
 from sklearn_iqt.io import as_volumes
-from sklearn_iqt.patches import check_pair_shapes, check_pairs
+from sklearn_iqt.patches import check_pairs
 
 __all__ = ["InterpolationIQT"]
 
@@ -78,8 +78,7 @@ class InterpolationIQT(BaseIQTRegressor):
         masks = None if mask is None else as_volumes(mask, name="mask", caller=name)
         check_pairs(low, high, masks, caller=name)
         for n in self._progress(range(len(low)), "checking pairs"):
-            volume, _ = self._read_pair(low, masks, n)
-            check_pair_shapes(volume, high[n], self.scale_, n, caller=name)
+            self._read_pair(low, high, masks, n)
         self._set_row_shapes()
         return self
 

@@ -7,7 +7,7 @@ from sklearn.model_selection import GridSearchCV
 
 from sklearn_iqt import CoupledDictionaryIQT, InterpolationIQT, PatchTransformer
 from sklearn_iqt.dictionary import _coupled
-from sklearn_iqt.io import save_volume
+from sklearn_iqt.io import save_volume, scaled_affine
 from sklearn_iqt.metrics import neg_nrmse_scorer
 
 
@@ -165,17 +165,18 @@ def test_the_cache_knows_changed_volumes_files_and_parameters(tmp_path, monkeypa
     model.set_params(max_patches=50).fit(low, high)
     model.set_params(patcher__stride=2).fit(low, high)
     assert len(drawn) == 4
+    affine = np.diag([1.0, 1.0, 4.0, 1.0])
     files = [
-        [
-            save_volume(v, tmp_path / f"{kind}{n}.nii", affine=np.eye(4))
-            for n, v in enumerate(volumes)
-        ]
-        for kind, volumes in (("low", low), ("high", high))
+        [save_volume(v, tmp_path / f"{kind}{n}.nii", affine=grid) for n, v in enumerate(volumes)]
+        for kind, volumes, grid in (
+            ("low", low, affine),
+            ("high", high, scaled_affine(affine, (1, 1, 4))),
+        )
     ]
     for _ in range(2):
         model.fit(*files)
     assert len(drawn) == 5
-    save_volume(low[0] * 2, files[0][0], affine=np.eye(4))
+    save_volume(low[0] * 2, files[0][0], affine=affine)
     model.fit(*files)
     assert len(drawn) == 6
 
