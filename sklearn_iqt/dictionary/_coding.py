@@ -65,8 +65,9 @@ def sparse_encode(
         Optimality of the batched lasso: no condition is violated by more than ``tol * alpha``
         (and the rounding of the dtype of ``X``).
     n_jobs : int, default=None
-        Threads; None means 1 unless in a :obj:`joblib.parallel_config` context. The codes do not
-        depend on it.
+        Threads; None means 1, unless :obj:`joblib.parallel_config` sets a number for
+        ``backend="threading"``. Numbers set for processes do not count. The codes do not depend on
+        it.
 
     Returns
     -------
