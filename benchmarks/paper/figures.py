@@ -100,7 +100,7 @@ def draw_figures(output: Path, manifest: dict[str, Any], cells: list[Cell]) -> s
         drawn.append(("learning_curves", "Learning curves of the nets", figure))
     lines = []
     for name, title, figure in drawn:
-        figure.savefig(folder / f"{name}.png", dpi=DPI)
+        figure.savefig(folder / f"{name}.png", dpi=DPI, bbox_inches="tight")
         plt.close(figure)
         lines.append(f"{title} ({subject}):\n\n![{title}](figures/{name}.png)")
     return "## Figures\n\n" + "\n\n".join(lines) if lines else ""

@@ -14,7 +14,7 @@ from sklearn.utils import check_array, gen_batches
 from threadpoolctl import threadpool_limits
 
 from sklearn_iqt.dictionary._lanes import LANES
-from sklearn_iqt.dictionary._lasso import KEPT, solve_sets, triangle, update_sets
+from sklearn_iqt.dictionary._lasso import solve_sets, update_sets
 from sklearn_iqt.dictionary._pursuit import omp_rows
 
 __all__ = ["SOLVERS", "sparse_encode"]
@@ -29,8 +29,6 @@ BLOCK = 512
 # Atoms that may join a working set in the first round and in each later one.
 N_JOIN_FIRST, N_JOIN = 24, 12
 MAX_ROUNDS = 200
-# Rounds that take bold steps, and how many.
-N_BOLD_ROUNDS, N_BOLD = 8, 6
 
 
 def sparse_encode(
@@ -140,34 +138,30 @@ def sparse_encode(
 
 def _lasso_block(X, dictionary, gram, alpha, tol):
     """Return the atoms, weights and number of atoms of each code, and whether all are optimal."""
-    alpha = X.dtype.type(alpha)
+    number = X.dtype.type
     n_signals, n_features = X.shape
     capacity = min(len(dictionary), 2 * n_features + 4 * N_JOIN_FIRST)
-    atoms = np.empty((n_signals, capacity), np.int32)
-    codes = np.empty((n_signals, capacity), X.dtype)
-    inner_slopes = np.empty_like(codes)
-    grams = np.empty((n_signals, triangle(min(capacity, KEPT))), X.dtype)
+    atoms = np.zeros((n_signals, capacity), np.int32)
+    codes = np.zeros((n_signals, capacity), X.dtype)
+    inner_slopes = np.zeros_like(codes)
     counts = np.zeros(n_signals, np.int64)
     residual = X.copy()
-    slopes = np.empty((n_signals, len(dictionary)), X.dtype)
     signals = np.arange(n_signals)
+    slack = np.full(n_signals, tol * alpha, X.dtype)
     for n_rounds in range(MAX_ROUNDS):
-        slopes = np.dot(residual[: len(signals)], dictionary.T, out=slopes[: len(signals)])
+        slopes = residual[: len(signals)] @ dictionary.T
         if n_rounds == 0:
-            largest = np.maximum(slopes.max(axis=1), -slopes.min(axis=1))
-            slack = tol * alpha + 2 * np.finfo(X.dtype).eps * largest
+            slack += 2 * np.finfo(X.dtype).eps * np.abs(slopes).max(axis=1)
         settled = np.empty(len(signals), bool)
-        sets = grams, atoms, codes, inner_slopes, counts
+        sets = atoms, codes, inner_slopes, counts
         limit = N_JOIN if n_rounds else N_JOIN_FIRST
-        update_sets(slopes, signals, gram, *sets, alpha, slack, limit, settled)
+        update_sets(slopes, signals, *sets, number(alpha), slack, limit, settled)
         signals = signals[~settled]
         if not len(signals):
             break
-        signals = signals[np.argsort(-counts[signals], kind="stable")]
-        n_bold = N_BOLD if n_rounds < N_BOLD_ROUNDS else 0
-        solve_sets(X, dictionary, gram, alpha, signals, *sets, slack, residual, n_bold)
-    codes, atoms = codes[:, : counts.max()], atoms[:, : counts.max()]
-    used = (np.arange(codes.shape[1]) < counts[:, None]) & (codes != 0)
+        signals = signals[np.argsort(counts[signals], kind="stable")]
+        solve_sets(X, dictionary, gram, number(alpha), signals, *sets, residual, 1 + n_rounds // 4)
+    used = (np.arange(capacity) < counts[:, None]) & (codes != 0)
     return atoms[used], codes[used], used.sum(axis=1), not len(signals)
 
 

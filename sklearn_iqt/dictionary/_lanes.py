@@ -115,14 +115,13 @@ for name, instruction in ARITHMETIC.items():
         getattr(operator, name),
         lambda builder, a, b, emit=instruction: getattr(builder, emit)(a, b, flags=CONTRACT),
     )
-for name, sign in {"gt": ">", "lt": "<", "le": "<=", "eq": "==", "ne": "!="}.items():
+for name, sign in {"gt": ">", "lt": "<", "le": "<=", "ne": "!="}.items():
     _extend(
         getattr(operator, name),
         lambda builder, a, b, sign=sign: builder.fcmp_unordered(sign, a, b),
         TRUTHS,
     )
 _extend(operator.and_, lambda builder, a, b: builder.and_(a, b))
-_extend(operator.or_, lambda builder, a, b: builder.or_(a, b))
 _extend(maximum, lambda builder, a, b: builder.select(builder.fcmp_ordered(">", a, b), a, b))
 _extend(minimum, lambda builder, a, b: builder.select(builder.fcmp_ordered("<", a, b), a, b))
 _extend(np.copysign, _emit_intrinsic("copysign"))
