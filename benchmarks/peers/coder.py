@@ -142,7 +142,12 @@ def main(argv=None):
     parser.add_argument("--cohort", help="folder of real brains; synthetic signals without")
     parser.add_argument("--atoms", type=int, nargs="+", default=[256, 1024])
     parser.add_argument("--nonzeros", type=int, nargs="+", default=list(N_SIGNALS))
-    parser.add_argument("--components", type=int, default=130)
+    parser.add_argument(
+        "--components",
+        type=lambda text: float(text) if "." in text else int(text),
+        default=130,
+        help="how many, or the share of their energy",
+    )
     parser.add_argument("--features", default="gradient", help="of CoupledDictionaryIQT")
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=2, help="threads of each coder")
