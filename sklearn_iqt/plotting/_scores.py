@@ -85,7 +85,7 @@ def plot_scores(
         names, values = [names[n] for n in others], values[others]
         if not names:
             raise ValueError(f"{_CALLER}: there is nothing to compare with {baseline!r}.")
-    ax = axes_or_new(ax, (1.2 + 1.1 * len(names), 3.2), _CALLER)
+    ax = axes_or_new(ax, (1.2 + 1.1 * len(names), 3.8), _CALLER)
     columns = np.arange(len(names))
     ax.plot(columns, values, color=GREY, linewidth=0.6, alpha=0.6, zorder=1)
     for column, one in zip(columns, values, strict=True):
