@@ -202,6 +202,8 @@ def write_report(output, options):
             made = check_options(file, record, options)
             table = pd.read_csv(file)
             settings = table[[c for c in table if c.startswith("param_")]].fillna("").astype(str)
+            # Estimators print over several lines, which would end a row of the table.
+            settings = settings.replace(r"\s+", " ", regex=True)
             settings = settings.rename(columns=lambda column: column.removeprefix("param_"))
             scores = [c for metric in METRICS for c in table if c.endswith(metric)]
             table = settings.join(table[scores]).astype(object)

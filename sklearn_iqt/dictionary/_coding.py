@@ -13,8 +13,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, gen_batches
 from threadpoolctl import threadpool_limits
 
-from sklearn_iqt.dictionary._lanes import LANES
-from sklearn_iqt.dictionary._lasso import solve_sets, update_sets
+from sklearn_iqt.dictionary._lanes import n_lanes
+from sklearn_iqt.dictionary._lasso import lasso_rows
 from sklearn_iqt.dictionary._pursuit import omp_rows
 
 __all__ = ["SOLVERS", "sparse_encode"]
@@ -24,11 +24,7 @@ SOLVERS = ("auto", "batch_lasso", "batch_omp", *REFERENCE_SOLVERS)
 
 # Signals are coded in blocks of this size whatever the number of threads, so that the codes do not
 # depend on it.
-BLOCK = 512
-
-# Atoms that may join a working set in the first round and in each later one.
-N_JOIN_FIRST, N_JOIN = 24, 12
-MAX_ROUNDS = 200
+BLOCK = 2048
 
 
 def sparse_encode(
@@ -61,7 +57,8 @@ def sparse_encode(
         scikit-learn.
     tol : float, default=0.0001
         Optimality of the batched lasso: no condition is violated by more than ``tol * alpha``
-        (and the rounding of the dtype of ``X``).
+        and the rounding of the dtype of ``X``, which is large where atoms are nearly parallel and
+        their weights cancel.
     n_jobs : int, default=None
         Threads; None means 1, unless :obj:`joblib.parallel_config` sets a number for
         ``backend="threading"``. Numbers set for processes do not count. The codes do not depend on
@@ -79,9 +76,16 @@ def sparse_encode(
 
     Notes
     -----
-    Eq. (4) of the paper. The working-set method: the atoms that correlate most with the residual
-    join a small set; coordinate descent on the Gram matrix of the set finds the signs, a Cholesky
-    solve the weights; repeat until no atom outside violates its condition.
+    Eq. (4) of the paper. The batched lasso keeps an active set for each signal, as feature-sign
+    search does [1]_: the atoms that correlate most with the residual join one after the other, the
+    weights move to the minimum for their signs, and an atom whose weight is used up on the way
+    leaves. It ends when no atom violates its condition. The correlations of all atoms are computed
+    for many signals at once, and a few atoms join before the next time.
+
+    References
+    ----------
+    .. [1] H. Lee, A. Battle, R. Raina and A. Y. Ng, "Efficient sparse coding algorithms", NIPS
+       2006.
 
     Examples
     --------
@@ -113,12 +117,12 @@ def sparse_encode(
             n_jobs=n_jobs,
         )
         return sparse.csr_matrix(coder.transform(X), dtype=X.dtype)
-    encode_block = _omp_block if solver == "batch_omp" else _lasso_block
+    encode_block = _omp_block if solver == "batch_omp" else lasso_rows
     n_atoms = len(dictionary)
-    arguments = (n_nonzero_coefs,) if solver == "batch_omp" else (alpha, tol)
+    arguments = (n_nonzero_coefs,) if solver == "batch_omp" else (float(alpha), float(tol))
     with threadpool_limits(1, user_api="blas"):
-        # Compiled code looks at LANES atoms at a time; those added here correlate with nothing.
-        dictionary = np.pad(dictionary, ((0, -n_atoms % LANES), (0, 0)))
+        # Compiled code looks at vectors of atoms; those added here correlate with nothing.
+        dictionary = np.pad(dictionary, ((0, -n_atoms % n_lanes(dictionary)), (0, 0)))
         gram = dictionary @ dictionary.T
         # Not merely preferred: a worker of a dask cluster would send the blocks over the network.
         blocks = Parallel(n_jobs, require="sharedmem")(
@@ -134,35 +138,6 @@ def sparse_encode(
     atoms, codes, counts = (np.concatenate(part) for part in list(zip(*blocks, strict=True))[:3])
     indptr = np.concatenate([[0], np.cumsum(counts)])
     return sparse.csr_matrix((codes, atoms, indptr), shape=(len(X), n_atoms))
-
-
-def _lasso_block(X, dictionary, gram, alpha, tol):
-    """Return the atoms, weights and number of atoms of each code, and whether all are optimal."""
-    number = X.dtype.type
-    n_signals, n_features = X.shape
-    capacity = min(len(dictionary), 2 * n_features + 4 * N_JOIN_FIRST)
-    atoms = np.zeros((n_signals, capacity), np.int32)
-    codes = np.zeros((n_signals, capacity), X.dtype)
-    inner_slopes = np.zeros_like(codes)
-    counts = np.zeros(n_signals, np.int64)
-    residual = X.copy()
-    signals = np.arange(n_signals)
-    slack = np.full(n_signals, tol * alpha, X.dtype)
-    for n_rounds in range(MAX_ROUNDS):
-        slopes = residual[: len(signals)] @ dictionary.T
-        if n_rounds == 0:
-            slack += 2 * np.finfo(X.dtype).eps * np.abs(slopes).max(axis=1)
-        settled = np.empty(len(signals), bool)
-        sets = atoms, codes, inner_slopes, counts
-        limit = N_JOIN if n_rounds else N_JOIN_FIRST
-        update_sets(slopes, signals, *sets, number(alpha), slack, limit, settled)
-        signals = signals[~settled]
-        if not len(signals):
-            break
-        signals = signals[np.argsort(counts[signals], kind="stable")]
-        solve_sets(X, dictionary, gram, number(alpha), signals, *sets, residual, 1 + n_rounds // 4)
-    used = (np.arange(capacity) < counts[:, None]) & (codes != 0)
-    return atoms[used], codes[used], used.sum(axis=1), not len(signals)
 
 
 def _omp_block(X, dictionary, gram, n_nonzero_coefs):

@@ -1,9 +1,8 @@
-"""Vectors of numbers as values of compiled code: one number for each of ``LANES`` signals.
+"""Vectors of numbers as values of compiled code.
 
-Arrays whose last axis has length ``LANES`` are read and written a vector at a time. In between,
-vectors take the operators of numbers, so that a solver of many signals reads like one of a single
-signal. The vectors are LLVM's, which become the registers of whatever processor there is; loops
-over the lanes would do the same, but numba unrolls such short loops before it could vectorise them.
+Arrays are read and written a vector at a time; in between, vectors take the operators of numbers.
+The vectors are LLVM's, which become the registers of whatever processor there is. Compilers
+vectorise long loops by themselves, but not short ones, nor sums in a given order.
 
 numba's cache on disk only looks at the file of the function that it compiles: after a change here,
 touch the modules that import this one.
@@ -21,21 +20,49 @@ from numba.core import cgutils
 from numba.extending import intrinsic as numba_intrinsic
 from numba.extending import models, overload, register_model
 
-__all__ = ["LANES", "any_lane", "fill", "load", "maximum", "minimum", "store", "where"]
+__all__ = [
+    "any_lane",
+    "count_lanes",
+    "fill",
+    "largest",
+    "load",
+    "maximum",
+    "minimum",
+    "n_lanes",
+    "smallest",
+    "store",
+    "where",
+]
 
 # Compiled callers leave out the first parameter of these functions, which mypy cannot know.
 intrinsic: Any = numba_intrinsic
 
-# The float32 of a register of 256 bits. With 16, working sets no longer fit in the caches.
-LANES = 8
+# Of a vector; processors without registers of this size use several.
+BITS = 512
 
 
 class Lanes(types.Type):
     """One number, or truth value, in each lane."""
 
-    def __init__(self, dtype):
-        self.dtype = dtype
-        super().__init__(name=f"Lanes({dtype})")
+    def __init__(self, dtype, count):
+        self.dtype, self.count = dtype, count
+        super().__init__(name=f"Lanes({dtype}, {count})")
+
+
+def lanes_of(dtype):
+    """Return the vector of numbers of a type."""
+    return Lanes(dtype, BITS // dtype.bitwidth)
+
+
+def n_lanes(array):
+    """Return how many numbers of an array make a vector."""
+    return BITS // (8 * array.itemsize)
+
+
+@overload(n_lanes)
+def _extend_n_lanes(array):
+    count = BITS // array.dtype.bitwidth
+    return lambda array: count
 
 
 @register_model(Lanes)
@@ -45,14 +72,14 @@ class LanesModel(models.PrimitiveModel):
     def __init__(self, manager, lanes):
         elements = {types.float32: ir.FloatType(), types.float64: ir.DoubleType()}
         element = elements.get(lanes.dtype, ir.IntType(1))
-        super().__init__(manager, lanes, ir.VectorType(element, LANES))
+        super().__init__(manager, lanes, ir.VectorType(element, lanes.count))
 
 
 def _spread(context, builder, number, lanes):
     """Emit a vector that holds a number in every lane."""
     nothing = ir.Constant(context.get_value_type(lanes), ir.Undefined)
     first = builder.insert_element(nothing, number, ir.IntType(32)(0))
-    everywhere = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+    everywhere = ir.Constant(ir.VectorType(ir.IntType(32), lanes.count), [0] * lanes.count)
     return builder.shuffle_vector(first, nothing, everywhere)
 
 
@@ -66,7 +93,7 @@ def _as_lanes(context, builder, lanes, values, kinds):
             yield _spread(context, builder, number, lanes)
 
 
-def _extend(python_function, emit, result=None):
+def _extend(python_function, emit, compares=False):
     """Let a function of two numbers take vectors, given what emits its instruction."""
 
     @intrinsic
@@ -76,7 +103,8 @@ def _extend(python_function, emit, result=None):
         def codegen(context, builder, signature, values):
             return emit(builder, *_as_lanes(context, builder, lanes, values, signature.args))
 
-        return (result or lanes)(first, second), codegen
+        result = Lanes(types.boolean, lanes.count) if compares else lanes
+        return result(first, second), codegen
 
     @overload(python_function)
     def choose(first, second):
@@ -98,7 +126,7 @@ def _emit_intrinsic(name):
         vector = vectors[0].type
         bits = 32 if vector.element == ir.FloatType() else 64
         kind = ir.FunctionType(vector, [vector] * len(vectors))
-        full_name = f"llvm.{name}.v{LANES}f{bits}"
+        full_name = f"llvm.{name}.v{vector.count}f{bits}"
         function = cgutils.get_or_insert_function(builder.module, kind, full_name)
         return builder.call(function, vectors)
 
@@ -107,7 +135,6 @@ def _emit_intrinsic(name):
 
 # A product and a sum may become one instruction, but nothing is reordered.
 CONTRACT = ("contract",)
-TRUTHS = Lanes(types.boolean)
 ARITHMETIC = {"add": "fadd", "sub": "fsub", "mul": "fmul", "truediv": "fdiv"}
 ARITHMETIC |= {"iadd": "fadd", "isub": "fsub"}
 for name, instruction in ARITHMETIC.items():
@@ -119,7 +146,7 @@ for name, sign in {"gt": ">", "lt": "<", "le": "<=", "ne": "!="}.items():
     _extend(
         getattr(operator, name),
         lambda builder, a, b, sign=sign: builder.fcmp_unordered(sign, a, b),
-        TRUTHS,
+        compares=True,
     )
 _extend(operator.and_, lambda builder, a, b: builder.and_(a, b))
 _extend(maximum, lambda builder, a, b: builder.select(builder.fcmp_ordered(">", a, b), a, b))
@@ -167,10 +194,42 @@ def any_lane(typingctx, truths):
     """Return whether a condition holds in any lane."""
 
     def codegen(context, builder, signature, values):
-        bits = builder.bitcast(values[0], ir.IntType(LANES))
+        bits = builder.bitcast(values[0], ir.IntType(truths.count))
         return builder.icmp_unsigned("!=", bits, bits.type(0))
 
     return types.boolean(truths), codegen
+
+
+def _reduce(name):
+    """Make a function that reduces a vector to the smallest or the largest number in it."""
+
+    @intrinsic
+    def reduce(typingctx, lanes):
+        def codegen(context, builder, signature, values):
+            (vector,) = values
+            bits = 32 if vector.type.element == ir.FloatType() else 64
+            kind = ir.FunctionType(vector.type.element, [vector.type])
+            full_name = f"llvm.vector.reduce.{name}.v{vector.type.count}f{bits}"
+            function = cgutils.get_or_insert_function(builder.module, kind, full_name)
+            return builder.call(function, values, fastmath=("nnan",))
+
+        return lanes.dtype(lanes), codegen
+
+    return reduce
+
+
+smallest, largest = _reduce("fmin"), _reduce("fmax")
+
+
+@intrinsic
+def count_lanes(typingctx, truths):
+    """Return in how many lanes a condition holds."""
+
+    def codegen(context, builder, signature, values):
+        bits = builder.bitcast(values[0], ir.IntType(truths.count))
+        return builder.zext(builder.ctpop(bits), ir.IntType(64))
+
+    return types.int64(truths), codegen
 
 
 @intrinsic
@@ -180,15 +239,15 @@ def fill(typingctx, number):
     def codegen(context, builder, signature, values):
         return _spread(context, builder, values[0], signature.return_type)
 
-    return Lanes(number)(number), codegen
+    return lanes_of(number)(number), codegen
 
 
 def _address(context, builder, array, value, index):
-    """Emit the address of the vector at an index into all axes but the last."""
+    """Emit the address of the vector that starts at an index."""
     view = context.make_array(array)(context, builder, value)
-    place = [*cgutils.unpack_tuple(builder, index), context.get_constant(types.intp, 0)]
+    place = cgutils.unpack_tuple(builder, index)
     first = cgutils.get_item_pointer(context, builder, array, view, place)
-    return builder.bitcast(first, context.get_value_type(Lanes(array.dtype)).as_pointer())
+    return builder.bitcast(first, context.get_value_type(lanes_of(array.dtype)).as_pointer())
 
 
 @intrinsic
@@ -197,7 +256,7 @@ def _load(typingctx, array, index):
         address = _address(context, builder, array, *values)
         return builder.load(address, align=array.dtype.bitwidth // 8)
 
-    return Lanes(array.dtype)(array, index), codegen
+    return lanes_of(array.dtype)(array, index), codegen
 
 
 @intrinsic
@@ -211,11 +270,11 @@ def _store(typingctx, lanes, array, index):
 
 
 def load(array, *index):
-    """Read the vector at an index into all axes of an array but its last."""
+    """Read the vector that starts at an index, along the last axis."""
 
 
 def store(lanes, array, *index):
-    """Write a vector to an index into all axes of an array but its last."""
+    """Write a vector along the last axis, from an index on."""
 
 
 @overload(load)

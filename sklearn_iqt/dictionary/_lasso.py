@@ -1,54 +1,117 @@
-"""Compiled parts of the batched lasso: one working set per signal, ``LANES`` signals at once.
+"""The batched lasso, compiled: an active set for each signal, and slopes of many signals at once.
 
-In arrays whose last axis is ``LANES`` long, each lane belongs to one signal, and the other axes
-count the atoms of its working set. Lanes whose working set is narrower than that of their
-neighbours are filled up with atoms orthogonal to all others, whose weights stay zero.
+The slope of an atom is its product with what a code leaves of the signal. Each round computes the
+slopes of all atoms for a group of signals. Where they show that a code is not optimal, some of the
+steepest atoms become candidates. They join the code one after the other, and its weights move to
+the minimum for the signs that they have, or to where the first of them is used up: its atom leaves.
+
+For the atoms in use, the inverse of their Gram is kept up to date. Each of them has a place. The
+weight of a free place is zero, as are its row and column of the inverse, so that nothing need be
+moved when an atom leaves. Weights and inverses are in double precision, padded to whole vectors.
 """
 
 from __future__ import annotations
+
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
 
 from sklearn_iqt.dictionary._lanes import (
-    LANES,
     any_lane,
+    count_lanes,
     fill,
+    largest,
     load,
     maximum,
     minimum,
+    n_lanes,
+    smallest,
     store,
     where,
 )
 
-__all__ = ["solve_sets", "update_sets"]
+__all__ = ["lasso_rows"]
 
-# Each time that a working set is solved: passes, and sweeps in each before its Newton steps.
-N_PASSES, N_SWEEPS = 2, 12
-# Trades of atoms that lower the penalty by less than this fraction are not made.
-WORTH = 1e-5
-FAR = 1e30
-# Steps of the search for the threshold that lets just enough atoms join.
-N_HALVINGS = 8
-# Atoms that are passed over together when none of them joins.
-STRETCH = 64
+MAX_ROUNDS = 200
+# Atoms that may become candidates in the first round, and in each later one.
+N_FIRST, N_LATER = 24, 16
+# Steps of the search for the slope that lets just enough atoms become candidates.
+N_HALVINGS = 6
+# The largest group of signals, and the numbers in its inverses above which it is made smaller, so
+# that they stay in the cache. Slopes are computed for ROWS signals at a time.
+GROUP, ROOM, ROWS = 96, 2**21, 6
+# The part that is left of a weight that would change its sign by rounding.
+TINY = 1e-60
+# Numbers of double precision in a vector.
+LANES = n_lanes(np.empty(0))
+
+compiled = njit(cache=True, nogil=True, error_model="numpy")
 
 
-@njit(cache=True, nogil=True)
+class Active(NamedTuple):
+    """The atoms in use, by place, with their weights and slopes, and room for steps."""
+
+    atoms: Any
+    code: Any
+    slopes: Any
+    inverse: Any
+    step: Any
+    scratch: Any
+
+
+class Candidates(NamedTuple):
+    """Atoms that may join; ``gram[m]`` has their products with the atom at place m."""
+
+    atoms: Any
+    slopes: Any
+    gram: Any
+
+
+@compiled
+def _compute_slopes(slopes, residual, panels, n_rows):  # pragma: no cover  (compiled)
+    """Multiply ``ROWS`` rows at a time by panels of atoms, which are one vector wide."""
+    for panel in range(len(panels)):
+        atoms, start = panels[panel], panel * n_lanes(slopes)
+        for row in range(0, n_rows, ROWS):
+            a = b = c = d = e = f = fill(slopes.dtype.type(0))
+            for feature in range(len(atoms)):
+                values = load(atoms, feature, 0)
+                a += residual[row, feature] * values
+                b += residual[row + 1, feature] * values
+                c += residual[row + 2, feature] * values
+                d += residual[row + 3, feature] * values
+                e += residual[row + 4, feature] * values
+                f += residual[row + 5, feature] * values
+            store(a, slopes, row, start)
+            store(b, slopes, row + 1, start)
+            store(c, slopes, row + 2, start)
+            store(d, slopes, row + 3, start)
+            store(e, slopes, row + 4, start)
+            store(f, slopes, row + 5, start)
+
+
+@compiled
+def _steepest(slopes):  # pragma: no cover  (compiled)
+    steepest = fill(slopes.dtype.type(0))
+    for k in range(0, len(slopes), n_lanes(slopes)):
+        steepest = maximum(steepest, abs(load(slopes, k)))
+    return largest(steepest)
+
+
+@compiled
 def _count_above(slopes, threshold):  # pragma: no cover  (compiled)
-    count = np.int32(0)
-    for atom in range(len(slopes)):
-        count += np.int32(abs(slopes[atom]) > threshold)
+    count = 0
+    for k in range(0, len(slopes), n_lanes(slopes)):
+        count += count_lanes(abs(load(slopes, k)) > threshold)
     return count
 
 
-@njit(cache=True, nogil=True)
-def _join(atoms, n, slopes, threshold, limit):  # pragma: no cover  (compiled)
-    """Let atoms whose slope exceeds a threshold join a working set, the steepest if too many."""
+@compiled
+def _choose(candidates, limit, slopes, threshold):  # pragma: no cover  (compiled)
+    """List the atoms whose slope exceeds a threshold, the steepest if there are too many."""
     if _count_above(slopes, threshold) > limit:
-        low, high = threshold, threshold
-        for atom in range(len(slopes)):
-            high = max(high, abs(slopes[atom]))
+        low, high = threshold, _steepest(slopes)
         for _ in range(N_HALVINGS):
             middle = (low + high) / 2
             if _count_above(slopes, middle) >= limit:
@@ -56,253 +119,276 @@ def _join(atoms, n, slopes, threshold, limit):  # pragma: no cover  (compiled)
             else:
                 high = middle
         threshold = low
-    full = n + limit
-    for start in range(0, len(slopes), STRETCH):
-        stretch = slopes[start : start + STRETCH]
-        if _count_above(stretch, threshold) > 0:
-            for place in range(len(stretch)):
-                if abs(stretch[place]) > threshold and n < full:
-                    atoms[n] = start + place
+    n = 0
+    for k in range(0, len(slopes), n_lanes(slopes)):
+        if any_lane(abs(load(slopes, k)) > threshold):
+            for atom in range(k, k + n_lanes(slopes)):
+                if abs(slopes[atom]) > threshold and n < limit:
+                    candidates.atoms[n], candidates.slopes[n] = atom, slopes[atom]
                     n += 1
     return n
 
 
-@njit(cache=True, nogil=True)
-def update_sets(slopes, signals, atoms, codes, inner_slopes, counts, alpha, slack, limit, settled):
-    # pragma: no cover  (compiled)
-    """Check the conditions of optimality, drop idle atoms and let the worst violators join.
+@compiled
+def _multiply(product, inverse, vector, n):  # pragma: no cover  (compiled)
+    for k in range(0, n, LANES):
+        total = vector[0] * load(inverse, 0, k)
+        for m in range(1, n):
+            total += vector[m] * load(inverse, m, k)
+        store(total, product, k)
 
-    ``slopes`` has a row for each of the signals listed, and is used up.
-    """
-    for position in range(len(signals)):
-        signal, row = signals[position], slopes[position]
-        own, code, inner = atoms[signal], codes[signal], inner_slopes[signal]
-        allowed = alpha + slack[signal]
-        good = True
-        kept = 0
-        for m in range(counts[signal]):
-            atom, weight = own[m], code[m]
-            slope = row[atom]
-            row[atom] = 0
-            if weight == 0 and abs(slope) <= allowed:
+
+@compiled
+def _dot(a, b, n):  # pragma: no cover  (compiled)
+    total = 0.0
+    for m in range(n):
+        total += a[m] * b[m]
+    return total
+
+
+@compiled
+def _add_outer(inverse, vector, scale, n):  # pragma: no cover  (compiled)
+    """Add a multiple of the outer product of a vector with itself."""
+    for k in range(0, n, LANES):
+        part = scale * load(vector, k)
+        for m in range(n):
+            store(load(inverse, m, k) + vector[m] * part, inverse, m, k)
+
+
+@compiled
+def _free_place(code, n):  # pragma: no cover  (compiled)
+    for place in range(n):
+        if code[place] == 0:
+            return place
+    return n
+
+
+@compiled
+def _leave(active, place, n):  # pragma: no cover  (compiled)
+    """Take an atom out of use."""
+    inverse, row = active.inverse, active.scratch
+    for k in range(0, n, LANES):
+        store(load(inverse, place, k), row, k)
+    _add_outer(inverse, row, -1 / row[place], n)
+    for m in range(n):
+        inverse[place, m] = inverse[m, place] = 0
+    active.code[place] = 0
+
+
+@compiled
+def _reach(code, step, n, limit):  # pragma: no cover  (compiled)
+    """Return how far a step can go, and the place of the weight that ends it, or -1."""
+    nearest = fill(limit)
+    for k in range(0, n, LANES):
+        weight, move = load(code, k), load(step, k)
+        nearest = where(weight * move < 0, minimum(nearest, -weight / move), nearest)
+    reach = smallest(nearest)
+    if reach < limit:
+        for place in range(n):
+            if code[place] * step[place] < 0 and -code[place] / step[place] <= reach:
+                return reach, place
+    return limit, -1
+
+
+@compiled
+def _take_step(active, reach, n, candidates, n_candidates):  # pragma: no cover  (compiled)
+    """Change the weights; the slopes of the candidates follow."""
+    for k in range(0, n, LANES):
+        before = load(active.code, k)
+        after = before + reach * load(active.step, k)
+        crossed = (before != 0) & (before * after <= 0)
+        store(where(crossed, TINY * before, after), active.code, k)
+    for k in range(0, n_candidates, LANES):
+        change = active.step[0] * load(candidates.gram, 0, k)
+        for m in range(1, n):
+            change += active.step[m] * load(candidates.gram, m, k)
+        store(load(candidates.slopes, k) - reach * change, candidates.slopes, k)
+
+
+@compiled
+def _settle(active, n, candidates, n_candidates, alpha):  # pragma: no cover  (compiled)
+    """Go to the minimum for the present signs; atoms whose weight is used up on the way leave."""
+    excess, place = active.scratch, 0
+    while place >= 0:
+        for m in range(n):
+            excess[m] = active.slopes[m] - np.copysign(alpha, active.code[m])
+        _multiply(active.step, active.inverse, excess, n)
+        reach, place = _reach(active.code, active.step, n, 1.0)
+        for m in range(n):
+            active.slopes[m] -= reach * excess[m]
+        _take_step(active, reach, n, candidates, n_candidates)
+        if place >= 0:
+            _leave(active, place, n)
+
+
+@compiled
+def _solve(active, n, settled, candidates, n_candidates, gram, alpha, slack, products, solved):
+    # pragma: no cover  (compiled)
+    """Minimise over the atoms in use and the candidates; return the number of places."""
+    # A pivot this small says that an atom is a combination of those in use. The inverse would hold
+    # its reciprocal, and lose as many digits when an atom leaves.
+    singular = max(np.finfo(gram.dtype).eps ** 0.8, 1e-8)
+    for m in range(n):
+        line = gram[active.atoms[m]]
+        for k in range(n_candidates):
+            candidates.gram[m, k] = line[candidates.atoms[k]]
+    if not settled:
+        _settle(active, n, candidates, n_candidates, alpha)
+    # Each lowers the objective. Atoms may come and go and come again, but few do.
+    for _ in range(4 * n_candidates):
+        best = 0
+        for k in range(1, n_candidates):
+            if abs(candidates.slopes[k]) > abs(candidates.slopes[best]):
+                best = k
+        atom, slope = candidates.atoms[best], candidates.slopes[best]
+        sign, excess = np.copysign(1.0, slope), abs(slope) - alpha
+        if excess <= slack:
+            break
+        place = _free_place(active.code, n)
+        n = min(max(n, place + 1), len(active.atoms))
+        line = gram[atom]
+        for m in range(n):
+            products[m] = candidates.gram[m, best]
+        _multiply(solved, active.inverse, products, n)
+        norm, weight = np.float64(line[atom]), 0.0
+        pivot = norm - _dot(products, solved, n)
+        while place == len(active.atoms) or (place >= 0 and pivot <= singular * norm):
+            # The atom takes over from those that it combines until one of them is used up.
+            for k in range(0, n, LANES):
+                store(-sign * load(solved, k), active.step, k)
+            reach, place = _reach(active.code, active.step, n, np.inf)
+            if place >= 0:
+                weight += sign * reach
+                _take_step(active, reach, n, candidates, 0)
+                _leave(active, place, n)
+                _multiply(solved, active.inverse, products, n)
+                pivot = norm - _dot(products, solved, n)
+        if place < 0:
+            # Only rounding can say that this combination lowers the objective.
+            candidates.slopes[best] = 0
+            continue
+        solved[place] = -1
+        _add_outer(active.inverse, solved, 1 / pivot, n)
+        active.atoms[place], active.slopes[place], active.code[place] = atom, slope, weight
+        for k in range(n_candidates):
+            candidates.gram[place, k] = line[candidates.atoms[k]]
+        if weight == 0:
+            length = sign * excess / pivot
+            for k in range(0, n, LANES):
+                store(-length * load(solved, k), active.step, k)
+            reach, leaving = _reach(active.code, active.step, n, 1.0)
+            active.slopes[place] -= reach * sign * excess
+            _take_step(active, reach, n, candidates, n_candidates)
+            if leaving < 0:
                 continue
-            good &= weight != 0 and abs(slope - np.copysign(alpha, weight)) <= slack[signal]
-            own[kept], code[kept], inner[kept] = atom, weight, slope
-            kept += 1
-        n = _join(own, kept, row, allowed, min(limit, len(own) - kept))
-        for m in range(kept, n):
-            code[m], inner[m] = 0, row[own[m]]
-        counts[signal] = n
-        settled[position] = good and n == kept
+            _leave(active, leaving, n)
+        _settle(active, n, candidates, n_candidates, alpha)
+    return n
 
 
-@njit(cache=True, nogil=True)
-def _load_lane(small, code, slope, lane, width, gram, atoms, own_code, own_slope, n):
-    # pragma: no cover  (compiled)
-    for row in range(n):
-        line = gram[atoms[row]]
-        for column in range(row + 1):
-            small[row, column, lane] = line[atoms[column]]
-        code[row, lane], slope[row, lane] = own_code[row], own_slope[row]
-    for row in range(n, width):
-        for column in range(row):
-            small[row, column, lane] = 0
-        small[row, row, lane] = 1
-        code[row, lane] = slope[row, lane] = 0
-
-
-@njit(cache=True, nogil=True)
-def _mirror(small, width):  # pragma: no cover  (compiled)
-    for row in range(width):
-        for column in range(row):
-            store(load(small, row, column), small, column, row)
-
-
-@njit(cache=True, nogil=True)
-def _change(slope, small, m, step, width):  # pragma: no cover  (compiled)
-    """Update slopes for a step of one weight."""
-    for other in range(width):
-        store(load(slope, other) - step * load(small, m, other), slope, other)
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _sweep(code, slope, small, alpha, width):  # pragma: no cover  (compiled)
-    """Minimise over one weight after the other; slopes are kept up to date."""
-    for m in range(width):
-        old, curvature = load(code, m), load(small, m, m)
-        wanted = load(slope, m) + curvature * old
-        new = (maximum(wanted - alpha, 0) + minimum(wanted + alpha, 0)) / curvature
-        if any_lane(new != old):
-            store(new, code, m)
-            _change(slope, small, m, new - old, width)
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _factor(factor, inverse, small, code, width):  # pragma: no cover  (compiled)
-    """Cholesky-factor the Gram of the atoms in use, four rows at a time.
-
-    Row ``width`` of ``small`` is a right-hand side, that of ``factor`` becomes its forward
-    substitution. Atoms that are not in use, or are combinations of others, get an inverse pivot
-    of zero, which leaves them out.
-    """
-    # A pivot this small says that an atom is a combination of those before it.
-    singular = np.finfo(factor.dtype).eps ** 0.8
-    for column in range(width):
-        for row in range(column, width + 1, 4):
-            a, b = load(small, row, column), load(small, row + 1, column)
-            c, d = load(small, row + 2, column), load(small, row + 3, column)
-            for m in range(column):
-                other = load(factor, column, m)
-                a -= load(factor, row, m) * other
-                b -= load(factor, row + 1, m) * other
-                c -= load(factor, row + 2, m) * other
-                d -= load(factor, row + 3, m) * other
-            if row == column:
-                least = singular * load(small, column, column)
-                usable = (load(code, column) != 0) & (a > least)
-                store(where(usable, 1 / np.sqrt(maximum(a, least)), 0), inverse, column)
-            scale = load(inverse, column)
-            store(a * scale, factor, row, column)
-            store(b * scale, factor, row + 1, column)
-            store(c * scale, factor, row + 2, column)
-            store(d * scale, factor, row + 3, column)
-
-
-@njit(cache=True, nogil=True)
-def _trade(step, last, lane, alpha, small, factor, inverse, width):
-    # pragma: no cover  (compiled)
-    """Trade an atom that is a combination of those before it for them, if that pays.
-
-    The fit stays as it is. Return whether the step was set to the way that lowers the penalty.
-    """
-    way = np.zeros(last + 1)
-    way[last] = 1
-    gain = np.float64(small[width, last, lane])
-    for row in range(last - 1, -1, -1):
-        way[row] = (way[row] - factor[last, row, lane]) * inverse[row, lane]
-        gain += way[row] * small[width, row, lane]
-        for m in range(row):
-            way[m] -= factor[row, m, lane] * way[row]
-    if abs(gain) <= WORTH * alpha:
-        return False
-    for m in range(width):
-        step[m, lane] = np.copysign(1.0, gain) * way[m] if m <= last else 0.0
-    return True
-
-
-@njit(cache=True, nogil=True)
-def _direction(step, longest, code, alpha, small, factor, inverse, width):
-    # pragma: no cover  (compiled)
-    """Find the Newton step on independent atoms, or a trade of one that depends on others."""
-    _factor(factor, inverse, small, code, width)
-    for m in range(width):
-        store(load(factor, width, m), step, m)
-    for row in range(width - 1, -1, -1):
-        solved = load(step, row) * load(inverse, row)
-        store(solved, step, row)
-        for m in range(row):
-            store(load(step, m) - load(factor, row, m) * solved, step, m)
-    for lane in range(LANES):
-        longest[lane] = 1
-        for m in range(width):
-            if (
-                code[m, lane] != 0
-                and inverse[m, lane] == 0
-                and _trade(step, m, lane, alpha, small, factor, inverse, width)
-            ):
-                longest[lane] = FAR
-                break
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _newton(code, slope, small, alpha, width, factor, inverse, step, ahead, longest):
-    # pragma: no cover  (compiled)
-    """Go to the minimum for the present signs, or as far as no weight changes its sign.
-
-    Return whether a weight was used up on the way in any lane.
-    """
-    nothing = fill(code.dtype.type(0))
-    for m in range(width):
-        weight = load(code, m)
-        descent = load(slope, m) - np.copysign(alpha, weight)
-        store(where(weight != 0, descent, 0), small, width, m)
-    _direction(step, longest, code, alpha, small, factor, inverse, width)
-    reach = load(longest)
-    gain, curvature = nothing, nothing
-    for m in range(width):
-        store(load(slope, m), ahead, m)
-    for m in range(width):
-        weight, move = load(code, m), load(step, m)
-        reach = where(weight * move < 0, minimum(reach, -weight / move), reach)
-        if any_lane(move != 0):
-            _change(ahead, small, m, move, width)
-    for m in range(width):
-        move = load(step, m)
-        gain += move * load(small, width, m)
-        curvature += move * (load(slope, m) - load(ahead, m))
-    length = where(gain < reach * curvature, gain / curvature, reach)
-    length = where(length < FAR, maximum(length, 0), 0)
-    cut_short = False
-    for m in range(width):
-        weight, move, before = load(code, m), load(step, m), load(slope, m)
-        used_up = (weight * move < 0) & (-weight / move <= length)
-        cut_short |= any_lane(used_up)
-        store(where(used_up, 0, weight + length * move), code, m)
-        store(before + length * (load(ahead, m) - before), slope, m)
-    return cut_short
-
-
-@njit(cache=True, nogil=True)
+@compiled
 def _subtract_atoms(residual, total, signal, dictionary, atoms, code, n):
     # pragma: no cover  (compiled)
     """Compute what a code leaves of a signal, summed in double precision."""
     for feature in range(len(signal)):
         total[feature] = signal[feature]
     for m in range(n):
-        weight, atom = np.float64(code[m]), dictionary[atoms[m]]
-        for feature in range(len(signal)):
-            total[feature] -= weight * atom[feature]
+        weight, atom = code[m], dictionary[atoms[m]]
+        if weight != 0:
+            for feature in range(len(signal)):
+                total[feature] -= weight * atom[feature]
     for feature in range(len(signal)):
         residual[feature] = total[feature]
 
 
-@njit(cache=True, nogil=True)
-def solve_sets(
-    X, dictionary, gram, alpha, signals, atoms, codes, inner_slopes, counts, residual, n_steps
-):
-    # pragma: no cover  (compiled)
-    """Improve the codes of signals, sorted by the size of their working sets.
+@compiled
+def _cut_panels(dictionary):  # pragma: no cover  (compiled)
+    n_atoms, n_features = dictionary.shape
+    width = n_lanes(dictionary)
+    panels = np.empty((n_atoms // width, n_features, width), dictionary.dtype)
+    for atom in range(n_atoms):
+        panels[atom // width, :, atom % width] = dictionary[atom]
+    return panels
 
-    Row ``i`` of ``residual`` becomes what is left of the i-th of the signals listed.
+
+@compiled
+def _look_up(own_slopes, atoms, code, n, slopes, alpha, slack):  # pragma: no cover  (compiled)
+    """Take the slopes of the atoms in use out of all; return whether they are as they should be."""
+    settled = True
+    for m in range(n):
+        if code[m] != 0:
+            own_slopes[m] = slopes[atoms[m]]
+            slopes[atoms[m]] = 0
+            settled &= abs(own_slopes[m] - np.copysign(alpha, code[m])) <= slack
+    return settled
+
+
+@compiled
+def lasso_rows(X, dictionary, gram, alpha, tol):
+    # pragma: no cover  (compiled)
+    """Return the atoms and weights of the codes of rows, how many, and whether all are optimal.
+
+    The number of atoms is a multiple of the lanes of their vectors.
     """
-    room = counts[signals[-1]]
-    kind = X.dtype
-    small = np.zeros((room + 4, room, LANES), kind)
-    factor = np.zeros((room + 4, room, LANES), kind)
-    code, slope = np.zeros((room, LANES), kind), np.zeros((room, LANES), kind)
-    step, ahead = np.zeros((room, LANES), kind), np.zeros((room, LANES), kind)
-    inverse, longest = np.zeros((room, LANES), kind), np.zeros(LANES, kind)
-    total = np.empty(X.shape[1])
-    last = len(signals) - 1
-    for start in range(0, len(signals), LANES):
-        width = counts[signals[min(start + LANES - 1, last)]]
-        for lane in range(LANES):
-            signal = signals[min(start + lane, last)]
-            own, n = atoms[signal], counts[signal]
-            inner = inner_slopes[signal]
-            _load_lane(small, code, slope, lane, width, gram, own, codes[signal], inner, n)
-        _mirror(small, width)
-        for _ in range(N_PASSES):
-            for _ in range(N_SWEEPS):
-                _sweep(code, slope, small, alpha, width)
-            for _ in range(n_steps):
-                if not _newton(
-                    code, slope, small, alpha, width, factor, inverse, step, ahead, longest
-                ):
-                    break
-        for position in range(start, min(start + LANES, last + 1)):
-            signal = signals[position]
-            own, own_code, n = atoms[signal], codes[signal], counts[signal]
+    n_signals, n_features = X.shape
+    panels = _cut_panels(dictionary)
+    capacity = min(dictionary.shape)
+    padded = (capacity + LANES - 1) // LANES * LANES
+    found_atoms = np.empty(n_signals * capacity, np.int32)
+    found_codes = np.empty(n_signals * capacity, X.dtype)
+    found_counts = np.zeros(n_signals, np.int64)
+    n_found, converged = 0, True
+
+    group = max(min(GROUP, ROOM // padded**2) // ROWS, 1) * ROWS
+    signals, counts, slack = np.empty(group, np.int64), np.empty(group, np.int64), np.empty(group)
+    residual = np.zeros((group, n_features), X.dtype)
+    slopes = np.empty((group, len(dictionary)), X.dtype)
+    atoms, codes = np.zeros((group, capacity), np.int32), np.zeros((group, padded))
+    inverses = np.zeros((group, padded, padded))
+    limit = max(N_FIRST, N_LATER)
+    candidates = Candidates(np.zeros(limit, np.int32), np.zeros(limit), np.zeros((padded, limit)))
+    own_slopes, step, scratch = np.zeros(padded), np.zeros(padded), np.zeros(padded)
+    products, solved, total = np.zeros(padded), np.zeros(padded), np.empty(n_features)
+
+    for first in range(0, n_signals, group):
+        n_group = n_left = min(group, n_signals - first)
+        for i in range(n_group):
+            signals[i], counts[i] = i, 0
+            residual[i] = X[first + i]
+        for n_rounds in range(MAX_ROUNDS + 1):
+            _compute_slopes(slopes, residual, panels, n_left)
+            limit = N_LATER if n_rounds else N_FIRST
+            n_next = 0
+            for position in range(n_left):
+                i, row = signals[position], slopes[position]
+                if n_rounds == 0:
+                    slack[i] = tol * alpha + 2 * np.finfo(X.dtype).eps * _steepest(row)
+                own, code = atoms[i], codes[i]
+                settled = _look_up(own_slopes, own, code, counts[i], row, alpha, slack[i])
+                n_candidates = _choose(candidates, limit, row, alpha + slack[i])
+                if settled and n_candidates == 0:
+                    continue
+                active = Active(own, code, own_slopes, inverses[i], step, scratch)
+                counts[i] = _solve(
+                    active, counts[i], settled, candidates, n_candidates, gram, alpha, slack[i],
+                    products, solved,
+                )  # fmt: skip
+                left = residual[n_next]
+                _subtract_atoms(left, total, X[first + i], dictionary, own, code, counts[i])
+                signals[n_next] = i
+                n_next += 1
+            n_left = n_next
+            if n_left == 0:
+                break
+        converged &= n_left == 0
+        for i in range(n_group):
+            n = counts[i]
             for m in range(n):
-                own_code[m] = code[m, position - start]
-            _subtract_atoms(residual[position], total, X[signal], dictionary, own, own_code, n)
+                weight = X.dtype.type(codes[i, m])
+                if weight != 0:
+                    found_atoms[n_found], found_codes[n_found] = atoms[i, m], weight
+                    found_counts[first + i] += 1
+                    n_found += 1
+            codes[i, :n] = 0
+            inverses[i, :n, :n] = 0
+    return found_atoms[:n_found], found_codes[:n_found], found_counts, converged

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from sklearn_iqt.dictionary._lanes import LANES, any_lane, load
+from sklearn_iqt.dictionary._lanes import any_lane, load, n_lanes
 
 __all__ = ["omp_rows"]
 
@@ -49,15 +49,13 @@ def _backward(factor, rhs, n):  # pragma: no cover  (compiled)
 
 @njit(cache=True, nogil=True)
 def _steepest(slopes):  # pragma: no cover  (compiled)
-    """Find the atom of the largest slope; ``LANES`` of them are passed over together."""
-    vectors = slopes.reshape(-1, LANES)
+    """Find the atom of the largest slope; a vector of them is passed over at once."""
     largest, best = slopes.dtype.type(-1), 0
-    for k in range(len(vectors)):
-        if any_lane(abs(load(vectors, k)) > largest):
-            for lane in range(LANES):
-                slope = abs(vectors[k, lane])
-                if slope > largest:
-                    largest, best = slope, k * LANES + lane
+    for start in range(0, len(slopes), n_lanes(slopes)):
+        if any_lane(abs(load(slopes, start)) > largest):
+            for atom in range(start, start + n_lanes(slopes)):
+                if abs(slopes[atom]) > largest:
+                    largest, best = abs(slopes[atom]), atom
     return best
 
 
