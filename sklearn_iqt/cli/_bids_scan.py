@@ -13,7 +13,7 @@ from typing import Any
 
 from sklearn_iqt._version import __version__
 from sklearn_iqt.cli._bids_layout import Scan, read_json, to_json
-from sklearn_iqt.cli._common import one_line, write_text
+from sklearn_iqt.cli._common import one_line, set_session, steps_of, write_text
 from sklearn_iqt.cli._enhance import _compare_spacing
 from sklearn_iqt.cli._grids import check_grids
 
@@ -104,9 +104,7 @@ def _enhance(job: Job) -> dict[str, Any]:
     from sklearn_iqt.io import load_volume, save_volume
 
     model, card = open_model(job.model, job.model_sha256)
-    session = {"n_jobs": job.n_threads, "verbose": 0}
-    known = model.get_params(deep=False)
-    model.set_params(**{name: value for name, value in session.items() if name in known})
+    set_session(model, n_jobs=job.n_threads, verbose=0)
     started = time.perf_counter()
     image = load_volume(job.scan.path)
     mask = None if job.mask is None else load_volume(job.mask)
@@ -137,13 +135,15 @@ def _describe(
 
     from sklearn_iqt.preprocessing import intensity_scale
 
+    estimator = steps_of(model)[-1]
+    name = " after ".join(type(step).__name__ for step in reversed(steps_of(model)))
     low = np.asarray(image.dataobj)
     foreground = None if mask is None else np.asarray(mask.dataobj) > 0
     stripped = job.skull_stripped
     if stripped is None:
         stripped = job.scan.metadata().get("SkullStripped")
     return {
-        "Description": f"{job.scan.suffix} enhanced by image quality transfer ({card['class']})",
+        "Description": f"{job.scan.suffix} enhanced by image quality transfer ({name})",
         "Sources": _sources(job),
         **({"SkullStripped": stripped} if isinstance(stripped, bool) else {}),
         "IQT": {
@@ -152,10 +152,10 @@ def _describe(
             "Model": {
                 "File": job.model.name,
                 "SHA256": job.model_sha256,
-                "Class": card["class"],
+                "Class": name,
                 "Version": card["version"],
-                "Scale": list(model.scale_),
-                "Alignment": model.alignment,
+                "Scale": list(estimator.scale_),
+                "Alignment": estimator.alignment,
                 "Training": card["training"],
             },
             "SHA256": _checksums(job.files),
@@ -164,7 +164,7 @@ def _describe(
             "Spacing": _spacing(enhanced),
             "Shape": list(enhanced.shape),
             "Seconds": round(seconds, 3),
-            "ConsistencyNRMSE": _consistency(low, np.asarray(enhanced.dataobj), model),
+            "ConsistencyNRMSE": _consistency(low, np.asarray(enhanced.dataobj), estimator),
         },
     }
 
@@ -177,13 +177,13 @@ def _sources(job: Job) -> list[str]:
     return [f"bids:source:{path.relative_to(root).as_posix()}" for path in inside]
 
 
-def _consistency(low: Any, fine: Any, model: Any) -> float | None:
+def _consistency(low: Any, fine: Any, estimator: Any) -> float | None:
     """Return the NRMSE between a scan and the averages of its enhanced voxels."""
     from sklearn_iqt.metrics import nrmse
 
-    if model.alignment != "center" and max(model.scale_) > 1:
+    if estimator.alignment != "center" and max(estimator.scale_) > 1:
         return None  # the blocks of high voxels do not lie on the low ones
-    blocks = [part for pair in zip(low.shape, model.scale_, strict=True) for part in pair]
+    blocks = [part for pair in zip(low.shape, estimator.scale_, strict=True) for part in pair]
     averages = fine.reshape(blocks).mean(axis=(1, 3, 5), dtype="float64")
     return float(nrmse(low, averages))
 

@@ -108,6 +108,18 @@ def run_batch(
     return 1 if failures else 0
 
 
+def steps_of(model: Any) -> list[Any]:
+    """Return the steps of a pipeline, the estimator last, or the model alone."""
+    return [step for _, step in getattr(model, "steps", [("", model)]) if step != "passthrough"]
+
+
+def set_session(model: Any, **settings: Any) -> None:
+    """Set what a command decides, such as the number of threads, wherever a step knows it."""
+    for step in steps_of(model):
+        known = step.get_params(deep=False)
+        step.set_params(**{name: value for name, value in settings.items() if name in known})
+
+
 def one_line(error: object) -> str:
     """Return a message without line breaks; the type says more if there is no text."""
     return " ".join(str(error).split()) or type(error).__name__

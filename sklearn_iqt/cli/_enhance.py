@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from sklearn_iqt.cli._common import add_command, check_outputs, run_batch, stem
+from sklearn_iqt.cli._common import add_command, check_outputs, run_batch, set_session, stem
 
 _EPILOG = """\
 Each SCAN.nii.gz gives SCAN_enhanced.nii.gz, on the finer grid, in the same place in mm and in the
@@ -45,12 +45,9 @@ def run(args: argparse.Namespace) -> int:
     )
     model = load_model(args.model)
     training = read_model_card(args.model)["training"] or {}
-    if "n_jobs" in model.get_params(deep=False):
-        model.set_params(n_jobs=args.jobs)
     # One bar is enough: that of the scans, or of the parts of a single scan.
     single = len(args.scans) == 1
-    if "verbose" in model.get_params(deep=False):
-        model.set_params(verbose=int(single and not args.quiet))
+    set_session(model, n_jobs=args.jobs, verbose=int(single and not args.quiet))
 
     def enhance(n: int) -> None:
         image = load_volume(args.scans[n])

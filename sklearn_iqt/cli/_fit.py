@@ -31,6 +31,8 @@ examples:
   sklearn-iqt fit --low pairs/*_low.nii.gz --high pairs/*_high.nii.gz --output srep.iqt
   sklearn-iqt fit --low a_low.nii.gz --high a_high.nii.gz --output srep.iqt \\
       -p n_atoms=512 -p alpha=0.05 -p patcher__patch_size=9 -p patcher__stride=4
+  sklearn-iqt fit --low pairs/*_low.nii.gz --high pairs/*_high.nii.gz --standardize \\
+      --output srep.iqt
   sklearn-iqt fit --low a_low.nii.gz --high a_high.nii.gz --method ridge \\
       -p estimator__alpha=10 --output ridge.iqt
   sklearn-iqt fit --low pairs/*_low.nii.gz --high pairs/*_high.nii.gz --method unet \\
@@ -96,6 +98,12 @@ def add_parser(commands: Any) -> None:
         metavar="NAME=VALUE",
         help="parameter of the method; may be given several times",
     )
+    parser.add_argument(
+        "--standardize",
+        action="store_true",
+        help="give scans the contrast between tissues of the training scans first (TissueScaler); "
+        "for skull-stripped T1w scans",
+    )
     add_grid(parser)
     parser.add_argument("--jobs", type=int, default=-1, help="threads (default: -1, all cores)")
     parser.add_argument("--seed", type=int, default=0, help="same seed, same model (default: 0)")
@@ -103,8 +111,11 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Fit and save one model."""
+    from sklearn.pipeline import make_pipeline
+
     from sklearn_iqt.patches import per_axis
     from sklearn_iqt.persistence import save_model
+    from sklearn_iqt.preprocessing import TissueScaler
 
     if len(args.low) != len(args.high):
         raise ValueError(
@@ -126,8 +137,10 @@ def run(args: argparse.Namespace) -> int:
             f"by default {args.method} has a size for a GPU and takes hours or days on a CPU; "
             "'sklearn-iqt fit --help' shows a small one",
         )
-    model.fit(args.low, args.high)
-    save_model(model, args.output, training=_describe(args, model))
+    scaler = TissueScaler(verbose=int(not args.quiet))
+    whole = make_pipeline(scaler, model) if args.standardize else model
+    whole.fit(args.low, args.high)
+    save_model(whole, args.output, training=_describe(args, model))
     say(args, f"{args.output}: {args.method}, learned from {pairs}")
     return 0
 
@@ -172,6 +185,7 @@ def _describe(args: argparse.Namespace, model: Any) -> dict[str, Any]:
     }
     training: dict[str, Any] = {
         "method": args.method,
+        "standardized": args.standardize,
         "n_pairs": len(args.low),
         "scale": list(model.scale_),
         "alignment": model.alignment,

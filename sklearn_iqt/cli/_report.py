@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from sklearn_iqt.cli._common import add_command, check_outputs, say
+from sklearn_iqt.cli._common import add_command, check_outputs, say, set_session, steps_of
 from sklearn_iqt.cli._grids import check_grids
 
 _EPILOG = """\
@@ -60,12 +60,12 @@ def run(args: argparse.Namespace) -> int:
     if args.mask:
         check_grids([(args.scan, args.mask)])
     if args.truth:
-        check_grids([(args.scan, args.truth)], scale=model.scale_, alignment=model.alignment)
+        estimator = steps_of(model)[-1]
+        grid = {"scale": estimator.scale_, "alignment": estimator.alignment}
+        check_grids([(args.scan, args.truth)], **grid)
     inputs = [args.scan, args.model, *(path for path in (args.truth, args.mask) if path)]
     check_outputs([args.output], inputs, args.force)
-    settings = {"n_jobs": args.jobs, "verbose": int(not args.quiet)}
-    known = model.get_params(deep=False)
-    model.set_params(**{name: value for name, value in settings.items() if name in known})
+    set_session(model, n_jobs=args.jobs, verbose=int(not args.quiet))
     spacing = (card["training"] or {}).get("spacing_low_mm")
     _compare_spacing(load_volume(args.scan), spacing, args.scan)
     write_report(

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import clone
+from sklearn.pipeline import Pipeline
 
 from sklearn_iqt.exceptions import UntrustedModelError
 from sklearn_iqt.patches import PatchTransformer, per_axis
-from sklearn_iqt.persistence._registry import SHAPES
+from sklearn_iqt.persistence._registry import ESTIMATORS, SCALERS, SHAPES, class_name
 
 # More than any model has: voxels of a patch, voxels along one of its axes, scale, atoms, threads.
 # What a model computes with grows faster than the file that asks for it.
@@ -34,6 +35,8 @@ def check_model(model: Any) -> None:
     UntrustedModelError
         If a size is absurd, an array has the wrong shape, or rows cannot be predicted.
     """
+    if isinstance(model, Pipeline):
+        model = _check_steps(model)
     name = type(model).__name__
     sizes = {key: getattr(model, key, None) for key in ("n_features_in_", "n_outputs_")}
     for key, size in sizes.items():
@@ -46,6 +49,46 @@ def check_model(model: Any) -> None:
     _check_geometry(model, name)
     _check_shapes(model, name)
     _check_prediction(model, name)
+
+
+def _check_steps(pipeline: Pipeline) -> Any:
+    """Return the last step of a pipeline once those before it are scalers of volumes."""
+    try:
+        pipeline._validate_names([name for name, _ in pipeline.steps])
+        *scalers, model = (step for _, step in pipeline.steps)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise UntrustedModelError(f"its pipeline has no named steps: {error}") from error
+    if class_name(model, ESTIMATORS) is None:
+        raise UntrustedModelError(
+            f"its pipeline ends in a {type(model).__name__}, which is no model."
+        )
+    for scaler in scalers:
+        if isinstance(scaler, str) and scaler == "passthrough":
+            continue
+        name = type(scaler).__name__
+        if name not in SCALERS or class_name(scaler) is None:
+            raise UntrustedModelError(f"its pipeline holds a {name}, which scales no volumes.")
+        _check_scaler(scaler, name, SCALERS[name])
+    return model
+
+
+def _check_scaler(scaler: Any, name: str, learned: str | None) -> None:
+    try:
+        scaler._check_parameters()
+    except ValueError as error:
+        raise UntrustedModelError(str(error)) from error
+    if learned is None:
+        return
+    numbers = getattr(scaler, learned, None)
+    length = len(scaler.percentiles) if learned == "landmarks_" else 3
+    if (
+        not isinstance(numbers, np.ndarray)
+        or numbers.dtype != np.float64
+        or numbers.shape != (length,)
+        or (np.diff(numbers) < 0).any()
+        or (learned == "ratios_" and numbers[0] <= 0)
+    ):
+        raise UntrustedModelError(f"{name}.{learned} is not {length} increasing numbers.")
 
 
 def _check_geometry(model: Any, name: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sklearn_iqt.exceptions import UntrustedModelError
-from sklearn_iqt.persistence._registry import HOMES, MODELS, find_class
+from sklearn_iqt.persistence._registry import FOLDERS, HOMES, MODELS, find_class
 
 _MAX_DEPTH = 32
 _ATTRIBUTE = re.compile(r"(?!__)[A-Za-z_][A-Za-z0-9_]{0,99}\Z")
@@ -111,7 +111,8 @@ class Decoder:
                 f"{cls.__name__} has no parameters {sorted(unknown)[:5]}; the file was changed or "
                 "was written by a newer sklearn_iqt."
             )
-        estimator = cls(**{key: self._value(value, depth) for key, value in params.items()})
+        values = {key: self._value(value, depth) for key, value in params.items()}
+        estimator = cls(**{k: None if k in FOLDERS else value for k, value in values.items()})
         try:
             estimator._validate_params()
         except (TypeError, ValueError) as error:

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
+from sklearn.pipeline import Pipeline
 
-from sklearn_iqt.persistence._registry import HOMES, class_name
+from sklearn_iqt.persistence._registry import FOLDERS, HOMES, MODELS, class_name
 
 # Settings of scikit-learn on the instance, which say nothing about what was learned.
 _SETTINGS = ("_metadata_request", "_sklearn_output_config")
@@ -36,14 +37,25 @@ class Encoder:
         self.arrays: dict[str, np.ndarray] = {}
         self._caller = caller
 
-    def estimator(self, estimator: Any, path: str = "", *, fitted: bool = True) -> dict:
+    def model(self, model: Any) -> dict:
+        """Return the node of a model that stands on its own."""
+        return self.estimator(model, homes=MODELS)
+
+    def estimator(
+        self,
+        estimator: Any,
+        path: str = "",
+        *,
+        fitted: bool = True,
+        homes: dict[str, str] = HOMES,
+    ) -> dict:
         """Return the node of an estimator; of its parameters alone unless ``fitted``."""
-        name = class_name(estimator)
+        name = class_name(estimator, homes)
         if name is None:
             where = f" ({path})" if path else ""
             raise TypeError(
                 f"{self._caller}: {type(estimator).__module__}.{type(estimator).__name__}{where} "
-                f"cannot be stored without pickle; only {sorted(HOMES)} can. Use skops.io.dump for "
+                f"cannot be stored without pickle; only {sorted(homes)} can. Use skops.io.dump for "
                 "this model."
             )
         prefix = f"{path}." if path else ""
@@ -51,10 +63,14 @@ class Encoder:
         node: dict[str, Any] = {
             "class": name,
             "params": {
-                key: self._param(value, prefix + key) for key, value in sorted(params.items())
+                key: None if key in FOLDERS else self._param(value, prefix + key)
+                for key, value in sorted(params.items())
             },
         }
-        if fitted:
+        if isinstance(estimator, Pipeline):
+            # Its fitted parts are its parameter.
+            node["params"]["steps"] = self.value(estimator.steps, prefix + "steps")
+        elif fitted:
             rebuilt = getattr(estimator, "_restored_attributes", ())
             node["fitted"] = {
                 key: self.value(value, prefix + key)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_iqt._version import __version__
@@ -16,7 +17,7 @@ from sklearn_iqt.persistence._checks import check_model
 from sklearn_iqt.persistence._container import read_container, read_header, write_container
 from sklearn_iqt.persistence._decode import Decoder
 from sklearn_iqt.persistence._encode import Encoder, plain_json
-from sklearn_iqt.persistence._registry import MODELS, class_name
+from sklearn_iqt.persistence._registry import ESTIMATORS, MODELS, class_name
 
 SUFFIX = ".iqt"
 # Raised by one whenever an older version could not read the file.
@@ -32,7 +33,7 @@ def save_model(
     ----------
     model : estimator
         A fitted estimator of this package. Its regressor, if it has one, must be a ``Ridge`` or
-        ``LinearRegression``.
+        ``LinearRegression``. Or a pipeline that ends in one, behind scalers of volumes.
     path : str or path-like
         File to write, ending in ``.iqt``. An existing file is replaced only once the new one is
         complete.
@@ -70,7 +71,8 @@ def save_model(
     -----
     The file is a safetensors container; its metadata hold one JSON document with the class, its
     parameters and fitted attributes. Requests for metadata routing and ``set_output`` are settings
-    of a session and are not stored. An estimator whose state is more than attributes (a net) says
+    of a session and are not stored, nor are the folders that ``memory`` and ``checkpoint`` name. An
+    estimator whose state is more than attributes (a net) says
     so by three names: ``_fitted_arrays()`` returns named arrays, ``_restore_fitted_arrays(arrays)``
     takes them back once parameters and attributes are set and raises ValueError if they do not
     fit, and ``_restored_attributes`` lists the attributes which that call makes, and which are
@@ -94,19 +96,23 @@ def save_model(
     target = Path(path)
     if target.suffix != SUFFIX:
         raise ValueError(f"save_model: {str(target)!r} must end in {SUFFIX!r}.")
-    if class_name(model, MODELS) is None:
+    steps = [step for _, step in model.steps] if isinstance(model, Pipeline) else [model]
+    if class_name(model, MODELS) is None or class_name(steps[-1], ESTIMATORS) is None:
         raise TypeError(
-            f"save_model: a {type(model).__module__}.{type(model).__name__} cannot be stored "
-            f"without pickle; only {sorted(MODELS)} can. Use skops.io.dump for other models."
+            f"save_model: a {type(model).__module__}.{type(model).__name__} that predicts by a "
+            f"{type(steps[-1]).__name__} cannot be stored without pickle; only {sorted(MODELS)} "
+            "can. Use skops.io.dump for other models."
         )
     if training is not None and not isinstance(training, dict):
         raise TypeError(f"save_model: training must be a dict, got {type(training).__name__}.")
-    check_is_fitted(model)
+    for step in steps:
+        if step != "passthrough":
+            check_is_fitted(step)
     encoder = Encoder("save_model")
     document = {
         "format": FORMAT,
         "version": __version__,
-        "model": encoder.estimator(model),
+        "model": encoder.model(model),
         "training": plain_json(training, "save_model"),
     }
     write_container(target, document, encoder.arrays)

@@ -7,13 +7,23 @@ from typing import Any
 
 from sklearn_iqt.exceptions import UntrustedModelError
 
-# What can be saved and loaded on its own. Modules are imported when a file asks for their class.
-MODELS = {
+# Modules are imported when a file asks for their class.
+ESTIMATORS = {
     "AnisoUNetRegressor": "sklearn_iqt.deep",
     "CoupledDictionaryIQT": "sklearn_iqt.dictionary",
     "DDLRegressor": "sklearn_iqt.deep",
     "InterpolationIQT": "sklearn_iqt.compose",
     "PatchwiseRegressor": "sklearn_iqt.compose",
+}
+
+# What can be saved and loaded on its own.
+MODELS = {**ESTIMATORS, "Pipeline": "sklearn.pipeline"}
+
+# What may stand before a model in a pipeline, and the increasing numbers that it has learned.
+SCALERS = {
+    "NyulScaler": "landmarks_",
+    "PercentileScaler": None,
+    "TissueScaler": "ratios_",
 }
 
 # What may stand inside a model, as a parameter or as a fitted part.
@@ -23,9 +33,14 @@ PARTS = {
     "MiniBatchDictionaryLearning": "sklearn.decomposition",
     "PatchTransformer": "sklearn_iqt.patches",
     "Ridge": "sklearn.linear_model",
+    **dict.fromkeys(SCALERS, "sklearn_iqt.preprocessing"),
 }
 
-HOMES = {**MODELS, **PARTS}
+# Parameters that name folders of whoever trained a model. They are not stored, and not believed:
+# what lies in such a folder is unpickled.
+FOLDERS = ("checkpoint", "memory")
+
+HOMES = {**ESTIMATORS, **PARTS}
 
 # Arrays whose shapes must agree before anything is computed with them. A name that the estimator
 # has as an attribute stands for its value, another for any number that is the same throughout.

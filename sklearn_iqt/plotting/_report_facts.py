@@ -115,11 +115,13 @@ def tell_scan(
 
 def tell_model(model: Any, card: Mapping[str, Any], *, has_spread: bool) -> Section:
     """Describe the model: what it is, its parameters and its training."""
-    params = model.get_params(deep=False)
     training = card.get("training")
-    rows = [["class", type(model).__name__]]
-    rows += [[str(name), one_line(value)] for name, value in sorted(params.items())]
-    tables = [Table(rows)]
+    tables = []
+    for _, step in getattr(model, "steps", [("", model)]):
+        params = {} if isinstance(step, str) else step.get_params(deep=False)
+        rows = [["class", step if isinstance(step, str) else type(step).__name__]]
+        rows += [[str(name), one_line(value)] for name, value in sorted(params.items())]
+        tables.append(Table(rows))
     if isinstance(training, Mapping) and training:
         told = [[str(name), one_line(value)] for name, value in training.items()]
         tables.append(Table(told, ["its training", ""]))

@@ -2,18 +2,21 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 import warnings
 
 import numpy as np
 import pytest
+from sklearn.pipeline import make_pipeline
 
-from sklearn_iqt import __version__
+from sklearn_iqt import PatchwiseRegressor, __version__
 from sklearn_iqt.cli import main
 from sklearn_iqt.io import load_volume, save_volume, scaled_affine
 from sklearn_iqt.metrics import nrmse, psnr, ssim
 from sklearn_iqt.persistence import load_model, read_model_card
+from sklearn_iqt.preprocessing import TissueScaler
 
 COMMANDS = ("simulate", "fit", "enhance", "evaluate", "report", "bids", "demo")
 AFFINE = np.array([[-1.0, 0, 0, 20], [0, 0, 1.0, -30], [0, 1.0, 0, -10], [0, 0, 0, 1]])
@@ -190,6 +193,32 @@ def test_fit_takes_parameters_of_the_method_and_of_its_parts(pairs, tmp_path):
     assert (model.n_atoms, model.alpha, model.features) == (16, 0.05, "both")
     assert (model.patcher.patch_size, model.patcher.stride) == ([3, 3, 9], 2)
     assert (model.random_state, model.n_jobs, model.verbose) == (3, 1, 0)
+
+
+def test_fit_standardizes_and_all_commands_take_the_model(brains, pairs, tmp_path):
+    lows, highs = sorted(pairs.glob("*_low.nii.gz")), sorted(pairs.glob("*_high.nii.gz"))
+    path, out = tmp_path / "model.iqt", tmp_path / "out.nii.gz"
+    options = ["--method", "ridge", "--standardize", "--output", path, "--quiet"]
+    assert run("fit", "--low", *lows, "--high", *highs, *options) == 0
+    assert run("enhance", "--model", path, lows[0], "--output", out, "--std", "--quiet") == 0
+    expected = make_pipeline(TissueScaler(), PatchwiseRegressor(random_state=0)).fit(lows, highs)
+    enhanced = expected.predict([str(lows[0])])[0]
+    np.testing.assert_allclose(load_volume(out).dataobj, enhanced.dataobj, rtol=1e-5, atol=1e-3)
+    assert read_model_card(path)["training"]["standardized"] is True
+    page = tmp_path / "page.html"
+    assert run("report", "--model", path, lows[0], "--truth", highs[0], "--output", page) == 0
+    assert "TissueScaler" in page.read_text(encoding="utf-8")
+    anat = tmp_path / "bids" / "sub-0" / "anat"
+    anat.mkdir(parents=True)
+    description = {"Name": "one scan", "BIDSVersion": "1.10.0"}
+    (tmp_path / "bids" / "dataset_description.json").write_text(json.dumps(description))
+    shutil.copy(lows[0], anat / "sub-0_T1w.nii.gz")
+    result = tmp_path / "derivative"
+    assert run("bids", tmp_path / "bids", result, "participant", "--model", path, "--quiet") == 0
+    (sidecar,) = result.rglob("sub-0_*_T1w.json")
+    told = json.loads(sidecar.read_text())["IQT"]["Model"]
+    assert told["Class"] == "PatchwiseRegressor after TissueScaler"
+    assert told["Scale"] == [1, 1, 4]
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,13 @@ import warnings
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 from sklearn.decomposition import MiniBatchDictionaryLearning
 from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LinearRegression, Ridge
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from sklearn_iqt import (
     CoupledDictionaryIQT,
@@ -17,6 +20,7 @@ from sklearn_iqt import (
     PatchwiseRegressor,
 )
 from sklearn_iqt.persistence import load_model, read_model_card, save_model
+from sklearn_iqt.preprocessing import NyulScaler, PercentileScaler, TissueScaler
 
 PATCHER = PatchTransformer(patch_size=(3, 4, 5), stride=(2, 2, 3), window="hann")
 
@@ -36,6 +40,13 @@ MODELS = {
     "ridge": PatchwiseRegressor(Ridge(alpha=0.5), PatchTransformer(3), random_state=0),
     "linear": PatchwiseRegressor(LinearRegression(), PatchTransformer(3), random_state=0),
     "default": PatchwiseRegressor(random_state=0),
+}
+
+SCALED = {
+    "tissues": TissueScaler(2000),
+    "percentiles": PercentileScaler(5, output_range=(1, 2)),
+    "landmarks": NyulScaler((1, 50, 99), output_range=(-1, 1)),
+    "nothing": "passthrough",
 }
 
 
@@ -66,6 +77,47 @@ def test_a_loaded_model_predicts_the_same_bits(name, pairs, tmp_path):
         rows = np.random.default_rng(1).random((7, model.n_features_in_)).astype(dtype)
         np.testing.assert_array_equal(loaded.predict(rows), model.predict(rows))
         assert loaded.predict(rows).dtype == model.predict(rows).dtype
+
+
+@pytest.mark.parametrize("scaler", SCALED)
+def test_a_loaded_pipeline_predicts_the_same_bits(scaler, pairs, tmp_path):
+    low, high = pairs
+    step = SCALED[scaler] if scaler == "nothing" else clone(SCALED[scaler])
+    model = Pipeline([("scale", step), ("ridge", PatchwiseRegressor(random_state=0))])
+    model.fit(low, high)
+    loaded = load_model(save_model(model, tmp_path / "model.iqt", training={"n": 2}))
+    np.testing.assert_array_equal(loaded.predict(low), model.predict(low))
+    assert repr(loaded) == repr(model)
+    card = read_model_card(tmp_path / "model.iqt")
+    assert card["class"] == "Pipeline"
+    assert [name for name, _ in card["params"]["steps"]] == ["scale", "ridge"]
+
+
+def test_pipelines_of_anything_else_are_refused(pairs, tmp_path):
+    low, high = pairs
+    ridge, scaler = PatchwiseRegressor(random_state=0), TissueScaler()
+    strangers = [
+        make_pipeline(StandardScaler(), ridge).fit(low.reshape(2, -1), [0, 1]),
+        make_pipeline(TissueScaler()).fit(low),
+        make_pipeline(TissueScaler(), make_pipeline(TissueScaler(), ridge)).fit(low, high),
+    ]
+    for model in strangers:
+        with pytest.raises(TypeError, match="skops"):
+            save_model(model, tmp_path / "model.iqt")
+    with pytest.raises(NotFittedError, match="TissueScaler"):
+        save_model(make_pipeline(scaler, ridge.fit(low, high)), tmp_path / "model.iqt")
+    assert not list(tmp_path.iterdir())
+
+
+def test_folders_are_not_stored(pairs, tmp_path):
+    cache = tmp_path / "cache"
+    srep = CoupledDictionaryIQT(6, memory=str(cache), patcher=PATCHER, max_iter=1, random_state=0)
+    model = Pipeline([("scale", TissueScaler()), ("srep", srep)], memory=str(cache)).fit(*pairs)
+    path = save_model(model, tmp_path / "model.iqt")
+    assert str(tmp_path) not in path.read_bytes().decode("latin-1")
+    loaded = load_model(path)
+    assert loaded.memory is None
+    assert loaded[-1].memory is None
 
 
 def test_a_loaded_model_has_the_same_parameters(pairs, tmp_path):
@@ -241,6 +293,7 @@ def test_an_estimator_may_name_its_own_arrays(pairs, tmp_path, monkeypatch):
 
     monkeypatch.setitem(_registry.HOMES, "Net", __name__)
     monkeypatch.setitem(_registry.MODELS, "Net", __name__)
+    monkeypatch.setitem(_registry.ESTIMATORS, "Net", __name__)
     model = Net().fit(*pairs)
     path = save_model(model, tmp_path / "model.iqt")
     loaded = load_model(path)

@@ -12,11 +12,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load, save
+from sklearn.pipeline import make_pipeline
 
 import sklearn_iqt
 from sklearn_iqt import CoupledDictionaryIQT, PatchTransformer, PatchwiseRegressor
 from sklearn_iqt.exceptions import UntrustedModelError
 from sklearn_iqt.persistence import load_model, read_model_card, save_model
+from sklearn_iqt.preprocessing import NyulScaler, TissueScaler
 
 PACKAGE = Path(sklearn_iqt.__file__).parent
 
@@ -34,13 +36,16 @@ def join(header, body):
 
 @pytest.fixture(scope="module")
 def genuine(tmp_path_factory):
-    """Bytes of two good files: a dictionary model and a ridge."""
+    """Bytes of good files: a dictionary model, a ridge, and one behind scalers."""
     high = np.random.default_rng(0).random((2, 8, 8, 16), dtype=np.float32) + 0.5
     low = high.reshape(2, 8, 8, 4, 4).mean(axis=-1)
     patcher = PatchTransformer(3)
     models = {
         "srep": CoupledDictionaryIQT(6, patcher=patcher, max_iter=1, random_state=0),
         "ridge": PatchwiseRegressor(patcher=patcher, random_state=0),
+        "pipeline": make_pipeline(
+            TissueScaler(), NyulScaler(), PatchwiseRegressor(patcher=patcher, random_state=0)
+        ),
     }
     folder = tmp_path_factory.mktemp("genuine")
     return {
@@ -192,6 +197,66 @@ DOCUMENTS = {
     "infinite": (at("model", "params", "verbose", value=float("inf")), "holds Infinity"),
     "infinite training": (at("training", value={"psnr": float("-inf")}), "holds -Infinity"),
 }
+
+
+def of_steps(edit):
+    """Return an edit of the list of steps, each a name and an estimator."""
+    return lambda document: edit(document["model"]["params"]["steps"])
+
+
+PIPELINES = {
+    "no steps": (at("model", "params", "steps", value=[]), "belong to nothing"),
+    "steps that are a number": (at("model", "params", "steps", value=7), "steps"),
+    "a name twice": (of_steps(lambda s: at(1, "tuple", 0, value="tissuescaler")(s)), "no named"),
+    "a name with underscores": (of_steps(lambda s: at(1, "tuple", 0, value="a__b")(s)), "no named"),
+    "a scaler last": (of_steps(list.reverse), "ends in a TissueScaler"),
+    "a model first": (of_steps(lambda s: at(0, "tuple", 1, value=s[2]["tuple"][1])(s)), "twice"),
+    "a string first": (of_steps(lambda s: at(0, "tuple", 1, value="drop")(s)), "belong to nothing"),
+    "a part first": (
+        of_steps(lambda s: s.insert(0, {"tuple": ["a", {"class": "Ridge", "params": {}}]})),
+        "holds a Ridge",
+    ),
+    "a pipeline inside": (
+        of_steps(lambda s: s.insert(0, {"tuple": ["a", {"class": "Pipeline", "params": {}}]})),
+        "asks for the class 'Pipeline'",
+    ),
+    "a scaler that learned nothing": (
+        of_steps(lambda s: s.insert(0, {"tuple": ["a", {"class": "TissueScaler", "params": {}}]})),
+        "ratios_ is not 3",
+    ),
+    "landmarks of other percentiles": (
+        of_steps(lambda s: at(1, "tuple", 1, "params", "percentiles", value=[1, 99])(s)),
+        "landmarks_ is not 2",
+    ),
+    "percentiles that fall": (
+        of_steps(lambda s: at(1, "tuple", 1, "params", "percentiles", value=[9, 1])(s)),
+        "increasing",
+    ),
+    "wrong model inside": (
+        of_steps(lambda s: at(2, "tuple", 1, "fitted", "n_outputs_", value=27)(s)),
+        "cannot predict",
+    ),
+}
+
+
+@pytest.mark.parametrize("attack", PIPELINES)
+def test_a_changed_pipeline_is_refused(attack, genuine, refused):
+    edit, match = PIPELINES[attack]
+    refused(change(genuine["pipeline"], edit), match)
+
+
+@pytest.mark.parametrize("steps", [[], [1, 2], [{"tuple": ["a"]}], [{"tuple": ["a", None]}]])
+def test_steps_that_are_none_are_refused(steps, genuine, refused):
+    edited = change(genuine["pipeline"], at("model", "params", "steps", value=steps))
+    refused(save({}, metadata=split(edited)[0]["__metadata__"]), "its pipeline")
+
+
+@pytest.mark.parametrize(
+    "ratios", [np.array([0.4, 1.2, 1.0]), np.array([-1, 1, 2.0]), np.ones((3, 3)), np.arange(3)]
+)
+def test_ratios_of_tissues_that_are_none_are_refused(ratios, genuine, refused):
+    (name,) = (name for name in load(genuine["pipeline"]) if name.endswith("ratios_"))
+    refused(swap(genuine["pipeline"], **{name: ratios}), "increasing numbers")
 
 
 @pytest.mark.parametrize("attack", DOCUMENTS)
