@@ -204,7 +204,7 @@ def write_report(output, options):
             settings = table[[c for c in table if c.startswith("param_")]].fillna("").astype(str)
             # Estimators print over several lines, which would end a row of the table.
             settings = settings.replace(r"\s+", " ", regex=True)
-            settings = settings.rename(columns=lambda column: column.removeprefix("param_"))
+            settings = settings.rename(columns=lambda c: c.removeprefix("param_").split("__")[-1])
             scores = [c for metric in METRICS for c in table if c.endswith(metric)]
             table = settings.join(table[scores]).astype(object)
             sections.append(

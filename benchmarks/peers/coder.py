@@ -28,7 +28,7 @@ from sklearn_iqt.dictionary import sparse_encode
 from sklearn_iqt.patches import cut_patches
 from sklearn_iqt.preprocessing import intensity_scale, upsample
 
-N_SIGNALS = {5: 16_000, 20: 8_000, 48: 3_000}
+N_SIGNALS = {5: 16_000, 20: 8_000, 48: 6_000}
 N_REFERENCE = 50
 N_CHECKED = 500
 

@@ -24,7 +24,7 @@ SOLVERS = ("auto", "batch_lasso", "batch_omp", *REFERENCE_SOLVERS)
 
 # Signals are coded in blocks of this size whatever the number of threads, so that the codes do not
 # depend on it.
-BLOCK = 2048
+BLOCK = 960
 
 
 def sparse_encode(
