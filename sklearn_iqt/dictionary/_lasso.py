@@ -46,7 +46,9 @@ TINY = 1e-60
 # Numbers of double precision in a vector.
 LANES = n_lanes(np.empty(0))
 
-compiled = njit(cache=True, nogil=True, error_model="numpy")
+# Only what Python calls needs a wrapper, which takes as long to compile as the function.
+OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy"}
+compiled = njit(**OPTIONS, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
 class Active(NamedTuple):
@@ -307,7 +309,8 @@ def _cut_panels(dictionary):  # pragma: no cover  (compiled)
     width = n_lanes(dictionary)
     panels = np.empty((n_atoms // width, n_features, width), dictionary.dtype)
     for atom in range(n_atoms):
-        panels[atom // width, :, atom % width] = dictionary[atom]
+        for feature in range(n_features):
+            panels[atom // width, feature, atom % width] = dictionary[atom, feature]
     return panels
 
 
@@ -323,7 +326,7 @@ def _look_up(own_slopes, atoms, code, n, slopes, alpha, slack):  # pragma: no co
     return settled
 
 
-@compiled
+@njit(**OPTIONS)
 def lasso_rows(X, dictionary, gram, alpha, tol):
     # pragma: no cover  (compiled)
     """Return the atoms and weights of the codes of rows, how many, and whether all are optimal.
@@ -354,7 +357,8 @@ def lasso_rows(X, dictionary, gram, alpha, tol):
         n_group = n_left = min(group, n_signals - first)
         for i in range(n_group):
             signals[i], counts[i] = i, 0
-            residual[i] = X[first + i]
+            for feature in range(n_features):
+                residual[i, feature] = X[first + i, feature]
         for n_rounds in range(MAX_ROUNDS + 1):
             _compute_slopes(slopes, residual, panels, n_left)
             limit = N_LATER if n_rounds else N_FIRST
@@ -389,6 +393,7 @@ def lasso_rows(X, dictionary, gram, alpha, tol):
                     found_atoms[n_found], found_codes[n_found] = atoms[i, m], weight
                     found_counts[first + i] += 1
                     n_found += 1
-            codes[i, :n] = 0
-            inverses[i, :n, :n] = 0
+                codes[i, m] = 0
+                for k in range(n):
+                    inverses[i, m, k] = 0
     return found_atoms[:n_found], found_codes[:n_found], found_counts, converged

@@ -13,8 +13,11 @@ __all__ = ["omp_rows"]
 # float32).
 SINGULAR = 1e-6
 
+# Only what Python calls needs a wrapper, which takes as long to compile as the function.
+compiled = njit(cache=True, nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
-@njit(cache=True, nogil=True)
+
+@compiled
 def _factor(matrix, n):  # pragma: no cover  (compiled)
     """Cholesky-factor in place; return the number of leading rows that are independent."""
     for row in range(n):
@@ -31,7 +34,7 @@ def _factor(matrix, n):  # pragma: no cover  (compiled)
     return n
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _forward(factor, rhs, n):  # pragma: no cover  (compiled)
     for row in range(n):
         for m in range(row):
@@ -39,7 +42,7 @@ def _forward(factor, rhs, n):  # pragma: no cover  (compiled)
         rhs[row] /= factor[row, row]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _backward(factor, rhs, n):  # pragma: no cover  (compiled)
     for row in range(n - 1, -1, -1):
         for m in range(row + 1, n):
@@ -47,7 +50,7 @@ def _backward(factor, rhs, n):  # pragma: no cover  (compiled)
         rhs[row] /= factor[row, row]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _steepest(slopes):  # pragma: no cover  (compiled)
     """Find the atom of the largest slope; a vector of them is passed over at once."""
     largest, best = slopes.dtype.type(-1), 0
@@ -59,7 +62,7 @@ def _steepest(slopes):  # pragma: no cover  (compiled)
     return best
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _subtract_atoms(residual, correlation, gram, atoms, code, n):  # pragma: no cover  (compiled)
     """Correlations of all atoms with what a code leaves of the signal."""
     for atom in range(len(residual)):
@@ -81,7 +84,8 @@ def omp_rows(correlations, gram, n_nonzero, atoms_out, codes_out, counts):
     weights = np.empty(n_nonzero)
     for signal in range(len(correlations)):
         correlation = correlations[signal]
-        residual[:] = correlation
+        for atom in range(n_atoms):
+            residual[atom] = correlation[atom]
         atoms = atoms_out[signal]
         least = 1e-6 * abs(correlation[_steepest(correlation)])
         n = 0
@@ -99,7 +103,8 @@ def omp_rows(correlations, gram, n_nonzero, atoms_out, codes_out, counts):
             _forward(factor, weights, n + 1)
             _backward(factor, weights, n + 1)
             n += 1
-            codes_out[signal, :n] = weights[:n]
+            for row in range(n):
+                codes_out[signal, row] = weights[row]
             if n < n_nonzero:
                 _subtract_atoms(residual, correlation, gram, atoms, weights, n)
         counts[signal] = n
