@@ -110,7 +110,11 @@ def run_batch(
 
 def steps_of(model: Any) -> list[Any]:
     """Return the steps of a pipeline, the estimator last, or the model alone."""
-    return [step for _, step in getattr(model, "steps", [("", model)]) if step != "passthrough"]
+    from sklearn.pipeline import Pipeline
+
+    if not isinstance(model, Pipeline):
+        return [model]
+    return [step for _, step in model.steps if step != "passthrough"]
 
 
 def set_session(model: Any, **settings: Any) -> None:

@@ -137,8 +137,7 @@ def run(args: argparse.Namespace) -> int:
             f"by default {args.method} has a size for a GPU and takes hours or days on a CPU; "
             "'sklearn-iqt fit --help' shows a small one",
         )
-    scaler = TissueScaler(verbose=int(not args.quiet))
-    whole = make_pipeline(scaler, model) if args.standardize else model
+    whole = make_pipeline(TissueScaler(), model) if args.standardize else model
     whole.fit(args.low, args.high)
     save_model(whole, args.output, training=_describe(args, model))
     say(args, f"{args.output}: {args.method}, learned from {pairs}")

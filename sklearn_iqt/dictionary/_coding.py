@@ -48,7 +48,7 @@ def sparse_encode(
     alpha : float, > 0, default=0.01
         Weight λ of the lasso, 0.5 ||x - a D||² + alpha ||a||₁, whichever solver runs.
     solver : str, default="auto"
-        ``"auto"`` and ``"batch_lasso"`` solve the lasso for all signals over working sets, in
+        ``"auto"`` and ``"batch_lasso"`` solve the lasso by an active set for each signal, in
         compiled code on ``n_jobs`` threads. ``"batch_omp"`` is orthogonal matching pursuit in the
         same way. ``"lasso_lars"``, ``"lasso_cd"`` and ``"omp"`` are those of
         :class:`sklearn.decomposition.SparseCoder`: slow, and the reference.
@@ -58,7 +58,8 @@ def sparse_encode(
     tol : float, default=0.0001
         Optimality of the batched lasso: no condition is violated by more than ``tol * alpha``
         and the rounding of the dtype of ``X``, which is large where atoms are nearly parallel and
-        their weights cancel.
+        their weights cancel. A signal a hundred thousand times as large as ``alpha`` may be given
+        up, with a warning; its code is then not optimal, and no worse than none.
     n_jobs : int, default=None
         Threads; None means 1, unless :obj:`joblib.parallel_config` sets a number for
         ``backend="threading"``. Numbers set for processes do not count. The codes do not depend on
@@ -117,13 +118,15 @@ def sparse_encode(
             n_jobs=n_jobs,
         )
         return sparse.csr_matrix(coder.transform(X), dtype=X.dtype)
-    encode_block = _omp_block if solver == "batch_omp" else lasso_rows
     n_atoms = len(dictionary)
-    arguments = (n_nonzero_coefs,) if solver == "batch_omp" else (float(alpha), float(tol))
+    # Compiled code looks at vectors of atoms; those added here correlate with nothing.
+    dictionary = np.pad(dictionary, ((0, -n_atoms % n_lanes(dictionary)), (0, 0)))
+    encode_block, dtype = lasso_rows, np.float64
+    arguments: tuple[Any, ...] = (float(alpha), float(tol))
+    if solver == "batch_omp":
+        encode_block, arguments, dtype = _omp_block, (n_nonzero_coefs,), X.dtype
     with threadpool_limits(1, user_api="blas"):
-        # Compiled code looks at vectors of atoms; those added here correlate with nothing.
-        dictionary = np.pad(dictionary, ((0, -n_atoms % n_lanes(dictionary)), (0, 0)))
-        gram = dictionary @ dictionary.T
+        gram = dictionary.astype(dtype) @ dictionary.T.astype(dtype)
         # Not merely preferred: a worker of a dask cluster would send the blocks over the network.
         blocks = Parallel(n_jobs, require="sharedmem")(
             delayed(encode_block)(X[rows], dictionary, gram, *arguments)

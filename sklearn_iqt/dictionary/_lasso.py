@@ -7,7 +7,9 @@ the minimum for the signs that they have, or to where the first of them is used 
 
 For the atoms in use, the inverse of their Gram is kept up to date. Each of them has a place. The
 weight of a free place is zero, as are its row and column of the inverse, so that nothing need be
-moved when an atom leaves. Weights and inverses are in double precision, padded to whole vectors.
+moved when an atom leaves. Weights, inverses and the Gram are in double precision and padded to
+whole vectors. A code that rounding leads astray is put back to what it was before the round, and
+given up.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
+from numba import njit as numba_njit
 
 from sklearn_iqt.dictionary._lanes import (
     any_lane,
@@ -34,20 +36,25 @@ from sklearn_iqt.dictionary._lanes import (
 __all__ = ["lasso_rows"]
 
 MAX_ROUNDS = 200
-# Atoms that may become candidates in the first round, and in each later one.
+# Atoms that may become candidates in the first round, and in each later one: whole vectors.
 N_FIRST, N_LATER = 24, 16
 # Steps of the search for the slope that lets just enough atoms become candidates.
 N_HALVINGS = 6
-# The largest group of signals, and the numbers in its inverses above which it is made smaller, so
-# that they stay in the cache. Slopes are computed for ROWS signals at a time.
+# The largest group of signals, and the numbers in its inverses above which it is made smaller, down
+# to ROWS signals, so that they stay in the cache. Slopes are computed for ROWS signals at a time.
 GROUP, ROOM, ROWS = 96, 2**21, 6
-# The part that is left of a weight that would change its sign by rounding.
+# By how much a round may raise an objective: what rounding may do, and far less than going astray.
+WORSE = 1e-3
+# What is left of a weight that would change its sign by rounding. It is not zero, as the place of
+# an atom in use may not be taken for a free one.
 TINY = 1e-60
 # Numbers of double precision in a vector.
 LANES = n_lanes(np.empty(0))
 
 # Only what Python calls needs a wrapper, which takes as long to compile as the function.
-OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy"}
+OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
+# numba's types do not know all of its options.
+njit: Any = numba_njit
 compiled = njit(**OPTIONS, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
@@ -111,7 +118,7 @@ def _count_above(slopes, threshold):  # pragma: no cover  (compiled)
 
 @compiled
 def _choose(candidates, limit, slopes, threshold):  # pragma: no cover  (compiled)
-    """List the atoms whose slope exceeds a threshold, the steepest if there are too many."""
+    """List the atoms whose slope exceeds a threshold, if there are too many only steep ones."""
     if _count_above(slopes, threshold) > limit:
         low, high = threshold, _steepest(slopes)
         for _ in range(N_HALVINGS):
@@ -199,7 +206,7 @@ def _take_step(active, reach, n, candidates, n_candidates):  # pragma: no cover 
         before = load(active.code, k)
         after = before + reach * load(active.step, k)
         crossed = (before != 0) & (before * after <= 0)
-        store(where(crossed, TINY * before, after), active.code, k)
+        store(where(crossed, np.copysign(TINY, before), after), active.code, k)
     for k in range(0, n_candidates, LANES):
         change = active.step[0] * load(candidates.gram, 0, k)
         for m in range(1, n):
@@ -224,12 +231,11 @@ def _settle(active, n, candidates, n_candidates, alpha):  # pragma: no cover  (c
 
 
 @compiled
-def _solve(active, n, settled, candidates, n_candidates, gram, alpha, slack, products, solved):
+def _solve(
+    active, n, settled, candidates, n_candidates, gram, alpha, slack, singular, products, solved
+):
     # pragma: no cover  (compiled)
     """Minimise over the atoms in use and the candidates; return the number of places."""
-    # A pivot this small says that an atom is a combination of those in use. The inverse would hold
-    # its reciprocal, and lose as many digits when an atom leaves.
-    singular = max(np.finfo(gram.dtype).eps ** 0.8, 1e-8)
     for m in range(n):
         line = gram[active.atoms[m]]
         for k in range(n_candidates):
@@ -252,7 +258,7 @@ def _solve(active, n, settled, candidates, n_candidates, gram, alpha, slack, pro
         for m in range(n):
             products[m] = candidates.gram[m, best]
         _multiply(solved, active.inverse, products, n)
-        norm, weight = np.float64(line[atom]), 0.0
+        norm, weight = line[atom], 0.0
         pivot = norm - _dot(products, solved, n)
         while place == len(active.atoms) or (place >= 0 and pivot <= singular * norm):
             # The atom takes over from those that it combines until one of them is used up.
@@ -289,18 +295,34 @@ def _solve(active, n, settled, candidates, n_candidates, gram, alpha, slack, pro
 
 
 @compiled
-def _subtract_atoms(residual, total, signal, dictionary, atoms, code, n):
+def _subtract_atoms(residual, total, signal, dictionary, atoms, code, n, alpha):
     # pragma: no cover  (compiled)
-    """Compute what a code leaves of a signal, summed in double precision."""
+    """Compute what a code leaves of a signal, in double precision; return the objective."""
     for feature in range(len(signal)):
         total[feature] = signal[feature]
+    objective = 0.0
     for m in range(n):
         weight, atom = code[m], dictionary[atoms[m]]
         if weight != 0:
+            objective += alpha * abs(weight)
             for feature in range(len(signal)):
                 total[feature] -= weight * atom[feature]
     for feature in range(len(signal)):
         residual[feature] = total[feature]
+        objective += total[feature] * total[feature] / 2
+    return objective
+
+
+@compiled
+def _forget(active, candidates, products, solved):  # pragma: no cover  (compiled)
+    """Clear all that a code led astray has left, which need not be finite."""
+    for m in range(len(active.code)):
+        active.code[m] = active.slopes[m] = active.step[m] = active.scratch[m] = 0
+        products[m] = solved[m] = 0
+        for k in range(len(active.code)):
+            active.inverse[m, k] = 0
+        for k in range(len(candidates.slopes)):
+            candidates.gram[m, k] = candidates.slopes[k] = 0
 
 
 @compiled
@@ -341,8 +363,16 @@ def lasso_rows(X, dictionary, gram, alpha, tol):
     found_codes = np.empty(n_signals * capacity, X.dtype)
     found_counts = np.zeros(n_signals, np.int64)
     n_found, converged = 0, True
+    eps = np.finfo(X.dtype).eps
+    # A pivot this small says that an atom is a combination of those in use. The inverse would hold
+    # its reciprocal, by which the rounding of slopes is multiplied.
+    singular = max(eps**0.8, 1e-8)
+    longest = 0.0
+    for atom in range(len(dictionary)):
+        longest = max(longest, np.sqrt(gram[atom, atom]))
 
-    group = max(min(GROUP, ROOM // padded**2) // ROWS, 1) * ROWS
+    group = min(GROUP, ROOM // padded**2, n_signals + ROWS - 1)
+    group = max(group // ROWS, 1) * ROWS
     signals, counts, slack = np.empty(group, np.int64), np.empty(group, np.int64), np.empty(group)
     residual = np.zeros((group, n_features), X.dtype)
     slopes = np.empty((group, len(dictionary)), X.dtype)
@@ -352,33 +382,49 @@ def lasso_rows(X, dictionary, gram, alpha, tol):
     candidates = Candidates(np.zeros(limit, np.int32), np.zeros(limit), np.zeros((padded, limit)))
     own_slopes, step, scratch = np.zeros(padded), np.zeros(padded), np.zeros(padded)
     products, solved, total = np.zeros(padded), np.zeros(padded), np.empty(n_features)
+    objectives = np.empty(group)
+    atoms_before, code_before = np.zeros(capacity, np.int32), np.zeros(padded)
 
     for first in range(0, n_signals, group):
         n_group = n_left = min(group, n_signals - first)
         for i in range(n_group):
-            signals[i], counts[i] = i, 0
+            signals[i], counts[i], squares = i, 0, 0.0
             for feature in range(n_features):
                 residual[i, feature] = X[first + i, feature]
+                squares += np.float64(X[first + i, feature]) ** 2
+            objectives[i] = squares / 2
+            # What rounding makes of a slope that is zero.
+            slack[i] = tol * alpha + 2 * eps * np.sqrt(squares) * longest
         for n_rounds in range(MAX_ROUNDS + 1):
             _compute_slopes(slopes, residual, panels, n_left)
             limit = N_LATER if n_rounds else N_FIRST
             n_next = 0
             for position in range(n_left):
                 i, row = signals[position], slopes[position]
-                if n_rounds == 0:
-                    slack[i] = tol * alpha + 2 * np.finfo(X.dtype).eps * _steepest(row)
                 own, code = atoms[i], codes[i]
                 settled = _look_up(own_slopes, own, code, counts[i], row, alpha, slack[i])
                 n_candidates = _choose(candidates, limit, row, alpha + slack[i])
                 if settled and n_candidates == 0:
                     continue
                 active = Active(own, code, own_slopes, inverses[i], step, scratch)
+                n_before = counts[i]
+                for m in range(n_before):
+                    atoms_before[m], code_before[m] = own[m], code[m]
                 counts[i] = _solve(
-                    active, counts[i], settled, candidates, n_candidates, gram, alpha, slack[i],
-                    products, solved,
+                    active, n_before, settled, candidates, n_candidates, gram, alpha, slack[i],
+                    singular, products, solved,
                 )  # fmt: skip
-                left = residual[n_next]
-                _subtract_atoms(left, total, X[first + i], dictionary, own, code, counts[i])
+                objective = _subtract_atoms(
+                    residual[n_next], total, X[first + i], dictionary, own, code, counts[i], alpha
+                )
+                if not objective <= objectives[i] * (1 + WORSE):
+                    _forget(active, candidates, products, solved)
+                    for m in range(n_before):
+                        own[m], code[m] = atoms_before[m], code_before[m]
+                    counts[i] = n_before
+                    converged = False
+                    continue
+                objectives[i] = objective
                 signals[n_next] = i
                 n_next += 1
             n_left = n_next

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-from numba import njit
+from numba import njit as numba_njit
 
 from sklearn_iqt.dictionary._lanes import any_lane, load, n_lanes
 
@@ -14,7 +16,10 @@ __all__ = ["omp_rows"]
 SINGULAR = 1e-6
 
 # Only what Python calls needs a wrapper, which takes as long to compile as the function.
-compiled = njit(cache=True, nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+OPTIONS: dict[str, Any] = {"cache": True, "nogil": True}
+# numba's types do not know all of its options.
+njit: Any = numba_njit
+compiled = njit(**OPTIONS, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
 @compiled
@@ -74,7 +79,7 @@ def _subtract_atoms(residual, correlation, gram, atoms, code, n):  # pragma: no 
             residual[atom] -= weight * row[atom]
 
 
-@njit(cache=True, nogil=True)
+@njit(**OPTIONS)
 def omp_rows(correlations, gram, n_nonzero, atoms_out, codes_out, counts):
     # pragma: no cover  (compiled)
     """Choose atoms greedily for each row of correlations, solving for all weights after each."""

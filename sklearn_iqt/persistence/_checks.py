@@ -13,13 +13,16 @@ from sklearn_iqt.exceptions import UntrustedModelError
 from sklearn_iqt.patches import PatchTransformer, per_axis
 from sklearn_iqt.persistence._registry import ESTIMATORS, SCALERS, SHAPES, class_name
 
-# More than any model has: voxels of a patch, voxels along one of its axes, scale, atoms, threads.
+# More than any model has: voxels of a patch, voxels along one of its axes, scale, atoms, threads,
+# steps of a pipeline, ratios of tissues.
 # What a model computes with grows faster than the file that asks for it.
 _MAX_VOXELS = 2**22
 _MAX_LENGTH = 2**10
 _MAX_SCALE = 2**6
 _MAX_ATOMS = 2**15
 _MAX_JOBS = 2**10
+_MAX_STEPS = 2**4
+_MAX_RATIO = 1e3
 
 
 def check_model(model: Any) -> None:
@@ -54,14 +57,16 @@ def check_model(model: Any) -> None:
 def _check_steps(pipeline: Pipeline) -> Any:
     """Return the last step of a pipeline once those before it are scalers of volumes."""
     try:
-        pipeline._validate_names([name for name, _ in pipeline.steps])
-        *scalers, model = (step for _, step in pipeline.steps)
-    except (AttributeError, TypeError, ValueError) as error:
-        raise UntrustedModelError(f"its pipeline has no named steps: {error}") from error
+        names, steps = zip(*pipeline.steps, strict=True)
+    except (TypeError, ValueError) as error:
+        raise UntrustedModelError("its pipeline has no named steps.") from error
+    if len(steps) > _MAX_STEPS or len(set(names)) < len(names):
+        raise UntrustedModelError(f"its pipeline has {len(steps)} steps, or one name twice.")
+    if not all(isinstance(name, str) and name and "__" not in name for name in names):
+        raise UntrustedModelError("its pipeline has steps whose names are none.")
+    *scalers, model = steps
     if class_name(model, ESTIMATORS) is None:
-        raise UntrustedModelError(
-            f"its pipeline ends in a {type(model).__name__}, which is no model."
-        )
+        raise UntrustedModelError(f"its pipeline ends in a {type(model).__name__}, no model.")
     for scaler in scalers:
         if isinstance(scaler, str) and scaler == "passthrough":
             continue
@@ -73,22 +78,29 @@ def _check_steps(pipeline: Pipeline) -> Any:
 
 
 def _check_scaler(scaler: Any, name: str, learned: str | None) -> None:
+    """Check what a scaler has learned, and let it scale a volume of three tissues."""
+    if learned is not None:
+        numbers = getattr(scaler, learned, None)
+        if not (isinstance(numbers, np.ndarray) and numbers.dtype == np.float64):
+            raise UntrustedModelError(f"{name}.{learned} is no array of numbers.")
+        if learned == "ratios_" and not (
+            numbers.shape == (3,)
+            and abs(numbers[1] - 1) < 1e-6
+            and 1 / _MAX_RATIO < numbers[0] < numbers[1] < numbers[2] < _MAX_RATIO
+        ):
+            raise UntrustedModelError(f"{name}.ratios_ are not those of three tissues.")
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 4, size=(12, 12, 12)) * (np.arange(12) > 5)
+    volume = np.array([0.0, 40, 100, 150])[labels] + rng.uniform(0, 5, labels.shape)
     try:
-        scaler._check_parameters()
-    except ValueError as error:
-        raise UntrustedModelError(str(error)) from error
-    if learned is None:
-        return
-    numbers = getattr(scaler, learned, None)
-    length = len(scaler.percentiles) if learned == "landmarks_" else 3
-    if (
-        not isinstance(numbers, np.ndarray)
-        or numbers.dtype != np.float64
-        or numbers.shape != (length,)
-        or (np.diff(numbers) < 0).any()
-        or (learned == "ratios_" and numbers[0] <= 0)
-    ):
-        raise UntrustedModelError(f"{name}.{learned} is not {length} increasing numbers.")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            (scaled,) = scaler.transform([volume])
+        finite = scaled.shape == volume.shape and bool(np.isfinite(scaled).all())
+    except Exception as error:
+        raise UntrustedModelError(f"{name} cannot scale a volume: {error}") from error
+    if not finite:
+        raise UntrustedModelError(f"{name} makes a volume of what is not finite.")
 
 
 def _check_geometry(model: Any, name: str) -> None:

@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 import numpy as np
+from sklearn.pipeline import Pipeline
 
 from sklearn_iqt.exceptions import UntrustedModelError
 from sklearn_iqt.persistence._registry import FOLDERS, HOMES, MODELS, find_class
@@ -105,21 +106,24 @@ class Decoder:
             raise UntrustedModelError(f"an estimator with unknown keys, {sorted(node)[:6]}.")
         cls = find_class(node.get("class"), homes)
         params = _expect(node.get("params"), dict, "parameters")
-        unknown = set(params) - set(cls._get_param_names())  # type: ignore[attr-defined]
+        known = set(cls._get_param_names())  # type: ignore[attr-defined]
+        unknown = set(params) - known
         if unknown:
             raise UntrustedModelError(
                 f"{cls.__name__} has no parameters {sorted(unknown)[:5]}; the file was changed or "
                 "was written by a newer sklearn_iqt."
             )
         values = {key: self._value(value, depth) for key, value in params.items()}
-        estimator = cls(**{k: None if k in FOLDERS else value for k, value in values.items()})
         try:
+            estimator = cls(**{k: None if k in FOLDERS else value for k, value in values.items()})
             estimator._validate_params()
         except (TypeError, ValueError) as error:
             raise UntrustedModelError(str(error)) from error
+        if cls is Pipeline and set(node) & {"fitted", "arrays"}:
+            raise UntrustedModelError("a pipeline that has learned something itself.")
         for name, value in _expect(node.get("fitted", {}), dict, "attributes").items():
             # Nothing that the class itself defines may be hidden by a value from a file.
-            if not _ATTRIBUTE.match(name) or hasattr(cls, name) or name in params:
+            if not _ATTRIBUTE.match(name) or hasattr(cls, name) or name in known:
                 raise UntrustedModelError(f"{cls.__name__} cannot have learned {name[:80]!r}.")
             setattr(estimator, name, self._value(value, depth))
         if "arrays" in node:

@@ -11,6 +11,7 @@ import numpy as np
 from nibabel.affines import apply_affine, voxel_sizes
 from nibabel.nifti1 import Nifti1Image
 from numpy.typing import ArrayLike, NDArray
+from sklearn.pipeline import Pipeline
 
 from sklearn_iqt.io import replaced_file
 from sklearn_iqt.plotting._report_facts import (
@@ -166,7 +167,8 @@ def write_report(
     fine, spread = enhanced, std
     if enhanced is None:
         fine, spread = enhance(model, image, None if mask is None else foreground)
-    alignment = getattr(model, "alignment", "center")
+    estimator = model[-1] if isinstance(model, Pipeline) else model
+    alignment = getattr(estimator, "alignment", "center")
     fine, scale = on_fine_grid(fine, "enhanced", image, alignment)
     if spread is not None:
         spread, _ = on_fine_grid(spread, "std", image, alignment)

@@ -13,6 +13,7 @@ import numpy as np
 import scipy
 import sklearn
 from nibabel.affines import voxel_sizes
+from sklearn.pipeline import Pipeline
 
 from sklearn_iqt._version import __version__
 from sklearn_iqt.metrics import nrmse, psnr, ssim
@@ -117,7 +118,7 @@ def tell_model(model: Any, card: Mapping[str, Any], *, has_spread: bool) -> Sect
     """Describe the model: what it is, its parameters and its training."""
     training = card.get("training")
     tables = []
-    for _, step in getattr(model, "steps", [("", model)]):
+    for _, step in model.steps if isinstance(model, Pipeline) else [("", model)]:
         params = {} if isinstance(step, str) else step.get_params(deep=False)
         rows = [["class", step if isinstance(step, str) else type(step).__name__]]
         rows += [[str(name), one_line(value)] for name, value in sorted(params.items())]

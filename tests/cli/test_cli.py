@@ -221,6 +221,17 @@ def test_fit_standardizes_and_all_commands_take_the_model(brains, pairs, tmp_pat
     assert told["Scale"] == [1, 1, 4]
 
 
+def test_a_standardized_model_of_the_other_alignment_is_reported(brains, tmp_path):
+    scans, maps = brains
+    folder, path, page = tmp_path / "corner", tmp_path / "model.iqt", tmp_path / "page.html"
+    grid = ["--alignment", "corner", "--quiet"]
+    assert run("simulate", *scans, "--tissues", *maps, "--output-dir", folder, *grid) == 0
+    lows, highs = sorted(folder.glob("*_low.nii.gz")), sorted(folder.glob("*_high.nii.gz"))
+    options = ["--method", "ridge", "--standardize", "--output", path, *grid]
+    assert run("fit", "--low", *lows, "--high", *highs, *options) == 0
+    assert run("report", "--model", path, lows[0], "--truth", highs[0], "--output", page) == 0
+
+
 @pytest.mark.parametrize(
     ("method", "size"), [("unet", ["n_filters=2", "n_levels=3"]), ("ddl", ["n_atoms=2"])]
 )

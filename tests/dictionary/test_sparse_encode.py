@@ -1,5 +1,7 @@
 """The coder: optimality conditions, and agreement with scikit-learn."""
 
+import warnings
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -91,6 +93,35 @@ def test_atoms_that_depend_on_each_other(kind, n_atoms, n_features, share, seed)
     alpha = share * np.abs(X @ dictionary.T).max()
     codes = sparse_encode(X, dictionary, alpha=alpha)
     assert violation(X, dictionary, codes, alpha) <= 1.01e-4
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("spread", [0.01, 0.03, 0.1, 100])
+def test_signals_far_above_the_penalty_get_the_best_that_rounding_allows(spread):
+    rng = np.random.default_rng(0)
+    dictionary = normalize_atoms(1 + spread * rng.standard_normal((200, 20))).astype(np.float32)
+    X = (1000 * np.abs(rng.standard_normal((200, 20)))).astype(np.float32)
+    codes = sparse_encode(X, dictionary, alpha=0.01)
+    assert np.isfinite(codes.data).all()
+    assert all(len(set(row.indices)) == row.nnz for row in codes)
+    exact, atoms = X.astype(np.float64), dictionary.astype(np.float64)
+    found = objective(exact, atoms, codes.astype(np.float64), 0.01)
+    nothing = (exact**2).sum(axis=1) / 2
+    assert (found <= nothing).all()
+    assert np.mean(found < 0.01 * nothing) >= 0.99
+    for row in (0, 77, 199):
+        alone = sparse_encode(X[[row]], dictionary, alpha=0.01)
+        np.testing.assert_array_equal(alone.toarray()[0], codes[row].toarray()[0])
+
+
+def test_signals_nearly_orthogonal_to_all_atoms_converge():
+    rng = np.random.default_rng(0)
+    atoms = rng.standard_normal((100, 30))
+    dictionary = normalize_atoms(atoms - atoms.mean(axis=1, keepdims=True)).astype(np.float32)
+    X = (rng.standard_normal((500, 30)) + 1e5).astype(np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sparse_encode(X, dictionary, alpha=0.1)
 
 
 @pytest.mark.parametrize("reference", ["lasso_lars", "lasso_cd"])

@@ -207,8 +207,43 @@ def of_steps(edit):
 PIPELINES = {
     "no steps": (at("model", "params", "steps", value=[]), "belong to nothing"),
     "steps that are a number": (at("model", "params", "steps", value=7), "steps"),
-    "a name twice": (of_steps(lambda s: at(1, "tuple", 0, value="tissuescaler")(s)), "no named"),
-    "a name with underscores": (of_steps(lambda s: at(1, "tuple", 0, value="a__b")(s)), "no named"),
+    "a name twice": (of_steps(lambda s: at(1, "tuple", 0, value="tissuescaler")(s)), "name twice"),
+    "a name with underscores": (of_steps(lambda s: at(1, "tuple", 0, value="a__b")(s)), "names"),
+    "no parameters": (lambda d: d["model"]["params"].pop("steps"), "steps"),
+    "a folder as learned": (
+        lambda d: (d["model"]["params"].pop("memory"), d["model"].update(fitted={"memory": "/x"})),
+        "has learned something itself",
+    ),
+    "a parameter as learned": (
+        of_steps(
+            lambda s: (
+                s[0]["tuple"][1]["params"].pop("max_samples"),
+                s[0]["tuple"][1]["fitted"].update(max_samples=-5),
+            )
+        ),
+        "cannot have learned 'max_samples'",
+    ),
+    "percentiles of text": (
+        of_steps(
+            lambda s: at(
+                1, "tuple", 1, "params", "percentiles", value=[str(10 * n) for n in range(11)]
+            )(s)
+        ),
+        "cannot scale",
+    ),
+    "a range beyond numbers": (
+        of_steps(lambda s: at(1, "tuple", 1, "params", "output_range", value=[0, 10**400])(s)),
+        "cannot scale",
+    ),
+    "thousands of steps": (
+        of_steps(
+            lambda s: s.extend(
+                {"tuple": [f"s{n}", {"class": "PercentileScaler", "params": {}}]}
+                for n in range(3000)
+            )
+        ),
+        "3003 steps",
+    ),
     "a scaler last": (of_steps(list.reverse), "ends in a TissueScaler"),
     "a model first": (of_steps(lambda s: at(0, "tuple", 1, value=s[2]["tuple"][1])(s)), "twice"),
     "a string first": (of_steps(lambda s: at(0, "tuple", 1, value="drop")(s)), "belong to nothing"),
@@ -222,11 +257,11 @@ PIPELINES = {
     ),
     "a scaler that learned nothing": (
         of_steps(lambda s: s.insert(0, {"tuple": ["a", {"class": "TissueScaler", "params": {}}]})),
-        "ratios_ is not 3",
+        "ratios_ is no array",
     ),
     "landmarks of other percentiles": (
         of_steps(lambda s: at(1, "tuple", 1, "params", "percentiles", value=[1, 99])(s)),
-        "landmarks_ is not 2",
+        "cannot scale",
     ),
     "percentiles that fall": (
         of_steps(lambda s: at(1, "tuple", 1, "params", "percentiles", value=[9, 1])(s)),
@@ -252,11 +287,19 @@ def test_steps_that_are_none_are_refused(steps, genuine, refused):
 
 
 @pytest.mark.parametrize(
-    "ratios", [np.array([0.4, 1.2, 1.0]), np.array([-1, 1, 2.0]), np.ones((3, 3)), np.arange(3)]
+    "ratios",
+    [
+        np.array([0.4, 1.2, 1.0]),
+        np.array([-1, 1, 2.0]),
+        np.ones((3, 3)),
+        np.arange(3),
+        np.array([1e-300, 1, 1e300]),
+        np.array([0.4, 1.1, 1.3]),
+    ],
 )
 def test_ratios_of_tissues_that_are_none_are_refused(ratios, genuine, refused):
     (name,) = (name for name in load(genuine["pipeline"]) if name.endswith("ratios_"))
-    refused(swap(genuine["pipeline"], **{name: ratios}), "increasing numbers")
+    refused(swap(genuine["pipeline"], **{name: ratios}), r"ratios_ (are not|is no)")
 
 
 @pytest.mark.parametrize("attack", DOCUMENTS)
