@@ -118,10 +118,14 @@ def steps_of(model: Any) -> list[Any]:
 
 
 def set_session(model: Any, **settings: Any) -> None:
-    """Set what a command decides, such as the number of threads, wherever a step knows it."""
-    for step in steps_of(model):
+    """Set what a command decides, such as the number of threads, wherever a step knows it.
+
+    Only the last step shows progress: one bar is enough.
+    """
+    for step in reversed(steps_of(model)):
         known = step.get_params(deep=False)
         step.set_params(**{name: value for name, value in settings.items() if name in known})
+        settings["verbose"] = 0
 
 
 def one_line(error: object) -> str:

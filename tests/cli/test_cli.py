@@ -195,12 +195,13 @@ def test_fit_takes_parameters_of_the_method_and_of_its_parts(pairs, tmp_path):
     assert (model.random_state, model.n_jobs, model.verbose) == (3, 1, 0)
 
 
-def test_fit_standardizes_and_all_commands_take_the_model(brains, pairs, tmp_path):
+def test_fit_standardizes_and_all_commands_take_the_model(pairs, tmp_path, capsys):
     lows, highs = sorted(pairs.glob("*_low.nii.gz")), sorted(pairs.glob("*_high.nii.gz"))
     path, out = tmp_path / "model.iqt", tmp_path / "out.nii.gz"
     options = ["--method", "ridge", "--standardize", "--output", path, "--quiet"]
     assert run("fit", "--low", *lows, "--high", *highs, *options) == 0
-    assert run("enhance", "--model", path, lows[0], "--output", out, "--std", "--quiet") == 0
+    assert run("enhance", "--model", path, lows[0], "--output", out, "--std") == 0
+    assert "TissueScaler" not in capsys.readouterr().err  # one bar is enough
     expected = make_pipeline(TissueScaler(), PatchwiseRegressor(random_state=0)).fit(lows, highs)
     enhanced = expected.predict([str(lows[0])])[0]
     np.testing.assert_allclose(load_volume(out).dataobj, enhanced.dataobj, rtol=1e-5, atol=1e-3)
