@@ -60,17 +60,16 @@ class Encoder:
             )
         prefix = f"{path}." if path else ""
         params = estimator.get_params(deep=False)
+        # The fitted parts of a pipeline are its parameter; it has learned nothing else.
+        is_pipeline = isinstance(estimator, Pipeline)
         node: dict[str, Any] = {
             "class": name,
             "params": {
-                key: None if key in FOLDERS else self._param(value, prefix + key)
+                key: None if key in FOLDERS else self._param(value, prefix + key, is_pipeline)
                 for key, value in sorted(params.items())
             },
         }
-        if isinstance(estimator, Pipeline):
-            # Its fitted parts are its parameter.
-            node["params"]["steps"] = self.value(estimator.steps, prefix + "steps")
-        elif fitted:
+        if fitted and not is_pipeline:
             rebuilt = getattr(estimator, "_restored_attributes", ())
             node["fitted"] = {
                 key: self.value(value, prefix + key)
@@ -113,7 +112,7 @@ class Encoder:
             "cannot be stored without pickle. Use skops.io.dump for this model."
         )
 
-    def _param(self, value: Any, path: str) -> Any:
+    def _param(self, value: Any, path: str, fitted: bool) -> Any:
         if isinstance(value, np.random.RandomState):
             warnings.warn(
                 f"{self._caller}: {path} is a RandomState, whose state is not stored; the loaded "
@@ -122,8 +121,8 @@ class Encoder:
                 stacklevel=2,
             )
             return None
-        # As in clone, an estimator given as a parameter is its parameters.
-        return self.value(value, path, fitted=False)
+        # As in clone, an estimator given as a parameter is its parameters, but for steps.
+        return self.value(value, path, fitted=fitted)
 
     def _array(self, array: np.ndarray, path: str) -> dict:
         if array.dtype.kind in "OU" and all(isinstance(item, str) for item in array.flat):

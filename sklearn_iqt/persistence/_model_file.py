@@ -72,11 +72,11 @@ def save_model(
     The file is a safetensors container; its metadata hold one JSON document with the class, its
     parameters and fitted attributes. Requests for metadata routing and ``set_output`` are settings
     of a session and are not stored, nor are the folders that ``memory`` and ``checkpoint`` name. An
-    estimator whose state is more than attributes (a net) says
-    so by three names: ``_fitted_arrays()`` returns named arrays, ``_restore_fitted_arrays(arrays)``
-    takes them back once parameters and attributes are set and raises ValueError if they do not
-    fit, and ``_restored_attributes`` lists the attributes which that call makes, and which are
-    therefore not stored.
+    estimator whose state is more than attributes (a net) says so by three names:
+    ``_fitted_arrays()`` returns named arrays, ``_restore_fitted_arrays(arrays)`` takes them back
+    once parameters and attributes are set and raises ValueError if they do not fit, and
+    ``_restored_attributes`` lists the attributes which that call makes, and which are therefore
+    not stored.
 
     Examples
     --------
