@@ -14,23 +14,28 @@ import operator
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic as numba_intrinsic
 from numba.extending import models, overload, register_model
 
 __all__ = [
-    "any_lane",
     "count_lanes",
     "fill",
+    "gather",
     "largest",
     "load",
+    "load_panel",
+    "lowest_bit",
+    "mask_of",
     "maximum",
     "minimum",
     "n_lanes",
+    "panel_width",
     "smallest",
     "store",
+    "total",
     "where",
 ]
 
@@ -39,10 +44,12 @@ intrinsic: Any = numba_intrinsic
 
 # Of a vector; processors without registers of this size use several.
 BITS = 512
+# Of a panel: six sums of this size, and what they need, fit the registers that there are.
+PANEL_BITS = 1024 if binding.get_host_cpu_features().get("avx512f") else 512
 
 
 class Lanes(types.Type):
-    """One number, or truth value, in each lane."""
+    """A vector or a panel: one number, or truth value, in each lane."""
 
     def __init__(self, dtype, count):
         self.dtype, self.count = dtype, count
@@ -62,6 +69,17 @@ def n_lanes(array):
 @overload(n_lanes)
 def _extend_n_lanes(array):
     count = BITS // array.dtype.bitwidth
+    return lambda array: count
+
+
+def panel_width(array):
+    """Return how many numbers of an array make a panel, a whole number of vectors."""
+    return PANEL_BITS // (8 * array.itemsize)
+
+
+@overload(panel_width)
+def _extend_panel_width(array):
+    count = PANEL_BITS // array.dtype.bitwidth
     return lambda array: count
 
 
@@ -142,7 +160,7 @@ for name, instruction in ARITHMETIC.items():
         getattr(operator, name),
         lambda builder, a, b, emit=instruction: getattr(builder, emit)(a, b, flags=CONTRACT),
     )
-for name, sign in {"gt": ">", "lt": "<", "le": "<=", "ne": "!="}.items():
+for name, sign in {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "ne": "!="}.items():
     _extend(
         getattr(operator, name),
         lambda builder, a, b, sign=sign: builder.fcmp_unordered(sign, a, b),
@@ -190,14 +208,24 @@ def where(typingctx, truths, first, second):
 
 
 @intrinsic
-def any_lane(typingctx, truths):
-    """Return whether a condition holds in any lane."""
+def mask_of(typingctx, truths):
+    """Return the number whose bits say in which lanes a condition holds."""
 
     def codegen(context, builder, signature, values):
         bits = builder.bitcast(values[0], ir.IntType(truths.count))
-        return builder.icmp_unsigned("!=", bits, bits.type(0))
+        return builder.zext(bits, ir.IntType(64))
 
-    return types.boolean(truths), codegen
+    return types.int64(truths), codegen
+
+
+@intrinsic
+def lowest_bit(typingctx, mask):
+    """Return the place of the lowest bit that is set; one must be."""
+
+    def codegen(context, builder, signature, values):
+        return builder.cttz(values[0], ir.IntType(1)(1))
+
+    return types.int64(types.int64), codegen
 
 
 def _reduce(name):
@@ -222,6 +250,22 @@ smallest, largest = _reduce("fmin"), _reduce("fmax")
 
 
 @intrinsic
+def total(typingctx, lanes):
+    """Return the sum of the numbers in a vector."""
+
+    def codegen(context, builder, signature, values):
+        (vector,) = values
+        element = vector.type.element
+        bits = 32 if element == ir.FloatType() else 64
+        kind = ir.FunctionType(element, [element, vector.type])
+        full_name = f"llvm.vector.reduce.fadd.v{vector.type.count}f{bits}"
+        function = cgutils.get_or_insert_function(builder.module, kind, full_name)
+        return builder.call(function, [element(0), vector], fastmath=("reassoc",))
+
+    return lanes.dtype(lanes), codegen
+
+
+@intrinsic
 def count_lanes(typingctx, truths):
     """Return in how many lanes a condition holds."""
 
@@ -242,27 +286,37 @@ def fill(typingctx, number):
     return lanes_of(number)(number), codegen
 
 
-def _address(context, builder, array, value, index):
-    """Emit the address of the vector that starts at an index."""
+def _address(context, builder, lanes, array, value, index):
+    """Emit the address of the vector or panel that starts at an index."""
     view = context.make_array(array)(context, builder, value)
     place = cgutils.unpack_tuple(builder, index)
     first = cgutils.get_item_pointer(context, builder, array, view, place)
-    return builder.bitcast(first, context.get_value_type(lanes_of(array.dtype)).as_pointer())
+    return builder.bitcast(first, context.get_value_type(lanes).as_pointer())
 
 
-@intrinsic
-def _load(typingctx, array, index):
-    def codegen(context, builder, signature, values):
-        address = _address(context, builder, array, *values)
-        return builder.load(address, align=array.dtype.bitwidth // 8)
+def _make_load(bits):
+    """Make a function that reads so many bits from an array at once."""
 
-    return lanes_of(array.dtype)(array, index), codegen
+    @intrinsic
+    def load_lanes(typingctx, array, index):
+        lanes = Lanes(array.dtype, bits // array.dtype.bitwidth)
+
+        def codegen(context, builder, signature, values):
+            address = _address(context, builder, lanes, array, *values)
+            return builder.load(address, align=array.dtype.bitwidth // 8)
+
+        return lanes(array, index), codegen
+
+    return load_lanes
+
+
+_load, _load_panel = _make_load(BITS), _make_load(PANEL_BITS)
 
 
 @intrinsic
 def _store(typingctx, lanes, array, index):
     def codegen(context, builder, signature, values):
-        address = _address(context, builder, array, *values[1:])
+        address = _address(context, builder, lanes, array, *values[1:])
         builder.store(values[0], address, align=array.dtype.bitwidth // 8)
         return context.get_dummy_value()
 
@@ -273,13 +327,48 @@ def load(array, *index):
     """Read the vector that starts at an index, along the last axis."""
 
 
+def load_panel(array, *index):
+    """Read the panel that starts at an index, along the last axis."""
+
+
+@intrinsic
+def gather(typingctx, array, places, start):
+    """Read the numbers at a vector of places, which starts at an index."""
+    lanes = lanes_of(array.dtype)
+
+    def codegen(context, builder, signature, values):
+        numbers, indices = (
+            context.make_array(kind)(context, builder, value)
+            for kind, value in zip(signature.args[:2], values[:2], strict=True)
+        )
+        vector = ir.Constant(context.get_value_type(lanes), ir.Undefined)
+        for lane in range(lanes.count):
+            index = builder.add(values[2], values[2].type(lane))
+            place = builder.load(
+                cgutils.get_item_pointer(context, builder, places, indices, [index])
+            )
+            place = context.cast(builder, place, places.dtype, types.intp)
+            number = builder.load(
+                cgutils.get_item_pointer(context, builder, array, numbers, [place])
+            )
+            vector = builder.insert_element(vector, number, ir.IntType(32)(lane))
+        return vector
+
+    return lanes(array, places, types.intp), codegen
+
+
 def store(lanes, array, *index):
-    """Write a vector along the last axis, from an index on."""
+    """Write a vector or a panel along the last axis, from an index on."""
 
 
 @overload(load)
 def _extend_load(array, *index):
     return lambda array, *index: _load(array, index)
+
+
+@overload(load_panel)
+def _extend_load_panel(array, *index):
+    return lambda array, *index: _load_panel(array, index)
 
 
 @overload(store)

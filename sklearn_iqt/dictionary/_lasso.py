@@ -20,16 +20,21 @@ import numpy as np
 from numba import njit as numba_njit
 
 from sklearn_iqt.dictionary._lanes import (
-    any_lane,
     count_lanes,
     fill,
+    gather,
     largest,
     load,
+    load_panel,
+    lowest_bit,
+    mask_of,
     maximum,
     minimum,
     n_lanes,
+    panel_width,
     smallest,
     store,
+    total,
     where,
 )
 
@@ -59,7 +64,7 @@ compiled = njit(**OPTIONS, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
 class Active(NamedTuple):
-    """The atoms in use, by place, with their weights and slopes, and room for steps."""
+    """The atoms in use, by place, with their weights and slopes, and room to compute in."""
 
     atoms: Any
     code: Any
@@ -67,25 +72,31 @@ class Active(NamedTuple):
     inverse: Any
     step: Any
     scratch: Any
+    products: Any
+    solved: Any
 
 
 class Candidates(NamedTuple):
-    """Atoms that may join; ``gram[m]`` has their products with the atom at place m."""
+    """Atoms that may join; ``gram[m]`` has their products with the atom at place m.
+
+    ``line`` has those with the atom that joins.
+    """
 
     atoms: Any
     slopes: Any
     gram: Any
+    line: Any
 
 
 @compiled
 def _compute_slopes(slopes, residual, panels, n_rows):  # pragma: no cover  (compiled)
-    """Multiply ``ROWS`` rows at a time by panels of atoms, which are one vector wide."""
+    """Multiply ``ROWS`` rows at a time by panels of atoms."""
     for panel in range(len(panels)):
-        atoms, start = panels[panel], panel * n_lanes(slopes)
+        atoms, start = panels[panel], panel * panel_width(slopes)
         for row in range(0, n_rows, ROWS):
-            a = b = c = d = e = f = fill(slopes.dtype.type(0))
+            a = b = c = d = e = f = 0 * load_panel(atoms, 0, 0)
             for feature in range(len(atoms)):
-                values = load(atoms, feature, 0)
+                values = load_panel(atoms, feature, 0)
                 a += residual[row, feature] * values
                 b += residual[row + 1, feature] * values
                 c += residual[row + 2, feature] * values
@@ -130,12 +141,29 @@ def _choose(candidates, limit, slopes, threshold):  # pragma: no cover  (compile
         threshold = low
     n = 0
     for k in range(0, len(slopes), n_lanes(slopes)):
-        if any_lane(abs(load(slopes, k)) > threshold):
-            for atom in range(k, k + n_lanes(slopes)):
-                if abs(slopes[atom]) > threshold and n < limit:
-                    candidates.atoms[n], candidates.slopes[n] = atom, slopes[atom]
-                    n += 1
+        mask = mask_of(abs(load(slopes, k)) > threshold)
+        while mask and n < limit:
+            atom = k + lowest_bit(mask)
+            candidates.atoms[n], candidates.slopes[n] = atom, slopes[atom]
+            mask &= mask - 1
+            n += 1
+    # The last vector is filled with copies, which change as the first does.
+    for k in range(n, (n + LANES - 1) // LANES * LANES):
+        candidates.atoms[k], candidates.slopes[k] = candidates.atoms[0], candidates.slopes[0]
     return n
+
+
+@compiled
+def _find_steepest(slopes, n):  # pragma: no cover  (compiled)
+    steepest = abs(load(slopes, 0))
+    for k in range(LANES, n, LANES):
+        steepest = maximum(steepest, abs(load(slopes, k)))
+    height = largest(steepest)
+    for k in range(0, n, LANES):
+        mask = mask_of(abs(load(slopes, k)) >= height)
+        if mask:
+            return k + lowest_bit(mask)
+    return 0
 
 
 @compiled
@@ -149,10 +177,10 @@ def _multiply(product, inverse, vector, n):  # pragma: no cover  (compiled)
 
 @compiled
 def _dot(a, b, n):  # pragma: no cover  (compiled)
-    total = 0.0
-    for m in range(n):
-        total += a[m] * b[m]
-    return total
+    products = load(a, 0) * load(b, 0)
+    for k in range(LANES, n, LANES):
+        products += load(a, k) * load(b, k)
+    return total(products)
 
 
 @compiled
@@ -232,22 +260,19 @@ def _settle(active, n, candidates, n_candidates, alpha):  # pragma: no cover  (c
 
 @compiled
 def _solve(
-    active, n, settled, candidates, n_candidates, gram, alpha, slack, singular, products, solved
-):
-    # pragma: no cover  (compiled)
+    active, n, settled, candidates, n_candidates, gram, norms, alpha, slack, singular
+):  # pragma: no cover  (compiled)
     """Minimise over the atoms in use and the candidates; return the number of places."""
+    products, solved = active.products, active.solved
     for m in range(n):
         line = gram[active.atoms[m]]
-        for k in range(n_candidates):
-            candidates.gram[m, k] = line[candidates.atoms[k]]
+        for k in range(0, n_candidates, LANES):
+            store(gather(line, candidates.atoms, k), candidates.gram, m, k)
     if not settled:
         _settle(active, n, candidates, n_candidates, alpha)
     # Each lowers the objective. Atoms may come and go and come again, but few do.
     for _ in range(4 * n_candidates):
-        best = 0
-        for k in range(1, n_candidates):
-            if abs(candidates.slopes[k]) > abs(candidates.slopes[best]):
-                best = k
+        best = _find_steepest(candidates.slopes, n_candidates)
         atom, slope = candidates.atoms[best], candidates.slopes[best]
         sign, excess = np.copysign(1.0, slope), abs(slope) - alpha
         if excess <= slack:
@@ -255,10 +280,13 @@ def _solve(
         place = _free_place(active.code, n)
         n = min(max(n, place + 1), len(active.atoms))
         line = gram[atom]
+        # Early, as the Gram is far away.
+        for k in range(0, n_candidates, LANES):
+            store(gather(line, candidates.atoms, k), candidates.line, k)
         for m in range(n):
             products[m] = candidates.gram[m, best]
         _multiply(solved, active.inverse, products, n)
-        norm, weight = line[atom], 0.0
+        norm, weight = norms[atom], 0.0
         pivot = norm - _dot(products, solved, n)
         while place == len(active.atoms) or (place >= 0 and pivot <= singular * norm):
             # The atom takes over from those that it combines until one of them is used up.
@@ -278,8 +306,8 @@ def _solve(
         solved[place] = -1
         _add_outer(active.inverse, solved, 1 / pivot, n)
         active.atoms[place], active.slopes[place], active.code[place] = atom, slope, weight
-        for k in range(n_candidates):
-            candidates.gram[place, k] = line[candidates.atoms[k]]
+        for k in range(0, n_candidates, LANES):
+            store(load(candidates.line, k), candidates.gram, place, k)
         if weight == 0:
             length = sign * excess / pivot
             for k in range(0, n, LANES):
@@ -295,30 +323,29 @@ def _solve(
 
 
 @compiled
-def _subtract_atoms(residual, total, signal, dictionary, atoms, code, n, alpha):
+def _subtract_atoms(residual, rest, signal, dictionary, atoms, code, n, alpha):
     # pragma: no cover  (compiled)
     """Compute what a code leaves of a signal, in double precision; return the objective."""
     for feature in range(len(signal)):
-        total[feature] = signal[feature]
+        rest[feature] = signal[feature]
     objective = 0.0
     for m in range(n):
         weight, atom = code[m], dictionary[atoms[m]]
         if weight != 0:
             objective += alpha * abs(weight)
             for feature in range(len(signal)):
-                total[feature] -= weight * atom[feature]
+                rest[feature] -= weight * atom[feature]
     for feature in range(len(signal)):
-        residual[feature] = total[feature]
-        objective += total[feature] * total[feature] / 2
-    return objective
+        residual[feature] = rest[feature]
+    return objective + _dot(rest, rest, len(rest)) / 2
 
 
 @compiled
-def _forget(active, candidates, products, solved):  # pragma: no cover  (compiled)
+def _forget(active, candidates):  # pragma: no cover  (compiled)
     """Clear all that a code led astray has left, which need not be finite."""
     for m in range(len(active.code)):
         active.code[m] = active.slopes[m] = active.step[m] = active.scratch[m] = 0
-        products[m] = solved[m] = 0
+        active.products[m] = active.solved[m] = 0
         for k in range(len(active.code)):
             active.inverse[m, k] = 0
         for k in range(len(candidates.slopes)):
@@ -328,7 +355,7 @@ def _forget(active, candidates, products, solved):  # pragma: no cover  (compile
 @compiled
 def _cut_panels(dictionary):  # pragma: no cover  (compiled)
     n_atoms, n_features = dictionary.shape
-    width = n_lanes(dictionary)
+    width = panel_width(dictionary)
     panels = np.empty((n_atoms // width, n_features, width), dictionary.dtype)
     for atom in range(n_atoms):
         for feature in range(n_features):
@@ -353,7 +380,7 @@ def lasso_rows(X, dictionary, gram, alpha, tol):
     # pragma: no cover  (compiled)
     """Return the atoms and weights of the codes of rows, how many, and whether all are optimal.
 
-    The number of atoms is a multiple of the lanes of their vectors.
+    The number of atoms is a multiple of the width of a panel.
     """
     n_signals, n_features = X.shape
     panels = _cut_panels(dictionary)
@@ -367,9 +394,8 @@ def lasso_rows(X, dictionary, gram, alpha, tol):
     # A pivot this small says that an atom is a combination of those in use. The inverse would hold
     # its reciprocal, by which the rounding of slopes is multiplied.
     singular = max(eps**0.8, 1e-8)
-    longest = 0.0
-    for atom in range(len(dictionary)):
-        longest = max(longest, np.sqrt(gram[atom, atom]))
+    norms = np.diag(gram).copy()
+    longest = np.sqrt(norms.max())
 
     group = min(GROUP, ROOM // padded**2, n_signals + ROWS - 1)
     group = max(group // ROWS, 1) * ROWS
@@ -379,22 +405,23 @@ def lasso_rows(X, dictionary, gram, alpha, tol):
     atoms, codes = np.zeros((group, capacity), np.int32), np.zeros((group, padded))
     inverses = np.zeros((group, padded, padded))
     limit = max(N_FIRST, N_LATER)
-    candidates = Candidates(np.zeros(limit, np.int32), np.zeros(limit), np.zeros((padded, limit)))
+    candidates = Candidates(
+        np.zeros(limit, np.int32), np.zeros(limit), np.zeros((padded, limit)), np.zeros(limit)
+    )
     own_slopes, step, scratch = np.zeros(padded), np.zeros(padded), np.zeros(padded)
-    products, solved, total = np.zeros(padded), np.zeros(padded), np.empty(n_features)
-    objectives = np.empty(group)
+    products, solved = np.zeros(padded), np.zeros(padded)
+    objectives, rest = np.empty(group), np.zeros(n_features + -n_features % LANES)
     atoms_before, code_before = np.zeros(capacity, np.int32), np.zeros(padded)
 
     for first in range(0, n_signals, group):
         n_group = n_left = min(group, n_signals - first)
         for i in range(n_group):
-            signals[i], counts[i], squares = i, 0, 0.0
-            for feature in range(n_features):
-                residual[i, feature] = X[first + i, feature]
-                squares += np.float64(X[first + i, feature]) ** 2
-            objectives[i] = squares / 2
+            signals[i], counts[i] = i, 0
+            objectives[i] = _subtract_atoms(
+                residual[i], rest, X[first + i], dictionary, atoms[i], codes[i], 0, alpha
+            )
             # What rounding makes of a slope that is zero.
-            slack[i] = tol * alpha + 2 * eps * np.sqrt(squares) * longest
+            slack[i] = tol * alpha + 2 * eps * np.sqrt(2 * objectives[i]) * longest
         for n_rounds in range(MAX_ROUNDS + 1):
             _compute_slopes(slopes, residual, panels, n_left)
             limit = N_LATER if n_rounds else N_FIRST
@@ -406,19 +433,19 @@ def lasso_rows(X, dictionary, gram, alpha, tol):
                 n_candidates = _choose(candidates, limit, row, alpha + slack[i])
                 if settled and n_candidates == 0:
                     continue
-                active = Active(own, code, own_slopes, inverses[i], step, scratch)
+                active = Active(own, code, own_slopes, inverses[i], step, scratch, products, solved)
                 n_before = counts[i]
                 for m in range(n_before):
                     atoms_before[m], code_before[m] = own[m], code[m]
                 counts[i] = _solve(
-                    active, n_before, settled, candidates, n_candidates, gram, alpha, slack[i],
-                    singular, products, solved,
+                    active, n_before, settled, candidates, n_candidates, gram, norms, alpha,
+                    slack[i], singular,
                 )  # fmt: skip
                 objective = _subtract_atoms(
-                    residual[n_next], total, X[first + i], dictionary, own, code, counts[i], alpha
+                    residual[n_next], rest, X[first + i], dictionary, own, code, counts[i], alpha
                 )
                 if not objective <= objectives[i] * (1 + WORSE):
-                    _forget(active, candidates, products, solved)
+                    _forget(active, candidates)
                     for m in range(n_before):
                         own[m], code[m] = atoms_before[m], code_before[m]
                     counts[i] = n_before

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numba import njit as numba_njit
 
-from sklearn_iqt.dictionary._lanes import any_lane, load, n_lanes
+from sklearn_iqt.dictionary._lanes import load, mask_of, n_lanes
 
 __all__ = ["omp_rows"]
 
@@ -60,7 +60,7 @@ def _steepest(slopes):  # pragma: no cover  (compiled)
     """Find the atom of the largest slope; a vector of them is passed over at once."""
     largest, best = slopes.dtype.type(-1), 0
     for start in range(0, len(slopes), n_lanes(slopes)):
-        if any_lane(abs(load(slopes, start)) > largest):
+        if mask_of(abs(load(slopes, start)) > largest):
             for atom in range(start, start + n_lanes(slopes)):
                 if abs(slopes[atom]) > largest:
                     largest, best = abs(slopes[atom]), atom
