@@ -16,12 +16,17 @@ HEADER = ("volume", "NRMSE (max)", "NRMSE (mean)", "PSNR (dB)", "SSIM")
 _EPILOG = """\
 NRMSE is the root of the mean squared error over the largest, or over the mean, true intensity;
 lower is better. PSNR and SSIM are in the range of the true intensities; higher is better. With
-masks only voxels above 0 of the mask count, as is usual for brains: background is easy.
+masks only voxels above 0 of the mask count, as is usual for brains: background is easy. The report
+looks at the brain alone, so its numbers are those of a mask.
+
+--estimate can be given several times, once for each method; each has a mean of its own.
 
 examples:
   sklearn-iqt evaluate --truth a_high.nii.gz --estimate a_enhanced.nii.gz
   sklearn-iqt evaluate --truth pairs/*_high.nii.gz --estimate enhanced/*_enhanced.nii.gz \\
       --mask masks/*.nii.gz --csv scores.csv
+  sklearn-iqt evaluate --truth pairs/*_high.nii.gz --estimate cubic/*_enhanced.nii.gz \\
+      --estimate srep/*_enhanced.nii.gz
 """
 
 
@@ -32,7 +37,12 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--truth", nargs="+", required=True, metavar="FILE", help="true scans")
     parser.add_argument(
-        "--estimate", nargs="+", required=True, metavar="FILE", help="in the same order"
+        "--estimate",
+        nargs="+",
+        action="append",
+        required=True,
+        metavar="FILE",
+        help="in the same order; once for each method",
     )
     parser.add_argument("--mask", nargs="+", metavar="FILE", help="where to look, same order")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write the table there as well")
@@ -40,28 +50,39 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure one pair after the other."""
-    masks = args.mask or [None] * len(args.truth)
-    if not len(args.truth) == len(args.estimate) == len(masks):
-        raise ValueError(
-            f"{len(args.truth)} truths, {len(args.estimate)} estimates and "
-            f"{len(masks) if args.mask else 'no'} masks; give one of each, in the same order"
-        )
-    for others in filter(None, (args.estimate, args.mask)):
+    n, masks = len(args.truth), args.mask or []
+    for estimates in args.estimate:
+        if len(estimates) != n or len(masks) not in (0, n):
+            raise ValueError(
+                f"{n} truths, {len(estimates)} estimates and {len(masks) or 'no'} masks; give one "
+                "of each, in the same order, and --estimate once for each method"
+            )
+    for others in filter(None, (*args.estimate, masks)):
         check_grids(zip(args.truth, others, strict=True), skip_unreadable=True)
+    files = [file for estimates in args.estimate for file in estimates]
     if args.csv is not None:
-        check_outputs([args.csv], [*args.truth, *args.estimate, *(args.mask or [])], args.force)
-    rows: list[list[Any]] = []
+        check_outputs([args.csv], [*args.truth, *files, *masks], args.force)
+    rows: list[list[list[Any]]] = [[] for _ in args.estimate]
 
-    def evaluate(n: int) -> None:
-        rows.append([args.estimate[n], *measure(args.truth[n], args.estimate[n], masks[n])])
+    def evaluate(place: int) -> None:
+        truth, mask = args.truth[place % n], masks[place % n] if masks else None
+        rows[place // n].append([files[place], *measure(truth, files[place], mask)])
 
-    code = run_batch(args, range(len(args.truth)), evaluate, "evaluating")
-    if rows:
-        means = [float(sum(column)) / len(rows) for column in list(zip(*rows, strict=True))[1:]]
-        print(format_table(HEADER, [*rows, ["mean", *means]]))
+    code = run_batch(args, range(len(files)), evaluate, "evaluating")
+    measured = [row for method in rows for row in method]
+    if measured:
+        print(format_table(HEADER, [row for method in rows for row in _with_mean(method, n)]))
         if args.csv is not None:
-            write_text(args.csv, to_csv(HEADER, rows))
+            write_text(args.csv, to_csv(HEADER, measured))
     return code
+
+
+def _with_mean(rows: list[list[Any]], n_truths: int) -> list[list[Any]]:
+    """Return the rows of a method and their mean, which says of how many it is."""
+    if n_truths == 1 or not rows:
+        return rows
+    means = [float(sum(column)) / len(rows) for column in list(zip(*rows, strict=True))[1:]]
+    return [*rows, [f"mean of {len(rows)}", *means]]
 
 
 def measure(truth: Any, estimate: Any, mask: Any) -> list[float]:

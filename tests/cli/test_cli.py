@@ -324,8 +324,36 @@ def test_evaluate_measures_as_python_does(brains, tmp_path, capsys, rng):
     assert float(row["SSIM"]) == pytest.approx(ssim(*pair, mask=mask))
     table = capsys.readouterr().out.splitlines()
     assert table[0].split()[0] == "volume"
-    assert table[-1].startswith("mean")
+    assert table[-1].startswith(str(estimate))
     assert f"{float(row['SSIM']):.4f}" in table[-1]
+
+
+def test_evaluate_has_a_mean_for_each_method(brains, tmp_path, capsys, rng):
+    scans, _ = brains
+    truths = scans[:2]
+    methods = []
+    for spread in (2, 20):
+        for n, truth in enumerate(truths):
+            volume = load_volume(truth).get_fdata()
+            name = tmp_path / f"method{spread}" / f"{n}.nii.gz"
+            name.parent.mkdir(exist_ok=True)
+            save_volume(volume + rng.normal(0, spread, volume.shape), name, affine=AFFINE)
+        methods += ["--estimate", *sorted((tmp_path / f"method{spread}").glob("*.nii.gz"))]
+    table = tmp_path / "scores.csv"
+    assert run("evaluate", "--truth", *truths, *methods, "--csv", table, "--quiet") == 0
+    errors = [float(row["NRMSE (max)"]) for row in csv.DictReader(table.open())]
+    lines = capsys.readouterr().out.splitlines()
+    means = [float(line.split()[3]) for line in lines if line.startswith("mean of 2 ")]
+    assert means == pytest.approx([np.mean(errors[:2]), np.mean(errors[2:])], abs=1e-4)
+    assert means[1] > 5 * means[0]
+
+    (tmp_path / "method2" / "0.nii.gz").write_bytes(b"no scan")
+    assert run("evaluate", "--truth", *truths, *methods, "--quiet") == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[0] for line in lines if line.startswith("mean")] == [
+        "mean of 1",
+        "mean of 2",
+    ]
 
 
 def test_evaluate_goes_on_after_a_file_that_cannot_be_read(brains, tmp_path, capsys):
