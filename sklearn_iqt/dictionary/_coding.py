@@ -122,11 +122,15 @@ def sparse_encode(
         return sparse.csr_matrix(coder.transform(X), dtype=X.dtype)
     n_atoms = len(dictionary)
     # Compiled code looks at panels of atoms; those added here correlate with nothing.
-    dictionary = np.pad(dictionary, ((0, -n_atoms % panel_width(dictionary)), (0, 0)))
-    encode_block, dtype = lasso_rows, np.float64
-    arguments: tuple[Any, ...] = (float(alpha), float(tol))
+    width = panel_width(dictionary)
+    dictionary = np.pad(dictionary, ((0, -n_atoms % width), (0, 0)))
     if solver == "batch_omp":
-        encode_block, arguments, dtype = _omp_block, (n_nonzero_coefs,), X.dtype
+        encode_block, dtype = _omp_block, X.dtype
+        arguments: tuple[Any, ...] = (n_nonzero_coefs,)
+    else:
+        encode_block, dtype = lasso_rows, np.float64
+        panels = dictionary.reshape(-1, width, X.shape[1]).swapaxes(1, 2)
+        arguments = np.ascontiguousarray(panels), float(alpha), float(tol)
     with (
         _thread_controller().limit(limits=1, user_api="blas"),
         ThreadPoolExecutor(_n_threads(n_jobs)) as pool,

@@ -201,6 +201,14 @@ def _free_place(code, n):  # pragma: no cover  (compiled)
 
 
 @compiled
+def _open_places(inverse, n):  # pragma: no cover  (compiled)
+    """Clear the next vector of places, which may hold what another signal has left."""
+    for m in range(n + LANES):
+        for k in range(0 if m >= n else n, n + LANES, LANES):
+            store(fill(0.0), inverse, m, k)
+
+
+@compiled
 def _leave(active, place, n):  # pragma: no cover  (compiled)
     """Take an atom out of use."""
     inverse, row = active.inverse, active.scratch
@@ -278,6 +286,8 @@ def _solve(
         if excess <= slack:
             break
         place = _free_place(active.code, n)
+        if place == n and n % LANES == 0 and n < len(active.atoms):
+            _open_places(active.inverse, n)
         n = min(max(n, place + 1), len(active.atoms))
         line = gram[atom]
         # Early, as the Gram is far away.
@@ -346,21 +356,8 @@ def _forget(active, candidates):  # pragma: no cover  (compiled)
     for m in range(len(active.code)):
         active.code[m] = active.slopes[m] = active.step[m] = active.scratch[m] = 0
         active.products[m] = active.solved[m] = 0
-        for k in range(len(active.code)):
-            active.inverse[m, k] = 0
         for k in range(len(candidates.slopes)):
             candidates.gram[m, k] = candidates.slopes[k] = 0
-
-
-@compiled
-def _cut_panels(dictionary):  # pragma: no cover  (compiled)
-    n_atoms, n_features = dictionary.shape
-    width = panel_width(dictionary)
-    panels = np.empty((n_atoms // width, n_features, width), dictionary.dtype)
-    for atom in range(n_atoms):
-        for feature in range(n_features):
-            panels[atom // width, feature, atom % width] = dictionary[atom, feature]
-    return panels
 
 
 @compiled
@@ -376,14 +373,13 @@ def _look_up(own_slopes, atoms, code, n, slopes, alpha, slack):  # pragma: no co
 
 
 @njit(**OPTIONS)
-def lasso_rows(X, dictionary, gram, alpha, tol):
+def lasso_rows(X, dictionary, gram, panels, alpha, tol):
     # pragma: no cover  (compiled)
     """Return the atoms and weights of the codes of rows, how many, and whether all are optimal.
 
-    The number of atoms is a multiple of the width of a panel.
+    Panels hold the atoms again, as many as one is wide, feature by feature.
     """
     n_signals, n_features = X.shape
-    panels = _cut_panels(dictionary)
     capacity = min(dictionary.shape)
     padded = (capacity + LANES - 1) // LANES * LANES
     found_atoms = np.empty(n_signals * capacity, np.int32)
@@ -403,7 +399,8 @@ def lasso_rows(X, dictionary, gram, alpha, tol):
     residual = np.zeros((group, n_features), X.dtype)
     slopes = np.empty((group, len(dictionary)), X.dtype)
     atoms, codes = np.zeros((group, capacity), np.int32), np.zeros((group, padded))
-    inverses = np.zeros((group, padded, padded))
+    # Cleared as places are opened: few are, and in the cache.
+    inverses = np.empty((group, padded, padded))
     limit = max(N_FIRST, N_LATER)
     candidates = Candidates(
         np.zeros(limit, np.int32), np.zeros(limit), np.zeros((padded, limit)), np.zeros(limit)
@@ -467,6 +464,4 @@ def lasso_rows(X, dictionary, gram, alpha, tol):
                     found_counts[first + i] += 1
                     n_found += 1
                 codes[i, m] = 0
-                for k in range(n):
-                    inverses[i, m, k] = 0
     return found_atoms[:n_found], found_codes[:n_found], found_counts, converged
