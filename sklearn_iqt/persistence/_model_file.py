@@ -247,6 +247,11 @@ def _plain(node: Any) -> Any:
 def _names_file(path: str | os.PathLike[str], caller: str) -> Iterator[None]:
     try:
         yield
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"{caller}: there is no file {os.fspath(path)!r}; a model file is what save_model or "
+            "sklearn-iqt fit has written."
+        ) from error
     except UntrustedModelError as error:
         raise UntrustedModelError(f"{caller}: {os.fspath(path)!r} is refused: {error}") from error
     except RecursionError as error:

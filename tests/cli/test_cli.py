@@ -479,7 +479,7 @@ def test_outputs_of_two_inputs_may_not_collide(model, pairs, tmp_path, capsys):
         (("fit", "--low", "a.nii", "--high", "c.nii", "--output", "m.iqt"), "a.nii"),
         (("fit", "--low", "a", "--high", "c", "--output", "m.iqt", "-p", "n_atoms=x"), "n_atoms"),
         (("enhance", "--model", "m.iqt", "a.nii"), "--output"),
-        (("enhance", "--model", "m.iqt", "a.nii", "--output", "b.nii"), "m.iqt"),
+        (("enhance", "--model", "m.iqt", "a.nii", "--output", "b.nii"), "no file 'm.iqt'"),
         (("evaluate", "--truth", "a", "b", "--estimate", "c"), "2 truths, 1 estimates"),
         (("demo", "--subjects", "1"), "at least 2"),
     ],
