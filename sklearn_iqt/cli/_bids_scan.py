@@ -14,8 +14,7 @@ from typing import Any
 from sklearn_iqt._version import __version__
 from sklearn_iqt.cli._bids_layout import Scan, read_json, to_json
 from sklearn_iqt.cli._common import one_line, set_session, steps_of, write_text
-from sklearn_iqt.cli._enhance import _compare_spacing
-from sklearn_iqt.cli._grids import check_grids
+from sklearn_iqt.cli._grids import check_grids, check_spacing
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,7 @@ def _enhance(job: Job) -> dict[str, Any]:
     image = load_volume(job.scan.path)
     mask = None if job.mask is None else load_volume(job.mask)
     trained = (card["training"] or {}).get("spacing_low_mm")
-    _compare_spacing(image, trained, job.scan.relative)
+    check_spacing(image, trained, job.scan.relative)
     with threadpool_limits(job.n_threads):
         enhanced = model.predict([image], mask=None if mask is None else [mask])[0]
     seconds = time.perf_counter() - started

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import warnings
 from pathlib import Path
 from typing import Any
 
 from sklearn_iqt.cli._common import add_command, check_outputs, run_batch, set_session, stem
+from sklearn_iqt.cli._grids import check_spacing
 
 _EPILOG = """\
 Each SCAN.nii.gz gives SCAN_enhanced.nii.gz, on the finer grid, in the same place in mm and in the
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
 
     def enhance(n: int) -> None:
         image = load_volume(args.scans[n])
-        _compare_spacing(image, training.get("spacing_low_mm"), args.scans[n])
+        check_spacing(image, training.get("spacing_low_mm"), args.scans[n])
         results = model.predict([image], return_std=args.std)
         for result, output in zip(results if args.std else [results], outputs[n], strict=True):
             save_volume(result[0], output)
@@ -67,17 +67,3 @@ def _name_outputs(args: argparse.Namespace, scan: str) -> list[Path]:
         names = [args.output]
         spread = args.output.with_name(f"{stem(args.output)}_std.nii.gz")
     return [*names, spread] if args.std else names
-
-
-def _compare_spacing(image: Any, trained: Any, name: str) -> None:
-    """Warn if the voxels are not of the size that the model has learned from."""
-    spacing = [float(size) for size in image.header.get_zooms()[:3]]
-    if not (isinstance(trained, list) and len(trained) == 3):
-        return
-    if any(abs(ours / theirs - 1) > 0.1 for ours, theirs in zip(spacing, trained, strict=True)):
-        warnings.warn(
-            f"{name} has voxels of {[round(size, 3) for size in spacing]} mm, but the model was "
-            f"trained on {trained} mm; expect less of it",
-            UserWarning,
-            stacklevel=2,
-        )

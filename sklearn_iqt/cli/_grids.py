@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from sklearn_iqt.exceptions import GeometryMismatchError, VolumeReadError
 
 Name = str | os.PathLike[str]
+# By what factor voxels may differ from those of the training: without a word, and at all.
+NEAR, FAR = 1.1, 2.0
 
 
 def check_grids(
@@ -36,6 +40,28 @@ def check_grids(
         raise GeometryMismatchError(f"{faults[0]}{more}")
 
 
+def check_spacing(image: Any, trained: Any, name: Name) -> None:
+    """Warn of voxels of other sizes than a model has learned from; refuse what is far from them."""
+    known = isinstance(trained, list) and len(trained) == 3
+    if not (known and all(isinstance(size, int | float) and size > 0 for size in trained)):
+        return
+    spacing = [float(size) for size in image.header.get_zooms()[:3]]
+    ratios = [ours / theirs for ours, theirs in zip(spacing, trained, strict=True)]
+    told = (
+        f"{name} has voxels of {_by(round(size, 3) for size in spacing)} mm, but the model was "
+        f"trained on {_by(trained)} mm"
+    )
+    if min(ratios) < 1 / FAR:
+        raise GeometryMismatchError(
+            f"{told}: a scan as fine as that is no input of this model, perhaps it is enhanced "
+            "already; give the low-field scan, or resample it"
+        )
+    if max(ratios) > FAR:
+        raise GeometryMismatchError(f"{told}; resample the scan, or use a model for such voxels")
+    if max(*ratios, 1 / min(ratios)) > NEAR:
+        warnings.warn(f"{told}; expect less of it", UserWarning, stacklevel=2)
+
+
 def _fault(first: Name, second: Name, scale: Sequence[int], alignment: str) -> str | None:
     from sklearn_iqt.io import grid_offset, read_geometry, scaled_affine
 
@@ -62,5 +88,5 @@ def _fault(first: Name, second: Name, scale: Sequence[int], alignment: str) -> s
     return f"{second} and {first} lie up to {apart:.3g} mm apart by their affines; {advice}"
 
 
-def _by(numbers: Sequence[int]) -> str:
+def _by(numbers: Iterable[float]) -> str:
     return " x ".join(map(str, numbers))

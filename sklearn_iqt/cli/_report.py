@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sklearn_iqt.cli._common import add_command, check_outputs, say, set_session, steps_of
-from sklearn_iqt.cli._grids import check_grids
+from sklearn_iqt.cli._grids import check_grids, check_spacing
 
 _EPILOG = """\
 The report is one HTML file that needs no other and sends nothing anywhere: slices of the scan, its
@@ -49,7 +49,6 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Enhance the scan and write the page."""
-    from sklearn_iqt.cli._enhance import _compare_spacing
     from sklearn_iqt.io import load_volume
     from sklearn_iqt.persistence import load_model, read_model_card
     from sklearn_iqt.plotting import write_report
@@ -67,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     check_outputs([args.output], inputs, args.force)
     set_session(model, n_jobs=args.jobs, verbose=int(not args.quiet))
     spacing = (card["training"] or {}).get("spacing_low_mm")
-    _compare_spacing(load_volume(args.scan), spacing, args.scan)
+    check_spacing(load_volume(args.scan), spacing, args.scan)
     write_report(
         model,
         args.scan,

@@ -425,10 +425,19 @@ def test_a_process_that_is_killed_takes_no_result_with_it(dataset, model, tmp_pa
 
 
 def test_warnings_of_a_scan_name_it(dataset, model, tmp_path, capsys):
-    save_volume(make_scan(0), dataset / SCANS[0], affine=np.eye(4))
+    save_volume(make_scan(0), dataset / SCANS[0], affine=np.diag([1, 1, 3, 1]))
     assert participant(dataset, tmp_path / "iqt", model, "--participant-label", "01") == 0
     error = capsys.readouterr().err
-    assert error.startswith(f"sklearn-iqt bids: warning: {SCANS[0]} has voxels of [1.0, 1.0, 1.0]")
+    assert error.startswith(f"sklearn-iqt bids: warning: {SCANS[0]} has voxels of 1.0 x 1.0 x 3.0")
+
+
+def test_a_scan_as_fine_as_the_result_fails(dataset, model, tmp_path, capsys):
+    save_volume(make_scan(0), dataset / SCANS[0], affine=np.eye(4))
+    out = tmp_path / "iqt"
+    assert participant(dataset, out, model) == 1
+    assert "enhanced already" in capsys.readouterr().err
+    assert not sidecar(out, 0).exists()
+    assert sidecar(out, 1).exists()
 
 
 def test_help_teaches_by_example(capsys):

@@ -47,7 +47,7 @@ def test_report_is_quiet_if_asked_and_says_what_voxels_differ(files, capsys):
     assert capsys.readouterr() == ("", "")
     scan = np.ones((16, 18, 6), np.float32)
     scan[:4] = 0
-    save_volume(scan, files / "thin.nii", affine=np.eye(4))
+    save_volume(scan, files / "thin.nii", affine=np.diag([1, 1, 3, 1]))
     assert run(files, "--quiet", scan="thin.nii", output="thin.html") == 0
     assert "trained on" in capsys.readouterr().err
 
