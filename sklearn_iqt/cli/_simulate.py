@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,8 @@ SNR_NAMES = (
 _EPILOG = """\
 Each HIGH.nii.gz gives three files: HIGH_low.nii.gz, the simulated scan; HIGH_high.nii.gz, the
 high-quality scan, cropped to whole slices and 0 outside the tissues; and HIGH_low.json, what was
-drawn. HIGH must be skull stripped, with 0 outside the brain.
+drawn. HIGH must be skull stripped, with 0 outside the brain. What is drawn depends on --seed and on the
+voxels of HIGH: two scans never share their noise, and one is simulated alike whatever else is.
 
 presets of --snr, the signal-to-noise ratios of white and of grey matter:
   t1w_036t            T1-weighted scans of a 0.36 T scanner (default)
@@ -91,13 +93,16 @@ def add_parser(commands: Any) -> None:
         default="gaussian",
         help="its kind (default: gaussian)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="same seed, same files (default: 0)")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        help="same seed and scan, same pair, whatever else is simulated (default: 0)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Simulate one pair after the other."""
-    import numpy as np
-
     from sklearn_iqt.io import load_volume, save_volume
     from sklearn_iqt.simulation import LowFieldSimulator, estimate_tissue_maps
 
@@ -110,7 +115,6 @@ def run(args: argparse.Namespace) -> int:
         check_grids(zip(args.high, args.tissues, strict=True), skip_unreadable=True)
     if args.seed < 0:
         raise ValueError(f"--seed must not be negative, got {args.seed}")
-    seeds = np.random.RandomState(args.seed).randint(np.iinfo(np.int32).max, size=len(args.high))
     outputs = [
         [
             args.output_dir / f"{stem(path)}_{end}"
@@ -126,10 +130,11 @@ def run(args: argparse.Namespace) -> int:
 
     def simulate(n: int) -> None:
         image = load_volume(args.high[n])
+        random_state = _random_state(args.seed, image)
         if args.tissues:
             tissues = args.tissues[n]
         else:
-            tissues = estimate_tissue_maps(image, random_state=int(seeds[n]))
+            tissues = estimate_tissue_maps(image, random_state=random_state)
         simulator = LowFieldSimulator(
             args.snr,
             scale=tuple(args.scale),
@@ -137,7 +142,7 @@ def run(args: argparse.Namespace) -> int:
             gap=args.gap,
             alignment=args.alignment,
             noise=None if args.noise == "none" else args.noise,
-            random_state=int(seeds[n]),
+            random_state=random_state,
         )
         pair = simulator.simulate([image], [tissues])
         low, high, sidecar = outputs[n]
@@ -155,9 +160,18 @@ def run(args: argparse.Namespace) -> int:
             "alignment": args.alignment,
             "noise": args.noise,
             "seed": args.seed,
-            "random_state": int(seeds[n]),
+            "random_state": random_state,
             "version": __version__,
         }
         write_text(sidecar, json.dumps(told, indent=2) + "\n")
 
     return run_batch(args, range(len(args.high)), simulate, "simulating")
+
+
+def _random_state(seed: int, image: Any) -> int:
+    """Return a number of the seed and the voxels, so that no two scans have the same noise."""
+    import numpy as np
+
+    voxels = np.ascontiguousarray(image.dataobj, dtype="<f4")
+    entropy = [seed, int.from_bytes(hashlib.sha256(voxels.data).digest(), "little")]
+    return int(np.random.SeedSequence(entropy).generate_state(1)[0] >> 1)

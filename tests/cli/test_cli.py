@@ -104,6 +104,21 @@ def test_simulate_tells_what_it_drew(brains, pairs):
         np.testing.assert_array_equal(again.low[0].dataobj, low.dataobj)
 
 
+def test_a_scan_is_simulated_alike_whatever_else_is(brains, pairs, tmp_path):
+    scans, maps = brains
+    folder = tmp_path / "alone"
+    arguments = [scans[1], "--tissues", maps[1], "--output-dir", folder, "--quiet"]
+    assert run("simulate", *arguments) == 0
+    low = "sub-1_T1w_low.nii.gz"
+    alone, beside = (load_volume(path / low).dataobj for path in (folder, pairs))
+    np.testing.assert_array_equal(alone, beside)
+    # Held-out scans that are simulated by another call have noise of their own.
+    told = [json.loads((pairs / f"sub-{n}_T1w_low.json").read_text()) for n in range(2)]
+    assert told[0]["random_state"] != told[1]["random_state"]
+    assert run("simulate", *arguments, "--seed", 1, "--force") == 0
+    assert (load_volume(folder / low).dataobj != alone).any()
+
+
 def test_simulate_takes_its_options(brains, tmp_path):
     folder = tmp_path / "a" / "b"
     options = ["--scale", 1, 1, 2, "--thickness", 1.5, "--gap", 0.5, "--alignment", "corner"]
