@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from nibabel.affines import voxel_sizes
 from sklearn.base import BaseEstimator, RegressorMixin, _fit_context, clone
 from sklearn.metrics import r2_score
 from sklearn.utils import Tags, check_random_state
@@ -45,6 +46,8 @@ __all__ = ["BaseIQTRegressor"]
 # Rows are cut, predicted and merged in runs of this many bytes: enough for efficient matrix
 # products, little beside a volume.
 CHUNK_BYTES = 2**26
+# How many times longer or shorter than those of the training voxels may be.
+FAR = 2.0
 # Bars that move by parts of a volume; the count of a single one would say no more than percents.
 PART_BAR = "{desc}: {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}]"
 PARTS_BAR = "{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total} [{elapsed}<{remaining}]"
@@ -72,6 +75,8 @@ class BaseIQTRegressor(DocLinkMixin, RegressorMixin, BaseEstimator):
         Voxels of an input patch.
     n_outputs_ : int
         Voxels of an output patch.
+    spacing_ : ndarray of shape (3,) or None
+        Median voxel size of the low images that were learned from, in mm; None after arrays.
     """
 
     # Whether patches are cut from the interpolated volume, on the high-resolution grid.
@@ -138,9 +143,11 @@ class BaseIQTRegressor(DocLinkMixin, RegressorMixin, BaseEstimator):
         self.scale_ = per_axis(self.scale, "scale", name)
         patcher = self._default_patcher() if self.patcher is None else clone(self.patcher)
         self.patcher_ = patcher.set_params(scale=self._patch_scale()).fit()
+        self.spacing_ = None
         if not is_rows(X):
             # Names of columns are those of rows that an earlier fit has seen.
             self.__dict__.pop("feature_names_in_", None)
+            self.spacing_ = as_volumes(X, caller=name).spacing()
             return self._fit_volumes(X, y, mask)
         if mask is not None:
             raise ValueError(
@@ -184,6 +191,9 @@ class BaseIQTRegressor(DocLinkMixin, RegressorMixin, BaseEstimator):
         ValueError
             If ``return_std`` is asked of interpolation or of a net, whose predictions are not means
             of overlapping patches, or a volume is not finite.
+        GeometryMismatchError
+            If the voxels of an image are less than half, or more than twice, as long as those of
+            the images that were learned from, as those of an image that is enhanced already.
         """
         check_is_fitted(self)
         if not is_rows(X):
@@ -354,6 +364,27 @@ class BaseIQTRegressor(DocLinkMixin, RegressorMixin, BaseEstimator):
         self._check_place(affine, target_affine, target.shape, self.scale_, f"y[{n}]", n)
         return volume, mask, target
 
+    def _check_spacing(self, affine: np.ndarray | None, name: str) -> None:
+        """Refuse voxels that are far from those of the training, where both are known."""
+        if affine is None or self.spacing_ is None:
+            return
+        spacing = voxel_sizes(affine)
+        ratios = spacing / self.spacing_
+        if ratios.min() >= 1 / FAR and ratios.max() <= FAR:
+            return
+        advice = (
+            "Perhaps it is enhanced already: pass the low-quality image"
+            if ratios.min() < 1 / FAR
+            else "Resample it"
+        )
+        ours, theirs = (
+            " x ".join(f"{size:.4g}" for size in sizes) for sizes in (spacing, self.spacing_)
+        )
+        raise GeometryMismatchError(
+            f"{type(self).__name__}: {name} has voxels of {ours} mm, but those learned from had "
+            f"{theirs} mm. {advice}, or pass an array if its affine is wrong."
+        )
+
     def _check_place(
         self,
         affine: np.ndarray | None,
@@ -473,7 +504,8 @@ class BaseIQTRegressor(DocLinkMixin, RegressorMixin, BaseEstimator):
                 bar.update(len(results) + done - bar.n)
 
             for n in range(len(volumes)):
-                volume, _, volume_mask = self._read_volume(volumes, masks, n)
+                volume, affine, volume_mask = self._read_volume(volumes, masks, n)
+                self._check_spacing(affine, f"X[{n}]")
                 results.append(self._predict_volume(volume, volume_mask, return_std, tell))
                 del volume, volume_mask
                 tell(0)

@@ -6,9 +6,9 @@ import nibabel
 import numpy as np
 import pytest
 
-from sklearn_iqt import InterpolationIQT, PatchwiseRegressor
-from sklearn_iqt.exceptions import GeometryMismatchError
-from sklearn_iqt.io import scaled_affine
+from sklearn_iqt import InterpolationIQT, PatchwiseRegressor, load_model, save_model
+from sklearn_iqt.exceptions import GeometryMismatchError, VolumeReadError
+from sklearn_iqt.io import as_volumes, scaled_affine
 
 LOW = nibabel.affines.from_matvec(np.diag([1.0, 1.0, 4.0]), [-10, 5, 3])
 HIGH = scaled_affine(LOW, (1, 1, 4))
@@ -51,3 +51,35 @@ def test_a_mask_elsewhere_is_refused(image):
 def test_arrays_have_no_place(image):
     arrays = [image(moved(HIGH, 7), 24).get_fdata()]
     assert len(InterpolationIQT().fit([image(LOW, 6)], arrays).predict([image(LOW, 6)])) == 1
+
+
+@pytest.mark.parametrize("estimator", [InterpolationIQT(), PatchwiseRegressor(max_patches=50)])
+def test_an_image_far_from_those_learned_from_is_refused(image, estimator, tmp_path):
+    low, high = [image(LOW, 6) for _ in range(2)], [image(HIGH, 24) for _ in range(2)]
+    path = save_model(estimator.fit(low, high), tmp_path / "model.iqt")
+    for model in (estimator, load_model(path)):
+        np.testing.assert_allclose(model.spacing_, [1, 1, 4])
+        enhanced = model.predict(low)
+        with pytest.raises(GeometryMismatchError, match=r"X\[0\] has .* enhanced already"):
+            model.predict(enhanced)
+        thick = image(LOW @ np.diag([1, 1, 2.5, 1]), 6)
+        with pytest.raises(GeometryMismatchError, match=r"X\[1\] has .* 1 x 1 x 10 mm"):
+            model.predict([low[0], thick])
+        # Arrays have no size of voxels, and half and twice are near enough.
+        model.predict([enhanced[0].get_fdata()])
+        model.predict([image(LOW @ np.diag([1, 2, 0.5, 1]), 6)])
+
+
+def test_nothing_is_known_of_the_voxels_of_arrays(image, tmp_path):
+    low, high = image(LOW, 6), image(HIGH, 24)
+    model = PatchwiseRegressor(max_patches=50)
+    assert model.fit([low], [high]).spacing_ is not None
+    assert model.fit([low.get_fdata()], [high.get_fdata()]).spacing_ is None
+    model.predict([high])
+    # Files count by their headers; what cannot be read is reported where it is read.
+    names = [tmp_path / f"{n}.nii" for n in range(2)]
+    nibabel.save(low, names[0])
+    names[1].write_bytes(b"no scan")
+    np.testing.assert_allclose(as_volumes(names).spacing(), [1, 1, 4])
+    with pytest.raises(VolumeReadError, match=r"1\.nii"):
+        model.fit(names, [high, high])

@@ -14,7 +14,7 @@ from typing import Any
 from sklearn_iqt._version import __version__
 from sklearn_iqt.cli._bids_layout import Scan, read_json, to_json
 from sklearn_iqt.cli._common import one_line, set_session, steps_of, write_text
-from sklearn_iqt.cli._grids import check_grids, check_spacing
+from sklearn_iqt.cli._grids import check_grids, compare_spacing
 
 
 @dataclass(frozen=True)
@@ -107,8 +107,7 @@ def _enhance(job: Job) -> dict[str, Any]:
     started = time.perf_counter()
     image = load_volume(job.scan.path)
     mask = None if job.mask is None else load_volume(job.mask)
-    trained = (card["training"] or {}).get("spacing_low_mm")
-    check_spacing(image, trained, job.scan.relative)
+    compare_spacing(image, steps_of(model)[-1], job.scan.relative)
     with threadpool_limits(job.n_threads):
         enhanced = model.predict([image], mask=None if mask is None else [mask])[0]
     seconds = time.perf_counter() - started

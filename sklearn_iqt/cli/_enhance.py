@@ -6,8 +6,16 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from sklearn_iqt.cli._common import add_command, check_outputs, run_batch, set_session, stem
-from sklearn_iqt.cli._grids import check_spacing
+from sklearn_iqt.cli._common import (
+    add_command,
+    check_outputs,
+    run_batch,
+    set_session,
+    stem,
+    steps_of,
+)
+from sklearn_iqt.cli._grids import compare_spacing
+from sklearn_iqt.exceptions import GeometryMismatchError
 
 _EPILOG = """\
 Each SCAN.nii.gz gives SCAN_enhanced.nii.gz, on the finer grid, in the same place in mm and in the
@@ -35,7 +43,7 @@ def add_parser(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Enhance one scan after the other."""
     from sklearn_iqt.io import load_volume, save_volume
-    from sklearn_iqt.persistence import load_model, read_model_card
+    from sklearn_iqt.persistence import load_model
 
     if args.output is not None and len(args.scans) > 1:
         raise ValueError(f"--output takes one scan, got {len(args.scans)}; use --output-dir")
@@ -44,15 +52,17 @@ def run(args: argparse.Namespace) -> int:
         [path for paths in outputs for path in paths], [*args.scans, args.model], args.force
     )
     model = load_model(args.model)
-    training = read_model_card(args.model)["training"] or {}
     # One bar is enough: that of the scans, or of the parts of a single scan.
     single = len(args.scans) == 1
     set_session(model, n_jobs=args.jobs, verbose=int(single and not args.quiet))
 
     def enhance(n: int) -> None:
         image = load_volume(args.scans[n])
-        check_spacing(image, training.get("spacing_low_mm"), args.scans[n])
-        results = model.predict([image], return_std=args.std)
+        compare_spacing(image, steps_of(model)[-1], args.scans[n])
+        try:
+            results = model.predict([image], return_std=args.std)
+        except GeometryMismatchError as error:
+            raise GeometryMismatchError(f"{args.scans[n]}: {error}") from error
         for result, output in zip(results if args.std else [results], outputs[n], strict=True):
             save_volume(result[0], output)
 

@@ -10,8 +10,8 @@ from typing import Any
 from sklearn_iqt.exceptions import GeometryMismatchError, VolumeReadError
 
 Name = str | os.PathLike[str]
-# By what factor voxels may differ from those of the training: without a word, and at all.
-NEAR, FAR = 1.1, 2.0
+# By what factor voxels may differ from those of the training without a word.
+NEAR = 1.1
 
 
 def check_grids(
@@ -40,26 +40,25 @@ def check_grids(
         raise GeometryMismatchError(f"{faults[0]}{more}")
 
 
-def check_spacing(image: Any, trained: Any, name: Name) -> None:
-    """Warn of voxels of other sizes than a model has learned from; refuse what is far from them."""
-    known = isinstance(trained, list) and len(trained) == 3
-    if not (known and all(isinstance(size, int | float) and size > 0 for size in trained)):
+def compare_spacing(image: Any, model: Any, name: Name) -> None:
+    """Warn of voxels of another size than an estimator has learned from.
+
+    It refuses those that are very different by itself.
+    """
+    from sklearn_iqt.base import FAR
+
+    if model.spacing_ is None:
         return
     spacing = [float(size) for size in image.header.get_zooms()[:3]]
-    ratios = [ours / theirs for ours, theirs in zip(spacing, trained, strict=True)]
-    told = (
-        f"{name} has voxels of {_by(round(size, 3) for size in spacing)} mm, but the model was "
-        f"trained on {_by(trained)} mm"
-    )
-    if min(ratios) < 1 / FAR:
-        raise GeometryMismatchError(
-            f"{told}: a scan as fine as that is no input of this model, perhaps it is enhanced "
-            "already; give the low-field scan, or resample it"
+    ratios = [ours / theirs for ours, theirs in zip(spacing, model.spacing_, strict=True)]
+    if NEAR < max(*ratios, 1 / min(ratios)) <= FAR:
+        ours, theirs = (_by(f"{size:.4g}" for size in sizes) for sizes in (spacing, model.spacing_))
+        warnings.warn(
+            f"{name} has voxels of {ours} mm, but the model has learned from {theirs} mm; expect "
+            "less of it",
+            UserWarning,
+            stacklevel=2,
         )
-    if max(ratios) > FAR:
-        raise GeometryMismatchError(f"{told}; resample the scan, or use a model for such voxels")
-    if max(*ratios, 1 / min(ratios)) > NEAR:
-        warnings.warn(f"{told}; expect less of it", UserWarning, stacklevel=2)
 
 
 def _fault(first: Name, second: Name, scale: Sequence[int], alignment: str) -> str | None:
@@ -88,5 +87,5 @@ def _fault(first: Name, second: Name, scale: Sequence[int], alignment: str) -> s
     return f"{second} and {first} lie up to {apart:.3g} mm apart by their affines; {advice}"
 
 
-def _by(numbers: Iterable[float]) -> str:
+def _by(numbers: Iterable[Any]) -> str:
     return " x ".join(map(str, numbers))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sklearn_iqt.cli._common import add_command, check_outputs, say, set_session, steps_of
-from sklearn_iqt.cli._grids import check_grids, check_spacing
+from sklearn_iqt.cli._grids import check_grids, compare_spacing
 
 _EPILOG = """\
 The report is one HTML file that needs no other and sends nothing anywhere: slices of the scan, its
@@ -65,8 +65,7 @@ def run(args: argparse.Namespace) -> int:
     inputs = [args.scan, args.model, *(path for path in (args.truth, args.mask) if path)]
     check_outputs([args.output], inputs, args.force)
     set_session(model, n_jobs=args.jobs, verbose=int(not args.quiet))
-    spacing = (card["training"] or {}).get("spacing_low_mm")
-    check_spacing(load_volume(args.scan), spacing, args.scan)
+    compare_spacing(load_volume(args.scan), steps_of(model)[-1], args.scan)
     write_report(
         model,
         args.scan,

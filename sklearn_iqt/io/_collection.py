@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any, Literal, overload
 
 import joblib
 import numpy as np
+from nibabel.affines import voxel_sizes
 from nibabel.nifti1 import Nifti1Image
 from nibabel.spatialimages import SpatialImage
 
+from sklearn_iqt.exceptions import VolumeReadError
 from sklearn_iqt.io._gate import check_image
 from sklearn_iqt.io._geometry import scaled_affine
-from sklearn_iqt.io._nifti import load_volume
+from sklearn_iqt.io._nifti import load_volume, read_geometry
 
 __all__ = ["VolumeCollection", "as_volumes", "is_rows"]
 
@@ -202,6 +205,23 @@ class VolumeCollection(Sequence):
             The affine of the image or file.
         """
         return self.read(index)[1] if self.kind == "images" else None
+
+    def spacing(self) -> np.ndarray | None:
+        """Return the median size of voxels, from headers alone, or None for plain arrays.
+
+        Returns
+        -------
+        ndarray of shape (3,), float64, or None
+            In mm. Files that cannot be read do not count.
+        """
+        if self.kind != "images":
+            return None
+        sizes = []
+        for item in self._items:
+            with suppress(VolumeReadError):
+                known = isinstance(item, SpatialImage)
+                sizes.append(voxel_sizes(item.affine if known else read_geometry(item)[1]))
+        return np.median(sizes, axis=0) if sizes else None
 
     def fingerprint(self) -> str:
         """Return what tells these volumes from others, for caches.

@@ -50,6 +50,7 @@ def check_model(model: Any) -> None:
     if type(getattr(model, "_flat_target", None)) is not bool:
         raise UntrustedModelError(f"{name}: the file does not say which kind of rows it learned.")
     _check_geometry(model, name)
+    _check_spacing(getattr(model, "spacing_", 0), name)
     _check_shapes(model, name)
     _check_prediction(model, name)
 
@@ -127,6 +128,12 @@ def _check_geometry(model: Any, name: str) -> None:
         raise UntrustedModelError(
             f"{name}: patches of {expected.patch_size_} voxels and scale {scale} are absurd."
         )
+
+
+def _check_spacing(spacing: Any, name: str) -> None:
+    is_size = isinstance(spacing, np.ndarray) and spacing.shape == (3,)
+    if not (spacing is None or (is_size and spacing.dtype == np.float64 and (spacing > 0).all())):
+        raise UntrustedModelError(f"{name}.spacing_ is no size of voxels.")
 
 
 def _check_shapes(model: Any, name: str) -> None:

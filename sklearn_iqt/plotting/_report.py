@@ -184,7 +184,12 @@ def write_report(
     quality = _quality(scan, foreground, voxel_sizes(image.affine))
     layers = _layers(image, fine, spread, consistency.residual, subject, truth is not None)
     sections = [
-        tell_shift(quality, voxel_sizes(image.affine), card.get("training")),
+        tell_shift(
+            quality,
+            voxel_sizes(image.affine),
+            getattr(estimator, "spacing_", None),
+            card.get("training"),
+        ),
         tell_consistency(consistency, quality, profile),
     ]
     if truth is not None:

@@ -42,10 +42,13 @@ _NOISE = {
 }
 
 
-def tell_shift(quality: Quality | str, spacing: Sequence[float], training: Any) -> Section:
-    """Compare a scan with what the card of a model says of its training."""
+def tell_shift(
+    quality: Quality | str, spacing: Sequence[float], learned: Any, training: Any
+) -> Section:
+    """Compare a scan with what a model has learned from, and with what its card says of that."""
     training = training if isinstance(training, Mapping) else {}
-    learned = _numbers(training.get("spacing_low_mm"), 3)
+    if learned is None:
+        learned = _numbers(training.get("spacing_low_mm"), 3)
     rows = [["voxel size (mm)", size(spacing), size(learned), _same_size(spacing, learned)]]
     limits: list[str] = []
     if isinstance(quality, str):

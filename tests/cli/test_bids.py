@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from nibabel import Nifti1Image
 
 from sklearn_iqt import InterpolationIQT, PatchwiseRegressor, __version__
 from sklearn_iqt.cli import _bids, main
@@ -60,7 +61,12 @@ def model(tmp_path_factory):
     """Path of a fitted model."""
     high = np.random.default_rng(0).random((2, 12, 12, 24)).astype(np.float32)
     low = high.reshape(2, 12, 12, 6, 4).mean(axis=-1)
-    fitted = PatchwiseRegressor(random_state=0).fit(low, high)
+    affines = np.diag([1, 1, 4, 1]), scaled_affine(np.diag([1, 1, 4, 1]), (1, 1, 4))
+    pairs = [
+        [Nifti1Image(volume, affine) for volume in volumes]
+        for volumes, affine in zip((low, high), affines, strict=True)
+    ]
+    fitted = PatchwiseRegressor(random_state=0).fit(*pairs)
     path = tmp_path_factory.mktemp("models") / "ridge.iqt"
     return save_model(fitted, path, training={"spacing_low_mm": [1, 1, 4], "n_pairs": 2})
 
@@ -428,7 +434,7 @@ def test_warnings_of_a_scan_name_it(dataset, model, tmp_path, capsys):
     save_volume(make_scan(0), dataset / SCANS[0], affine=np.diag([1, 1, 3, 1]))
     assert participant(dataset, tmp_path / "iqt", model, "--participant-label", "01") == 0
     error = capsys.readouterr().err
-    assert error.startswith(f"sklearn-iqt bids: warning: {SCANS[0]} has voxels of 1.0 x 1.0 x 3.0")
+    assert error.startswith(f"sklearn-iqt bids: warning: {SCANS[0]} has voxels of 1 x 1 x 3 mm")
 
 
 def test_a_scan_as_fine_as_the_result_fails(dataset, model, tmp_path, capsys):

@@ -260,7 +260,7 @@ def test_scan_without_tissues_says_so_instead_of_a_number(rng, tmp_path):
 def test_a_card_that_anybody_wrote_is_no_error(pair, training):
     low = np.asarray(pair.low.dataobj)
     quality = estimate_quality(low, foreground_mask(low), (1, 2, 6))
-    rows = tell_shift(quality, (1.0, 2.0, 6.0), training).tables[0].rows
+    rows = tell_shift(quality, (1.0, 2.0, 6.0), None, training).tables[0].rows
     assert [row[2] for row in rows[1:4]] == ["not known"] * 3
     assert all(isinstance(cell, str) for row in rows for cell in row)
 
@@ -270,7 +270,7 @@ def test_a_low_contrast_is_never_called_that_of_the_training(pair):
     quality = estimate_quality(low, foreground_mask(low), (1, 2, 6))._replace(
         gm=54.14, wm=64.5, noise=1.0
     )
-    section = tell_shift(quality, (1, 2, 6), {"snr_preset": "t1w_036t", "snr_wm": [1, 2]})
+    section = tell_shift(quality, (1, 2, 6), None, {"snr_preset": "t1w_036t", "snr_wm": [1, 2]})
     verdicts = {row[0]: row[3] for row in section.tables[0].rows}
     assert verdicts["contrast, WM / GM"] == "cannot be told"
     assert verdicts["Mahalanobis distance to t1w_036t"] == "inside, if the contrast is"
