@@ -73,8 +73,8 @@ def check_outputs(
         seen.add(real)
     existing = [str(output) for output in outputs if output.exists()]
     if existing and not force:
-        more = f" and {len(existing) - 1} more" if len(existing) > 1 else ""
-        raise FileExistsError(f"{existing[0]}{more} exist already; --force replaces them")
+        more = f" and {len(existing) - 1} more exist" if len(existing) > 1 else " exists"
+        raise FileExistsError(f"{existing[0]}{more} already; --force replaces what is there")
     for output in outputs:
         output.parent.mkdir(parents=True, exist_ok=True)
 

@@ -10,6 +10,7 @@ from sklearn_iqt.cli._common import (
     add_command,
     check_outputs,
     run_batch,
+    say,
     set_session,
     stem,
     steps_of,
@@ -66,7 +67,10 @@ def run(args: argparse.Namespace) -> int:
         for result, output in zip(results if args.std else [results], outputs[n], strict=True):
             save_volume(result[0], output)
 
-    return run_batch(args, range(len(args.scans)), enhance, "enhancing", show=not single)
+    code = run_batch(args, range(len(args.scans)), enhance, "enhancing", show=not single)
+    if code == 0:
+        say(args, f"wrote {outputs[0][0] if single else args.output_dir}")
+    return code
 
 
 def _name_outputs(args: argparse.Namespace, scan: str) -> list[Path]:

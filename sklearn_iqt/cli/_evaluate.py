@@ -12,6 +12,7 @@ from sklearn_iqt.cli._common import add_command, check_outputs, format_table, ru
 from sklearn_iqt.cli._grids import check_grids
 
 HEADER = ("volume", "NRMSE (max)", "NRMSE (mean)", "PSNR (dB)", "SSIM")
+COLUMNS = (*HEADER, "truth", "mask", "method")
 
 _EPILOG = """\
 NRMSE is the root of the mean squared error over the largest, or over the mean, true intensity;
@@ -19,7 +20,8 @@ lower is better. PSNR and SSIM are in the range of the true intensities; higher 
 masks only voxels above 0 of the mask count, as is usual for brains: background is easy. The report
 looks at the brain alone, so its numbers are those of a mask.
 
---estimate can be given several times, once for each method; each has a mean of its own.
+--estimate can be given several times, once for each method; each has a mean of its own. The CSV
+file has no means, but columns for the truth, the mask and the number of the method as well.
 
 examples:
   sklearn-iqt evaluate --truth a_high.nii.gz --estimate a_enhanced.nii.gz
@@ -62,18 +64,19 @@ def run(args: argparse.Namespace) -> int:
     files = [file for estimates in args.estimate for file in estimates]
     if args.csv is not None:
         check_outputs([args.csv], [*args.truth, *files, *masks], args.force)
-    rows: list[list[list[Any]]] = [[] for _ in args.estimate]
+    scores: list[list[list[Any]]] = [[] for _ in args.estimate]
+    written: list[list[Any]] = []
 
     def evaluate(place: int) -> None:
         truth, mask = args.truth[place % n], masks[place % n] if masks else None
-        rows[place // n].append([files[place], *measure(truth, files[place], mask)])
+        scores[place // n].append([files[place], *measure(truth, files[place], mask)])
+        written.append([*scores[place // n][-1], truth, mask, place // n + 1])
 
     code = run_batch(args, range(len(files)), evaluate, "evaluating")
-    measured = [row for method in rows for row in method]
-    if measured:
-        print(format_table(HEADER, [row for method in rows for row in _with_mean(method, n)]))
+    if written:
+        print(format_table(HEADER, [row for method in scores for row in _with_mean(method, n)]))
         if args.csv is not None:
-            write_text(args.csv, to_csv(HEADER, measured))
+            write_text(args.csv, to_csv(COLUMNS, written))
     return code
 
 

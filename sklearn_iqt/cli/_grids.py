@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from sklearn_iqt.exceptions import GeometryMismatchError, VolumeReadError
 
 Name = str | os.PathLike[str]
+_SUBJECT = re.compile(r"sub-[a-zA-Z0-9]+")
 # By what factor voxels may differ from those of the training without a word.
 NEAR = 1.1
 
@@ -25,7 +27,7 @@ def check_grids(
 
     A batch skips files that cannot be read, each of which is told when it is its turn.
     """
-    faults = []
+    faults, pairs = [], list(pairs)
     for first, second in pairs:
         try:
             fault = _fault(first, second, scale, alignment)
@@ -38,6 +40,8 @@ def check_grids(
     if faults:
         more = f"; {len(faults) - 1} more of the pairs do not fit either" if faults[1:] else ""
         raise GeometryMismatchError(f"{faults[0]}{more}")
+    for first, second in pairs:
+        _compare_subjects(first, second)
 
 
 def compare_spacing(image: Any, model: Any, name: Name) -> None:
@@ -56,6 +60,18 @@ def compare_spacing(image: Any, model: Any, name: Name) -> None:
         warnings.warn(
             f"{name} has voxels of {ours} mm, but the model has learned from {theirs} mm; expect "
             "less of it",
+            UserWarning,
+            stacklevel=2,
+        )
+
+
+def _compare_subjects(first: Name, second: Name) -> None:
+    """Warn of names that, by BIDS, are of two subjects: on one grid nothing else tells."""
+    subjects = [_SUBJECT.findall(os.path.basename(name)) for name in (first, second)]
+    if all(subjects) and subjects[0] != subjects[1]:
+        warnings.warn(
+            f"{first} and {second} are given as a pair, but their names are of different subjects; "
+            "give files that belong together, in the same order",
             UserWarning,
             stacklevel=2,
         )

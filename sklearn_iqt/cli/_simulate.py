@@ -14,6 +14,7 @@ from sklearn_iqt.cli._common import (
     add_grid,
     check_outputs,
     run_batch,
+    say,
     stem,
     write_text,
 )
@@ -165,7 +166,10 @@ def run(args: argparse.Namespace) -> int:
         }
         write_text(sidecar, json.dumps(told, indent=2) + "\n")
 
-    return run_batch(args, range(len(args.high)), simulate, "simulating")
+    code = run_batch(args, range(len(args.high)), simulate, "simulating")
+    if code == 0:
+        say(args, f"wrote {len(outputs)} pairs to {args.output_dir}")
+    return code
 
 
 def _random_state(seed: int, image: Any) -> int:

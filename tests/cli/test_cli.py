@@ -351,6 +351,17 @@ def test_evaluate_measures_as_python_does(brains, tmp_path, capsys, rng):
     assert f"{float(row['SSIM']):.4f}" in table[-1]
 
 
+def test_names_of_different_subjects_are_no_pair(brains, tmp_path, capsys):
+    scans, _ = brains
+    swapped = ["--truth", *scans[:2], "--estimate", *scans[1::-1], "--quiet"]
+    assert run("evaluate", *swapped) == 0
+    error = capsys.readouterr().err
+    assert error.count("different subjects") == 2
+    assert all(str(scan) in error for scan in scans[:2])
+    assert run("evaluate", "--truth", *scans[:2], "--estimate", *scans[:2], "--quiet") == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_evaluate_has_a_mean_for_each_method(brains, tmp_path, capsys, rng):
     scans, _ = brains
     truths = scans[:2]
@@ -364,7 +375,11 @@ def test_evaluate_has_a_mean_for_each_method(brains, tmp_path, capsys, rng):
         methods += ["--estimate", *sorted((tmp_path / f"method{spread}").glob("*.nii.gz"))]
     table = tmp_path / "scores.csv"
     assert run("evaluate", "--truth", *truths, *methods, "--csv", table, "--quiet") == 0
-    errors = [float(row["NRMSE (max)"]) for row in csv.DictReader(table.open())]
+    rows = list(csv.DictReader(table.open()))
+    errors = [float(row["NRMSE (max)"]) for row in rows]
+    assert [row["method"] for row in rows] == ["1", "1", "2", "2"]
+    assert [row["truth"] for row in rows] == [*truths, *truths]
+    assert {row["mask"] for row in rows} == {""}
     lines = capsys.readouterr().out.splitlines()
     means = [float(line.split()[3]) for line in lines if line.startswith("mean of 2 ")]
     assert means == pytest.approx([np.mean(errors[:2]), np.mean(errors[2:])], abs=1e-4)
