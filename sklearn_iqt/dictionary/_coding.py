@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,11 @@ from scipy import sparse
 from sklearn.decomposition import SparseCoder
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, gen_batches
-from threadpoolctl import ThreadpoolController
 
 from sklearn_iqt.dictionary._lanes import panel_width
 from sklearn_iqt.dictionary._lasso import lasso_rows
 from sklearn_iqt.dictionary._pursuit import omp_rows
+from sklearn_iqt.dictionary._slopes import cut_panels
 
 __all__ = ["SOLVERS", "sparse_encode"]
 
@@ -75,7 +75,9 @@ def sparse_encode(
     Raises
     ------
     ValueError
-        If the shapes do not fit or the solver is unknown.
+        If the shapes do not fit, the solver is unknown, or ``alpha`` or ``tol`` is out of range.
+    TypeError
+        If ``n_jobs`` is no integer.
 
     Notes
     -----
@@ -107,6 +109,10 @@ def sparse_encode(
         raise ValueError(f"sparse_encode: solver must be one of {SOLVERS}; got {solver!r}.")
     if not alpha > 0:
         raise ValueError(f"sparse_encode: alpha must be positive; got {alpha!r}.")
+    if not tol >= 0:
+        raise ValueError(f"sparse_encode: tol must not be negative; got {tol!r}.")
+    if not isinstance(n_jobs, Integral | None):
+        raise TypeError(f"sparse_encode: n_jobs must be an integer or None; got {n_jobs!r}.")
     if n_nonzero_coefs is None:
         n_nonzero_coefs = max(X.shape[1] // 10, 1)
     n_nonzero_coefs = min(n_nonzero_coefs, len(dictionary), X.shape[1])
@@ -122,24 +128,17 @@ def sparse_encode(
         return sparse.csr_matrix(coder.transform(X), dtype=X.dtype)
     n_atoms = len(dictionary)
     # Compiled code looks at panels of atoms; those added here correlate with nothing.
-    width = panel_width(dictionary)
-    dictionary = np.pad(dictionary, ((0, -n_atoms % width), (0, 0)))
-    if solver == "batch_omp":
-        encode_block, dtype = _omp_block, X.dtype
-        arguments: tuple[Any, ...] = (n_nonzero_coefs,)
-    else:
-        encode_block, dtype = lasso_rows, np.float64
-        panels = dictionary.reshape(-1, width, X.shape[1]).swapaxes(1, 2)
-        arguments = np.ascontiguousarray(panels), float(alpha), float(tol)
-    with (
-        _thread_controller().limit(limits=1, user_api="blas"),
-        ThreadPoolExecutor(_n_threads(n_jobs)) as pool,
-    ):
-        gram = dictionary.astype(dtype) @ dictionary.T.astype(dtype)
+    dictionary = np.pad(dictionary, ((0, -n_atoms % panel_width(dictionary)), (0, 0)))
+    panels = cut_panels(dictionary)
+    dtype = X.dtype if solver == "batch_omp" else np.float64
+    gram = dictionary.astype(dtype) @ dictionary.T.astype(dtype)
 
-        def encode(rows: slice) -> tuple[Any, ...]:
-            return encode_block(X[rows], dictionary, gram, *arguments)
+    def encode(rows: slice) -> tuple[Any, ...]:
+        if solver == "batch_omp":
+            return _omp_block(X[rows], panels, gram, n_nonzero_coefs)
+        return lasso_rows(X[rows], dictionary, gram, panels, float(alpha), float(tol))
 
+    with ThreadPoolExecutor(_n_threads(n_jobs)) as pool:
         blocks = list(pool.map(encode, gen_batches(len(X), BLOCK)))
     if not all(converged for *_, converged in blocks):
         warnings.warn(
@@ -152,22 +151,16 @@ def sparse_encode(
     return sparse.csr_matrix((codes, atoms, indptr), shape=(len(X), n_atoms))
 
 
-@cache
-def _thread_controller() -> ThreadpoolController:
-    """Look for the libraries once, which takes as long as to code a thousand signals."""
-    return ThreadpoolController()
-
-
 def _n_threads(n_jobs: int | None) -> int:
-    """Return how many threads joblib would start. It takes 13 ms to start and stop two."""
+    """Return how many threads joblib would start; its own pool takes 13 ms to come and go."""
     backend, default = get_active_backend(require="sharedmem")
     return backend.effective_n_jobs(default if n_jobs is None else n_jobs)
 
 
-def _omp_block(X, dictionary, gram, n_nonzero_coefs):
+def _omp_block(X: Any, panels: Any, gram: Any, n_nonzero_coefs: int) -> tuple[Any, ...]:
     atoms = np.empty((len(X), n_nonzero_coefs), np.int32)
     codes = np.empty((len(X), n_nonzero_coefs), X.dtype)
     counts = np.empty(len(X), np.int64)
-    omp_rows(X @ dictionary.T, gram, n_nonzero_coefs, atoms, codes, counts)
+    omp_rows(X, panels, gram, n_nonzero_coefs, atoms, codes, counts)
     used = np.arange(n_nonzero_coefs) < counts[:, None]
     return atoms[used], codes[used], counts, True

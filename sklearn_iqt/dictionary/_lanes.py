@@ -14,9 +14,10 @@ import operator
 from typing import Any
 
 import numpy as np
-from llvmlite import binding, ir
+from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.registry import cpu_target
 from numba.extending import intrinsic as numba_intrinsic
 from numba.extending import models, overload, register_model
 
@@ -44,8 +45,10 @@ intrinsic: Any = numba_intrinsic
 
 # Of a vector; processors without registers of this size use several.
 BITS = 512
-# Of a panel: six sums of this size, and what they need, fit the registers that there are.
-PANEL_BITS = 1024 if binding.get_host_cpu_features().get("avx512f") else 512
+# Of a panel: six sums of this size, and what they need, fit the registers of what numba compiles
+# for, which is a key of its cache.
+_, _, FEATURES = cpu_target.target_context.codegen().magic_tuple()
+PANEL_BITS = 1024 if "+avx512f" in FEATURES else 512
 
 
 class Lanes(types.Type):

@@ -25,7 +25,6 @@ from sklearn_iqt.dictionary._lanes import (
     gather,
     largest,
     load,
-    load_panel,
     lowest_bit,
     mask_of,
     maximum,
@@ -37,6 +36,7 @@ from sklearn_iqt.dictionary._lanes import (
     total,
     where,
 )
+from sklearn_iqt.dictionary._slopes import ROWS, compute_slopes
 
 __all__ = ["lasso_rows"]
 
@@ -46,8 +46,10 @@ N_FIRST, N_LATER = 24, 16
 # Steps of the search for the slope that lets just enough atoms become candidates.
 N_HALVINGS = 6
 # The largest group of signals, and the numbers in its inverses above which it is made smaller, down
-# to ROWS signals, so that they stay in the cache. Slopes are computed for ROWS signals at a time.
-GROUP, ROOM, ROWS = 96, 2**21, 6
+# to ROWS signals, so that they stay in the cache.
+GROUP, ROOM = 96, 2**21
+# Rounds after which an inverse, which collects errors, is computed anew; few signals take as many.
+RENEWAL = 30
 # By how much a round may raise an objective: what rounding may do, and far less than going astray.
 WORSE = 1e-3
 # What is left of a weight that would change its sign by rounding. It is not zero, as the place of
@@ -86,29 +88,6 @@ class Candidates(NamedTuple):
     slopes: Any
     gram: Any
     line: Any
-
-
-@compiled
-def _compute_slopes(slopes, residual, panels, n_rows):  # pragma: no cover  (compiled)
-    """Multiply ``ROWS`` rows at a time by panels of atoms."""
-    for panel in range(len(panels)):
-        atoms, start = panels[panel], panel * panel_width(slopes)
-        for row in range(0, n_rows, ROWS):
-            a = b = c = d = e = f = 0 * load_panel(atoms, 0, 0)
-            for feature in range(len(atoms)):
-                values = load_panel(atoms, feature, 0)
-                a += residual[row, feature] * values
-                b += residual[row + 1, feature] * values
-                c += residual[row + 2, feature] * values
-                d += residual[row + 3, feature] * values
-                e += residual[row + 4, feature] * values
-                f += residual[row + 5, feature] * values
-            store(a, slopes, row, start)
-            store(b, slopes, row + 1, start)
-            store(c, slopes, row + 2, start)
-            store(d, slopes, row + 3, start)
-            store(e, slopes, row + 4, start)
-            store(f, slopes, row + 5, start)
 
 
 @compiled
@@ -201,6 +180,14 @@ def _free_place(code, n):  # pragma: no cover  (compiled)
 
 
 @compiled
+def _is_in_use(active, atom, n):  # pragma: no cover  (compiled)
+    for m in range(n):  # noqa: SIM110 (numba compiles no generators)
+        if active.atoms[m] == atom and active.code[m] != 0:
+            return True
+    return False
+
+
+@compiled
 def _open_places(inverse, n):  # pragma: no cover  (compiled)
     """Clear the next vector of places, which may hold what another signal has left."""
     for m in range(n + LANES):
@@ -251,6 +238,25 @@ def _take_step(active, reach, n, candidates, n_candidates):  # pragma: no cover 
 
 
 @compiled
+def _renew(active, n, gram, singular):  # pragma: no cover  (compiled)
+    """Compute the inverse of the atoms in use anew, which many changes have made inexact."""
+    products, solved = active.products, active.solved
+    for k in range(0, n, LANES):
+        _open_places(active.inverse, k)
+    for place in range(n):
+        if active.code[place] != 0:
+            line = gram[active.atoms[place]]
+            for m in range(n):
+                joined = m < place and active.code[m] != 0
+                products[m] = line[active.atoms[m]] if joined else 0
+            _multiply(solved, active.inverse, products, n)
+            norm = line[active.atoms[place]]
+            pivot = max(norm - _dot(products, solved, n), singular * norm)
+            solved[place] = -1
+            _add_outer(active.inverse, solved, 1 / pivot, n)
+
+
+@compiled
 def _settle(active, n, candidates, n_candidates, alpha):  # pragma: no cover  (compiled)
     """Go to the minimum for the present signs; atoms whose weight is used up on the way leave."""
     excess, place = active.scratch, 0
@@ -285,6 +291,10 @@ def _solve(
         sign, excess = np.copysign(1.0, slope), abs(slope) - alpha
         if excess <= slack:
             break
+        if _is_in_use(active, atom, n):
+            # Its slope would be alpha but for rounding.
+            candidates.slopes[best] = 0
+            continue
         place = _free_place(active.code, n)
         if place == n and n % LANES == 0 and n < len(active.atoms):
             _open_places(active.inverse, n)
@@ -379,6 +389,8 @@ def lasso_rows(X, dictionary, gram, panels, alpha, tol):
 
     Panels hold the atoms again, as many as one is wide, feature by feature.
     """
+    if panels.shape[2] != panel_width(dictionary):
+        raise ValueError("the panels were cut for another processor; clear numba's cache")
     n_signals, n_features = X.shape
     capacity = min(dictionary.shape)
     padded = (capacity + LANES - 1) // LANES * LANES
@@ -419,8 +431,9 @@ def lasso_rows(X, dictionary, gram, panels, alpha, tol):
             )
             # What rounding makes of a slope that is zero.
             slack[i] = tol * alpha + 2 * eps * np.sqrt(2 * objectives[i]) * longest
+            converged &= np.isfinite(slack[i])
         for n_rounds in range(MAX_ROUNDS + 1):
-            _compute_slopes(slopes, residual, panels, n_left)
+            compute_slopes(slopes, residual, panels, n_left)
             limit = N_LATER if n_rounds else N_FIRST
             n_next = 0
             for position in range(n_left):
@@ -432,6 +445,8 @@ def lasso_rows(X, dictionary, gram, panels, alpha, tol):
                     continue
                 active = Active(own, code, own_slopes, inverses[i], step, scratch, products, solved)
                 n_before = counts[i]
+                if n_rounds % RENEWAL == RENEWAL - 1:
+                    _renew(active, n_before, gram, singular)
                 for m in range(n_before):
                     atoms_before[m], code_before[m] = own[m], code[m]
                 counts[i] = _solve(
@@ -459,7 +474,8 @@ def lasso_rows(X, dictionary, gram, panels, alpha, tol):
             n = counts[i]
             for m in range(n):
                 weight = X.dtype.type(codes[i, m])
-                if weight != 0:
+                converged &= np.isfinite(weight)
+                if weight != 0 and np.isfinite(weight):
                     found_atoms[n_found], found_codes[n_found] = atoms[i, m], weight
                     found_counts[first + i] += 1
                     n_found += 1
