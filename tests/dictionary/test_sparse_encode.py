@@ -1,15 +1,18 @@
 """The coder: optimality conditions, and agreement with scikit-learn."""
 
+import threading
 import warnings
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from joblib import parallel_config
 from scipy import sparse
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Lasso
 
-from sklearn_iqt.dictionary import sparse_encode
+from sklearn_iqt.dictionary import _coding, sparse_encode
 from sklearn_iqt.dictionary._learning import normalize_atoms
 
 
@@ -177,6 +180,63 @@ def test_codes_do_not_depend_on_threads():
         assert (one != two).nnz == 0
 
 
+def test_threads_are_those_of_joblib(monkeypatch):
+    X, dictionary = problem(3000, 50, 20)
+    asked = []
+
+    class Pool(_coding.ThreadPoolExecutor):
+        def __init__(self, n_threads):
+            asked.append(n_threads)
+            super().__init__(n_threads)
+
+    monkeypatch.setattr(_coding, "ThreadPoolExecutor", Pool)
+    sparse_encode(X, dictionary)
+    sparse_encode(X, dictionary, n_jobs=3)
+    with parallel_config(backend="threading", n_jobs=2):
+        sparse_encode(X, dictionary)
+    with parallel_config(backend="loky", n_jobs=2):  # numbers of processes do not count
+        sparse_encode(X, dictionary)
+        sparse_encode(X, dictionary, n_jobs=2)
+    assert asked == [1, 3, 2, 1, 2]
+
+
+def test_blocks_are_coded_by_several_threads(monkeypatch):
+    X, dictionary = problem(5000, 50, 20)
+    expected = sparse_encode(X, dictionary)
+    both, names = threading.Barrier(2, timeout=60), set()
+
+    def lasso_rows(*arguments):
+        name = threading.current_thread().name
+        if name not in names:
+            both.wait()
+        names.add(name)
+        return compiled(*arguments)
+
+    compiled = _coding.lasso_rows
+    monkeypatch.setattr(_coding, "lasso_rows", lasso_rows)
+    assert (sparse_encode(X, dictionary, n_jobs=2) != expected).nnz == 0
+    assert len(names) == 2
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_no_atom_is_in_a_code_twice():
+    # Nearly parallel atoms and a tiny penalty: many changes make the inverse of a Gram inexact.
+    rng = np.random.default_rng(2)
+    n_features = int(rng.integers(40, 130))
+    dictionary = normalize_atoms(1 + 0.015 * rng.standard_normal((300, n_features)))
+    X = rng.standard_normal((100, n_features))
+    codes = sparse_encode(X, dictionary, alpha=1.5e-5 * np.abs(X @ dictionary.T).max())
+    assert all(len(np.unique(row.indices)) == row.nnz for row in codes)
+
+
+@pytest.mark.parametrize("size", [1e160, 1e300])
+def test_signals_too_large_to_compute_with_are_told(size):
+    X, dictionary = problem(4, 10, 6)
+    with pytest.warns(ConvergenceWarning):
+        codes = sparse_encode(X * size, dictionary)
+    assert np.isfinite(codes.data).all()
+
+
 def test_signals_without_codes():
     X, dictionary = problem(4, 10, 6)
     assert sparse_encode(np.zeros_like(X), dictionary).nnz == 0
@@ -197,9 +257,13 @@ def test_inputs_are_not_written_to():
         ({"alpha": 0}, "alpha must be positive"),
         ({"dictionary": np.ones((3, 5))}, "signals have 6 features, atoms 5"),
         ({"X": [[np.nan] * 6]}, "NaN"),
+        ({"tol": -1}, "tol must not be negative"),
+        ({"tol": np.nan}, "tol must not be negative"),
+        ({"n_jobs": "2"}, "n_jobs must be an integer"),
+        ({"n_jobs": 2.5}, "n_jobs must be an integer"),
     ],
 )
 def test_bad_arguments(arguments, message):
     X, dictionary = problem(10, 10, 6)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         sparse_encode(**{"X": X, "dictionary": dictionary, **arguments})
