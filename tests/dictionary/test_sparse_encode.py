@@ -225,7 +225,7 @@ def test_no_atom_is_in_a_code_twice():
     n_features = int(rng.integers(40, 130))
     dictionary = normalize_atoms(1 + 0.015 * rng.standard_normal((300, n_features)))
     X = rng.standard_normal((100, n_features))
-    codes = sparse_encode(X, dictionary, alpha=1.5e-5 * np.abs(X @ dictionary.T).max())
+    codes = sparse_encode(X, dictionary, alpha=3e-6 * np.abs(X @ dictionary.T).max())
     assert all(len(np.unique(row.indices)) == row.nnz for row in codes)
 
 
