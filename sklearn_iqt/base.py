@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -46,8 +47,9 @@ __all__ = ["BaseIQTRegressor"]
 # Rows are cut, predicted and merged in runs of this many bytes: enough for efficient matrix
 # products, little beside a volume.
 CHUNK_BYTES = 2**26
-# How many times longer or shorter than those of the training voxels may be.
-FAR = 2.0
+# How many times longer or shorter than those of the training voxels may be, and by which fraction
+# they may differ from what is expected of an enhanced image.
+FAR, ALIKE = 2.0, 0.1
 # Bars that move by parts of a volume; the count of a single one would say no more than percents.
 PART_BAR = "{desc}: {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}]"
 PARTS_BAR = "{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total} [{elapsed}<{remaining}]"
@@ -193,7 +195,7 @@ class BaseIQTRegressor(DocLinkMixin, RegressorMixin, BaseEstimator):
             of overlapping patches, or a volume is not finite.
         GeometryMismatchError
             If the voxels of an image are less than half, or more than twice, as long as those of
-            the images that were learned from, as those of an image that is enhanced already.
+            the images that were learned from, or those of an image that is enhanced already.
         """
         check_is_fitted(self)
         if not is_rows(X):
@@ -368,21 +370,22 @@ class BaseIQTRegressor(DocLinkMixin, RegressorMixin, BaseEstimator):
         """Refuse voxels that are far from those of the training, where both are known."""
         if affine is None or self.spacing_ is None:
             return
-        spacing = voxel_sizes(affine)
-        ratios = spacing / self.spacing_
-        if ratios.min() >= 1 / FAR and ratios.max() <= FAR:
+        spacing, learned = voxel_sizes(affine), self.spacing_
+        near = partial(np.allclose, rtol=ALIKE, atol=0)
+        is_enhanced = self.scale_ != (1, 1, 1) and near(spacing, learned / self.scale_)
+        ratios = spacing / learned
+        if not is_enhanced and ratios.min() >= 1 / FAR and ratios.max() <= FAR:
             return
-        advice = (
-            "Perhaps it is enhanced already: pass the low-quality image"
-            if ratios.min() < 1 / FAR
-            else "Resample it"
-        )
-        ours, theirs = (
-            " x ".join(f"{size:.4g}" for size in sizes) for sizes in (spacing, self.spacing_)
-        )
+        if is_enhanced:
+            advice = "It seems to be enhanced already: pass the low-quality image"
+        elif near(np.sort(spacing), np.sort(learned)):
+            advice = "Its axes are in another order: reorient it"
+        else:
+            advice = "Resample it"
+        ours, theirs = (" x ".join(f"{size:.4g}" for size in sizes) for sizes in (spacing, learned))
         raise GeometryMismatchError(
             f"{type(self).__name__}: {name} has voxels of {ours} mm, but those learned from had "
-            f"{theirs} mm. {advice}, or pass an array if its affine is wrong."
+            f"{theirs} mm. {advice}; or, in Python, pass an array, which has no size of voxels."
         )
 
     def _check_place(

@@ -70,6 +70,16 @@ def test_an_image_far_from_those_learned_from_is_refused(image, estimator, tmp_p
         model.predict([image(LOW @ np.diag([1, 2, 0.5, 1]), 6)])
 
 
+def test_a_scan_enhanced_by_two_is_refused_and_turned_axes_are_named(image):
+    low, high = image(LOW, 6), image(scaled_affine(LOW, (1, 1, 2)), 12)
+    model = InterpolationIQT(scale=(1, 1, 2)).fit([low], [high])
+    with pytest.raises(GeometryMismatchError, match="enhanced already"):
+        model.predict(model.predict([low]))
+    turned = image(LOW @ np.diag([4, 1, 0.25, 1]), 6)
+    with pytest.raises(GeometryMismatchError, match="another order: reorient"):
+        model.predict([turned])
+
+
 def test_nothing_is_known_of_the_voxels_of_arrays(image, tmp_path):
     low, high = image(LOW, 6), image(HIGH, 24)
     model = PatchwiseRegressor(max_patches=50)

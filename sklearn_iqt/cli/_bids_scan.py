@@ -187,7 +187,9 @@ def _consistency(low: Any, fine: Any, estimator: Any) -> float | None:
 
 
 def _spacing(image: Any) -> list[float]:
-    return [round(float(size), 4) for size in image.header.get_zooms()[:3]]
+    from nibabel.affines import voxel_sizes
+
+    return [round(float(size), 4) for size in voxel_sizes(image.affine)]
 
 
 def _checksums(files: dict[str, Path]) -> dict[str, str]:

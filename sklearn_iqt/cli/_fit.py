@@ -176,10 +176,12 @@ def _parse_param(text: str) -> tuple[str, Any]:
 
 def _describe(args: argparse.Namespace, model: Any) -> dict[str, Any]:
     """Return what the model should remember: no names of files, which may tell who was scanned."""
-    from sklearn_iqt.io import load_volume
+    from nibabel.affines import voxel_sizes
+
+    from sklearn_iqt.io import read_geometry
 
     spacing = {
-        kind: [round(float(size), 4) for size in load_volume(paths[0]).header.get_zooms()[:3]]
+        kind: [round(float(size), 4) for size in voxel_sizes(read_geometry(paths[0])[1])]
         for kind, paths in (("low", args.low), ("high", args.high))
     }
     training: dict[str, Any] = {

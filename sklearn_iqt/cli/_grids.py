@@ -49,13 +49,15 @@ def compare_spacing(image: Any, model: Any, name: Name) -> None:
 
     It refuses those that are very different by itself.
     """
+    from nibabel.affines import voxel_sizes
+
     from sklearn_iqt.base import FAR
 
     if model.spacing_ is None:
         return
-    spacing = [float(size) for size in image.header.get_zooms()[:3]]
-    ratios = [ours / theirs for ours, theirs in zip(spacing, model.spacing_, strict=True)]
-    if NEAR < max(*ratios, 1 / min(ratios)) <= FAR:
+    spacing = voxel_sizes(image.affine)
+    ratios = spacing / model.spacing_
+    if NEAR < max(ratios.max(), 1 / ratios.min()) <= FAR:
         ours, theirs = (_by(f"{size:.4g}" for size in sizes) for sizes in (spacing, model.spacing_))
         warnings.warn(
             f"{name} has voxels of {ours} mm, but the model has learned from {theirs} mm; expect "

@@ -50,7 +50,7 @@ def check_model(model: Any) -> None:
     if type(getattr(model, "_flat_target", None)) is not bool:
         raise UntrustedModelError(f"{name}: the file does not say which kind of rows it learned.")
     _check_geometry(model, name)
-    _check_spacing(getattr(model, "spacing_", 0), name)
+    _check_spacing(model, name)
     _check_shapes(model, name)
     _check_prediction(model, name)
 
@@ -130,7 +130,9 @@ def _check_geometry(model: Any, name: str) -> None:
         )
 
 
-def _check_spacing(spacing: Any, name: str) -> None:
+def _check_spacing(model: Any, name: str) -> None:
+    # Files that were written before models knew it do not say.
+    model.spacing_ = spacing = getattr(model, "spacing_", None)
     is_size = isinstance(spacing, np.ndarray) and spacing.shape == (3,)
     if not (spacing is None or (is_size and spacing.dtype == np.float64 and (spacing > 0).all())):
         raise UntrustedModelError(f"{name}.spacing_ is no size of voxels.")

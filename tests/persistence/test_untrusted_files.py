@@ -173,7 +173,6 @@ DOCUMENTS = {
         "cannot predict",
     ),
     "no kind of rows": (lambda d: d["model"]["fitted"].pop("_flat_target"), "which kind of rows"),
-    "no spacing": (lambda d: d["model"]["fitted"].pop("spacing_"), "no size of voxels"),
     "a spacing that is none": (at("model", "fitted", "spacing_", value="4 mm"), "no size"),
     "a scale that is not": (at("model", "params", "scale", value={"tuple": [1, 1, 2]}), "scale"),
     "an absurd scale": (at("model", "params", "scale", value=10**12), "scale"),
