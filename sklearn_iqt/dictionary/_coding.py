@@ -60,8 +60,9 @@ def sparse_encode(
     tol : float, default=0.0001
         Optimality of the batched lasso: no condition is violated by more than ``tol * alpha``
         and the rounding of the dtype of ``X``, which is large where atoms are nearly parallel and
-        their weights cancel. A signal a hundred thousand times as large as ``alpha`` may be given
-        up, with a warning; its code is then not optimal, and no worse than none.
+        their weights cancel. Over such atoms, a signal ten thousand times as large as ``alpha`` or
+        more may be left less exact or be given up, with a warning; its code is then not optimal,
+        and no worse than none.
     n_jobs : int, default=None
         Threads; None means 1, unless :obj:`joblib.parallel_config` sets a number for
         ``backend="threading"``. Numbers set for processes do not count. The codes do not depend on
