@@ -17,7 +17,7 @@ from sklearn.utils import check_array, gen_batches
 from sklearn_iqt.dictionary._lanes import panel_width
 from sklearn_iqt.dictionary._lasso import lasso_rows
 from sklearn_iqt.dictionary._pursuit import omp_rows
-from sklearn_iqt.dictionary._slopes import cut_panels
+from sklearn_iqt.dictionary._slopes import cut_panels, multiply
 
 __all__ = ["SOLVERS", "sparse_encode"]
 
@@ -131,8 +131,8 @@ def sparse_encode(
     # Compiled code looks at panels of atoms; those added here correlate with nothing.
     dictionary = np.pad(dictionary, ((0, -n_atoms % panel_width(dictionary)), (0, 0)))
     panels = cut_panels(dictionary)
-    dtype = X.dtype if solver == "batch_omp" else np.float64
-    gram = dictionary.astype(dtype) @ dictionary.T.astype(dtype)
+    precise = dictionary if solver == "batch_omp" else dictionary.astype(np.float64)
+    gram = multiply(precise, precise)
 
     def encode(rows: slice) -> tuple[Any, ...]:
         if solver == "batch_omp":

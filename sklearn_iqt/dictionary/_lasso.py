@@ -36,7 +36,7 @@ from sklearn_iqt.dictionary._lanes import (
     total,
     where,
 )
-from sklearn_iqt.dictionary._slopes import ROWS, compute_slopes
+from sklearn_iqt.dictionary._slopes import GROUP, ROWS, compute_slopes
 
 __all__ = ["lasso_rows"]
 
@@ -45,9 +45,9 @@ MAX_ROUNDS = 200
 N_FIRST, N_LATER = 24, 16
 # Steps of the search for the slope that lets just enough atoms become candidates.
 N_HALVINGS = 6
-# The largest group of signals, and the numbers in its inverses above which it is made smaller, down
-# to ROWS signals, so that they stay in the cache.
-GROUP, ROOM = 96, 2**21
+# The numbers in the inverses of a group of signals above which it is made smaller, down to ROWS
+# signals, so that they stay in the cache.
+ROOM = 2**21
 # Rounds after which an inverse, which collects errors, is computed anew; few signals take as many.
 RENEWAL = 30
 # By how much a round may raise an objective: what rounding may do, and far less than going astray.

@@ -8,15 +8,13 @@ import numpy as np
 from numba import njit as numba_njit
 
 from sklearn_iqt.dictionary._lanes import load, mask_of, n_lanes, panel_width
-from sklearn_iqt.dictionary._slopes import ROWS, compute_slopes
+from sklearn_iqt.dictionary._slopes import GROUP, compute_slopes
 
 __all__ = ["omp_rows"]
 
 # A pivot below this fraction says that an atom is a combination of those before it (rounding of
 # float32).
 SINGULAR = 1e-6
-# Signals whose correlations are computed at once.
-GROUP = 16 * ROWS
 
 # Only what Python calls needs a wrapper, which takes as long to compile as the function.
 OPTIONS: dict[str, Any] = {"cache": True, "nogil": True}

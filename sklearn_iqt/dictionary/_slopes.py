@@ -1,6 +1,7 @@
-"""Compiled products of many signals and all atoms: what each signal's code starts from.
+"""Compiled products of many signals and all atoms, which each signal's code starts from.
 
-Neither needs the threads of BLAS, nor would several of them fight.
+There is no BLAS in the coder: its threads go on waiting for work after a product, on the cores that
+code.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from numba import njit as numba_njit
 
 from sklearn_iqt.dictionary._lanes import load_panel, panel_width, store
 
-__all__ = ["ROWS", "compute_slopes", "cut_panels"]
+__all__ = ["GROUP", "ROWS", "compute_slopes", "cut_panels", "multiply"]
 
-# Signals whose products are computed at a time.
-ROWS = 6
+# Signals whose products are computed at a time, and before the next thing is done with them.
+ROWS, GROUP = 6, 96
 
 # numba's types do not know all of its options.
 njit: Any = numba_njit
@@ -59,3 +60,36 @@ def compute_slopes(slopes, signals, panels, n_rows):  # pragma: no cover  (compi
             store(d, slopes, row + 3, start)
             store(e, slopes, row + 4, start)
             store(f, slopes, row + 5, start)
+
+
+def multiply(rows: np.ndarray, atoms: np.ndarray) -> np.ndarray:
+    """Return the products of all rows and all atoms, in one thread and without BLAS.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_rows, n_features), float32 or float64
+        C-contiguous.
+    atoms : ndarray of shape (n_atoms, n_features)
+        In the same precision.
+
+    Returns
+    -------
+    ndarray of shape (n_rows, n_atoms)
+        C-contiguous.
+    """
+    padding = -len(atoms) % panel_width(atoms)
+    panels = cut_panels(np.pad(atoms, ((0, padding), (0, 0))))
+    return np.ascontiguousarray(_multiply_panels(rows, panels)[:, : len(atoms)])
+
+
+@njit(cache=True, nogil=True)
+def _multiply_panels(rows, panels):  # pragma: no cover  (compiled)
+    group = np.zeros((GROUP, rows.shape[1]), rows.dtype)
+    slopes = np.empty((GROUP, len(panels) * panels.shape[2]), rows.dtype)
+    products = np.empty((len(rows), slopes.shape[1]), rows.dtype)
+    for first in range(0, len(rows), GROUP):
+        n_group = min(GROUP, len(rows) - first)
+        group[:n_group] = rows[first : first + n_group]
+        compute_slopes(slopes, group, panels, n_group)
+        products[first : first + n_group] = slopes[:n_group]
+    return products

@@ -14,6 +14,7 @@ from sklearn.linear_model import Lasso
 
 from sklearn_iqt.dictionary import _coding, sparse_encode
 from sklearn_iqt.dictionary._learning import normalize_atoms
+from sklearn_iqt.dictionary._slopes import multiply
 
 
 def problem(n_signals, n_atoms, n_features, seed=0, dtype=np.float64):
@@ -178,6 +179,19 @@ def test_codes_do_not_depend_on_threads():
     for solver in ("batch_lasso", "batch_omp"):
         one, two = (sparse_encode(X, dictionary, solver=solver, n_jobs=n) for n in (1, 2))
         assert (one != two).nnz == 0
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(1, 1, 1), (5, 3, 33), (97, 130, 64), (200, 343, 8)])
+def test_products_agree_with_numpy(shape, dtype):
+    n_rows, n_features, n_atoms = shape
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((n_rows, n_features)).astype(dtype)
+    atoms = rng.standard_normal((n_atoms, n_features)).astype(dtype)
+    products = multiply(rows, atoms)
+    assert products.dtype == dtype
+    assert products.flags.c_contiguous
+    np.testing.assert_allclose(products, rows @ atoms.T, atol=200 * np.finfo(dtype).eps)
 
 
 def test_threads_are_those_of_joblib(monkeypatch):
