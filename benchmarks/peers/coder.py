@@ -59,6 +59,13 @@ def synthetic_signals(n_atoms, n_features):
     return signals.astype(np.float32), atoms.astype(np.float32)
 
 
+def signals_and_atoms(arguments, n_atoms):
+    """Return what the command line asks for."""
+    if not arguments.cohort:
+        return synthetic_signals(n_atoms, arguments.components)
+    return real_signals(arguments.cohort, n_atoms, arguments.components, arguments.features)
+
+
 def weight_for(signals, atoms, n_nonzero):
     """Bisect for the weight that gives a mean number of non-zeros."""
     low, high = 1e-6, 1.0
@@ -157,12 +164,7 @@ def main(argv=None):
         "| violation / λ | mean gap |\n|---|---|---|---|---|---|---|---|"
     )
     for n_atoms in arguments.atoms:
-        if arguments.cohort:
-            signals, atoms = real_signals(
-                arguments.cohort, n_atoms, arguments.components, arguments.features
-            )
-        else:
-            signals, atoms = synthetic_signals(n_atoms, arguments.components)
+        signals, atoms = signals_and_atoms(arguments, n_atoms)
         exact_atoms = atoms.astype(np.float64)
         for n_nonzero in arguments.nonzeros:
             alpha = weight_for(signals, atoms, n_nonzero)

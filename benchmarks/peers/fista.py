@@ -19,7 +19,7 @@ import torch
 from scipy import sparse
 from torch.nn.functional import softshrink
 
-from benchmarks.peers.coder import quality, real_signals, synthetic_signals, weight_for
+from benchmarks.peers.coder import quality, signals_and_atoms, weight_for
 from sklearn_iqt.dictionary import sparse_encode
 
 # Iterations between two tries to finish, and the most.
@@ -108,12 +108,7 @@ def main(argv=None):
         "| signals/s | ours, one thread | violation / λ |\n" + "|---" * 10 + "|"
     )
     for n_atoms in arguments.atoms:
-        if arguments.cohort:
-            signals, atoms = real_signals(
-                arguments.cohort, n_atoms, arguments.components, arguments.features
-            )
-        else:
-            signals, atoms = synthetic_signals(n_atoms, arguments.components)
+        signals, atoms = signals_and_atoms(arguments, n_atoms)
         for n_nonzero in arguments.nonzeros:
             alpha = weight_for(signals, atoms, n_nonzero)
             chosen = signals[: arguments.signals]
