@@ -89,7 +89,11 @@ def _multiply_panels(rows, panels):  # pragma: no cover  (compiled)
     products = np.empty((len(rows), slopes.shape[1]), rows.dtype)
     for first in range(0, len(rows), GROUP):
         n_group = min(GROUP, len(rows) - first)
-        group[:n_group] = rows[first : first + n_group]
+        for row in range(n_group):
+            for feature in range(rows.shape[1]):
+                group[row, feature] = rows[first + row, feature]
         compute_slopes(slopes, group, panels, n_group)
-        products[first : first + n_group] = slopes[:n_group]
+        for row in range(n_group):
+            for atom in range(slopes.shape[1]):
+                products[first + row, atom] = slopes[row, atom]
     return products
