@@ -309,6 +309,16 @@ def test_a_changed_document_is_refused(attack, genuine, refused):
     refused(change(genuine["ridge"], edit), match)
 
 
+def test_a_file_of_before_models_knew_their_voxels_is_read(genuine, tmp_path):
+    path = tmp_path / "model.iqt"
+    before = change(genuine["ridge"], lambda d: d["model"]["fitted"].pop("spacing_"))
+    assert before != genuine["ridge"]
+    path.write_bytes(before)
+    model = load_model(path)
+    assert model.spacing_ is None
+    assert model.predict(np.ones((1, 8, 8, 4), np.float32)).shape == (1, 8, 8, 16)
+
+
 def test_numbers_that_overflow_are_refused(genuine, refused):
     content = change(genuine["ridge"], at("model", "params", "verbose", value="HUGE"))
     header, body = split(content)
