@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -64,28 +66,30 @@ def run(args: argparse.Namespace) -> int:
     files = [file for estimates in args.estimate for file in estimates]
     if args.csv is not None:
         check_outputs([args.csv], [*args.truth, *files, *masks], args.force)
-    scores: list[list[list[Any]]] = [[] for _ in args.estimate]
-    written: list[list[Any]] = []
+    rows: list[list[Any]] = []
 
     def evaluate(place: int) -> None:
         truth, mask = args.truth[place % n], masks[place % n] if masks else None
-        scores[place // n].append([files[place], *measure(truth, files[place], mask)])
-        written.append([*scores[place // n][-1], truth, mask, place // n + 1])
+        scores = measure(truth, files[place], mask)
+        rows.append([files[place], *scores, truth, mask, place // n + 1])
 
     code = run_batch(args, range(len(files)), evaluate, "evaluating")
-    if written:
-        print(format_table(HEADER, [row for method in scores for row in _with_mean(method, n)]))
+    if rows:
+        methods = [list(group) for _, group in groupby(rows, key=itemgetter(-1))]
+        shown = [row for method in methods for row in _with_mean(method, n)]
+        print(format_table(HEADER, shown))
         if args.csv is not None:
-            write_text(args.csv, to_csv(COLUMNS, written))
+            write_text(args.csv, to_csv(COLUMNS, rows))
     return code
 
 
 def _with_mean(rows: list[list[Any]], n_truths: int) -> list[list[Any]]:
-    """Return the rows of a method and their mean, which says of how many it is."""
-    if n_truths == 1 or not rows:
-        return rows
-    means = [float(sum(column)) / len(rows) for column in list(zip(*rows, strict=True))[1:]]
-    return [*rows, [f"mean of {len(rows)}", *means]]
+    """Return what is shown of a method's rows, and their mean, which says of how many it is."""
+    shown = [row[: len(HEADER)] for row in rows]
+    if n_truths == 1:
+        return shown
+    means = [float(sum(column)) / len(shown) for column in list(zip(*shown, strict=True))[1:]]
+    return [*shown, [f"mean of {len(shown)}", *means]]
 
 
 def measure(truth: Any, estimate: Any, mask: Any) -> list[float]:

@@ -132,7 +132,7 @@ def sparse_encode(
     dictionary = np.pad(dictionary, ((0, -n_atoms % panel_width(dictionary)), (0, 0)))
     panels = cut_panels(dictionary)
     precise = dictionary if solver == "batch_omp" else dictionary.astype(np.float64)
-    gram = multiply(precise, precise)
+    gram = multiply(precise, cut_panels(precise), len(precise))
 
     def encode(rows: slice) -> tuple[Any, ...]:
         if solver == "batch_omp":
@@ -162,6 +162,6 @@ def _omp_block(X: Any, panels: Any, gram: Any, n_nonzero_coefs: int) -> tuple[An
     atoms = np.empty((len(X), n_nonzero_coefs), np.int32)
     codes = np.empty((len(X), n_nonzero_coefs), X.dtype)
     counts = np.empty(len(X), np.int64)
-    omp_rows(X, panels, gram, n_nonzero_coefs, atoms, codes, counts)
+    omp_rows(multiply(X, panels, len(gram)), gram, n_nonzero_coefs, atoms, codes, counts)
     used = np.arange(n_nonzero_coefs) < counts[:, None]
     return atoms[used], codes[used], counts, True

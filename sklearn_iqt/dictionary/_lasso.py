@@ -30,7 +30,6 @@ from sklearn_iqt.dictionary._lanes import (
     maximum,
     minimum,
     n_lanes,
-    panel_width,
     smallest,
     store,
     total,
@@ -148,10 +147,10 @@ def _find_steepest(slopes, n):  # pragma: no cover  (compiled)
 @compiled
 def _multiply(product, inverse, vector, n):  # pragma: no cover  (compiled)
     for k in range(0, n, LANES):
-        total = vector[0] * load(inverse, 0, k)
+        sums = vector[0] * load(inverse, 0, k)
         for m in range(1, n):
-            total += vector[m] * load(inverse, m, k)
-        store(total, product, k)
+            sums += vector[m] * load(inverse, m, k)
+        store(sums, product, k)
 
 
 @compiled
@@ -389,8 +388,6 @@ def lasso_rows(X, dictionary, gram, panels, alpha, tol):
 
     Panels hold the atoms again, as many as one is wide, feature by feature.
     """
-    if panels.shape[2] != panel_width(dictionary):
-        raise ValueError("the panels were cut for another processor; clear numba's cache")
     n_signals, n_features = X.shape
     capacity = min(dictionary.shape)
     padded = (capacity + LANES - 1) // LANES * LANES

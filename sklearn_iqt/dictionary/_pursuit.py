@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from numba import njit as numba_njit
 
-from sklearn_iqt.dictionary._lanes import load, mask_of, n_lanes, panel_width
-from sklearn_iqt.dictionary._slopes import GROUP, compute_slopes
+from sklearn_iqt.dictionary._lanes import load, mask_of, n_lanes
 
 __all__ = ["omp_rows"]
 
@@ -80,55 +79,37 @@ def _subtract_atoms(residual, correlation, gram, atoms, code, n):  # pragma: no 
             residual[atom] -= weight * row[atom]
 
 
-@compiled
-def _pursue(correlation, residual, gram, factor, weights, n_nonzero, atoms, codes):
-    # pragma: no cover  (compiled)
-    """Fill in the atoms and weights of one signal; return how many."""
-    for atom in range(len(residual)):
-        residual[atom] = correlation[atom]
-    least = 1e-6 * abs(correlation[_steepest(correlation)])
-    n = 0
-    while n < n_nonzero:
-        best_atom = _steepest(residual)
-        if abs(residual[best_atom]) <= least:
-            break
-        atoms[n] = best_atom
-        for row in range(n + 1):
-            weights[row] = correlation[atoms[row]]
-            for column in range(row + 1):
-                factor[row, column] = gram[atoms[row], atoms[column]]
-        if _factor(factor, n + 1) <= n:
-            break
-        _forward(factor, weights, n + 1)
-        _backward(factor, weights, n + 1)
-        n += 1
-        for row in range(n):
-            codes[row] = weights[row]
-        if n < n_nonzero:
-            _subtract_atoms(residual, correlation, gram, atoms, weights, n)
-    return n
-
-
 @njit(**OPTIONS)
-def omp_rows(X, panels, gram, n_nonzero, atoms_out, codes_out, counts):
+def omp_rows(correlations, gram, n_nonzero, atoms_out, codes_out, counts):
     # pragma: no cover  (compiled)
-    """Choose atoms greedily for each signal, solving for all weights after each."""
-    if panels.shape[2] != panel_width(X):
-        raise ValueError("the panels were cut for another processor; clear numba's cache")
-    signals = np.zeros((GROUP, X.shape[1]), X.dtype)
-    correlations = np.empty((GROUP, len(gram)), X.dtype)
-    residual = np.empty(len(gram), X.dtype)
+    """Choose atoms greedily for each row of correlations, solving for all weights after each."""
+    n_atoms = len(gram)
+    residual = np.empty(n_atoms, correlations.dtype)
     factor = np.empty((n_nonzero, n_nonzero))
     weights = np.empty(n_nonzero)
-    for first in range(0, len(X), GROUP):
-        n_group = min(GROUP, len(X) - first)
-        for row in range(n_group):
-            for feature in range(X.shape[1]):
-                signals[row, feature] = X[first + row, feature]
-        compute_slopes(correlations, signals, panels, n_group)
-        for row in range(n_group):
-            signal = first + row
-            counts[signal] = _pursue(
-                correlations[row], residual, gram, factor, weights, n_nonzero,
-                atoms_out[signal], codes_out[signal],
-            )  # fmt: skip
+    for signal in range(len(correlations)):
+        correlation = correlations[signal]
+        for atom in range(n_atoms):
+            residual[atom] = correlation[atom]
+        atoms = atoms_out[signal]
+        least = 1e-6 * abs(correlation[_steepest(correlation)])
+        n = 0
+        while n < n_nonzero:
+            best_atom = _steepest(residual)
+            if abs(residual[best_atom]) <= least:
+                break
+            atoms[n] = best_atom
+            for row in range(n + 1):
+                weights[row] = correlation[atoms[row]]
+                for column in range(row + 1):
+                    factor[row, column] = gram[atoms[row], atoms[column]]
+            if _factor(factor, n + 1) <= n:
+                break
+            _forward(factor, weights, n + 1)
+            _backward(factor, weights, n + 1)
+            n += 1
+            for row in range(n):
+                codes_out[signal, row] = weights[row]
+            if n < n_nonzero:
+                _subtract_atoms(residual, correlation, gram, atoms, weights, n)
+        counts[signal] = n

@@ -22,26 +22,29 @@ ROWS, GROUP = 6, 96
 njit: Any = numba_njit
 
 
-def cut_panels(dictionary: np.ndarray) -> np.ndarray:
-    """Return the atoms a panel at a time, feature by feature.
+def cut_panels(atoms: np.ndarray) -> np.ndarray:
+    """Return atoms a panel at a time, feature by feature; those that fill up the last are zero.
 
     Parameters
     ----------
-    dictionary : ndarray of shape (n_atoms, n_features)
-        Atoms; their number is a multiple of the width of a panel.
+    atoms : ndarray of shape (n_atoms, n_features), float32 or float64
+        Atoms.
 
     Returns
     -------
     ndarray of shape (n_panels, n_features, width)
         A copy.
     """
-    panels = dictionary.reshape(-1, panel_width(dictionary), dictionary.shape[1])
-    return np.ascontiguousarray(panels.swapaxes(1, 2))
+    width = panel_width(atoms)
+    padded = np.pad(atoms, ((0, -len(atoms) % width), (0, 0)))
+    return np.ascontiguousarray(padded.reshape(-1, width, atoms.shape[1]).swapaxes(1, 2))
 
 
 @njit(cache=True, nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def compute_slopes(slopes, signals, panels, n_rows):  # pragma: no cover  (compiled)
     """Multiply ``ROWS`` rows at a time by panels of atoms."""
+    if panels.shape[2] != panel_width(slopes):
+        raise ValueError("the panels were cut for another processor; clear numba's cache")
     for panel in range(len(panels)):
         atoms, start = panels[panel], panel * panel_width(slopes)
         for row in range(0, n_rows, ROWS):
@@ -62,31 +65,15 @@ def compute_slopes(slopes, signals, panels, n_rows):  # pragma: no cover  (compi
             store(f, slopes, row + 5, start)
 
 
-def multiply(rows: np.ndarray, atoms: np.ndarray) -> np.ndarray:
+@njit(cache=True, nogil=True)
+def multiply(rows, panels, n_atoms):  # pragma: no cover  (compiled)
     """Return the products of all rows and all atoms, in one thread and without BLAS.
 
-    Parameters
-    ----------
-    rows : ndarray of shape (n_rows, n_features), float32 or float64
-        C-contiguous.
-    atoms : ndarray of shape (n_atoms, n_features)
-        In the same precision.
-
-    Returns
-    -------
-    ndarray of shape (n_rows, n_atoms)
-        C-contiguous.
+    Rows are C-contiguous and of the precision of the panels.
     """
-    padding = -len(atoms) % panel_width(atoms)
-    panels = cut_panels(np.pad(atoms, ((0, padding), (0, 0))))
-    return np.ascontiguousarray(_multiply_panels(rows, panels)[:, : len(atoms)])
-
-
-@njit(cache=True, nogil=True)
-def _multiply_panels(rows, panels):  # pragma: no cover  (compiled)
     group = np.zeros((GROUP, rows.shape[1]), rows.dtype)
     slopes = np.empty((GROUP, len(panels) * panels.shape[2]), rows.dtype)
-    products = np.empty((len(rows), slopes.shape[1]), rows.dtype)
+    products = np.empty((len(rows), n_atoms), rows.dtype)
     for first in range(0, len(rows), GROUP):
         n_group = min(GROUP, len(rows) - first)
         for row in range(n_group):
@@ -94,6 +81,6 @@ def _multiply_panels(rows, panels):  # pragma: no cover  (compiled)
                 group[row, feature] = rows[first + row, feature]
         compute_slopes(slopes, group, panels, n_group)
         for row in range(n_group):
-            for atom in range(slopes.shape[1]):
+            for atom in range(n_atoms):
                 products[first + row, atom] = slopes[row, atom]
     return products
