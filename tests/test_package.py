@@ -6,8 +6,10 @@ import subprocess
 import sys
 
 import pytest
+from instances import regressors
 
 import sklearn_iqt
+from sklearn_iqt._methods import METHODS
 
 
 def run(code):
@@ -35,6 +37,13 @@ def test_type_checkers_see_every_public_name():
     (block,) = [node for node in tree.body if isinstance(node, ast.If)]
     seen = {alias.asname: node.module for node in block.body for alias in node.names}
     assert seen == {name: f"sklearn_iqt.{home}" for name, home in sklearn_iqt._HOME.items()}
+
+
+def test_every_method_is_public_and_tested():
+    names = [method.class_name for method in METHODS]
+    assert set(names) <= set(sklearn_iqt.__all__)
+    assert {type(estimator).__name__ for estimator in regressors()} == set(names)
+    assert [method.load().__name__ for method in METHODS] == names
 
 
 def test_unknown_names_are_refused():

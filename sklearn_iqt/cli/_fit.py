@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from sklearn_iqt._methods import METHODS
 from sklearn_iqt.cli._common import add_command, add_grid, check_outputs, say, stem
 from sklearn_iqt.cli._grids import check_grids
 
 _EPILOG = """\
-methods:
-  srep           coupled dictionaries with sparse codes (CoupledDictionaryIQT)
-  ridge          ridge regression of patches (PatchwiseRegressor)
-  ddl            deep dictionary learning (DDLRegressor; needs the extra [deep])
-  unet           anisotropic U-Net (AnisoUNetRegressor; needs the extra [deep])
-  interpolation  cubic splines, nothing is learned: the baseline (InterpolationIQT)
-
 The nets, ddl and unet, have a size for a GPU by default; on a CPU that takes hours or days, and the
 last example is a small one. After its first steps a training says how long it will take if that is
 long. With -p checkpoint=FOLDER it can be stopped, and the same command goes on.
@@ -40,56 +33,28 @@ examples:
 """
 
 
-def _make_srep() -> Any:
-    from sklearn_iqt.dictionary import CoupledDictionaryIQT
-
-    return CoupledDictionaryIQT()
+_METHODS = {method.command: method for method in METHODS if method.command}
 
 
-def _make_ridge() -> Any:
-    from sklearn.linear_model import Ridge
-
-    from sklearn_iqt.compose import PatchwiseRegressor
-
-    return PatchwiseRegressor(Ridge())
-
-
-def _make_ddl() -> Any:
-    from sklearn_iqt.deep import DDLRegressor
-
-    return DDLRegressor()
-
-
-def _make_unet() -> Any:
-    from sklearn_iqt.deep import AnisoUNetRegressor
-
-    return AnisoUNetRegressor()
-
-
-def _make_interpolation() -> Any:
-    from sklearn_iqt.compose import InterpolationIQT
-
-    return InterpolationIQT()
-
-
-METHODS: dict[str, Callable[[], Any]] = {
-    "srep": _make_srep,
-    "ridge": _make_ridge,
-    "ddl": _make_ddl,
-    "unet": _make_unet,
-    "interpolation": _make_interpolation,
-}
+def _list_methods() -> str:
+    width = max(map(len, _METHODS))
+    return "methods:\n" + "".join(
+        f"  {command:{width}}  {method.description} ({method.class_name}"
+        + (f"; needs the extra [{method.extra}])\n" if method.extra else ")\n")
+        for command, method in _METHODS.items()
+    )
 
 
 def add_parser(commands: Any) -> None:
     """Add the command."""
-    parser = add_command(commands, "fit", run, "learn a model from pairs of scans", _EPILOG)
+    epilog = f"{_list_methods()}\n{_EPILOG}"
+    parser = add_command(commands, "fit", run, "learn a model from pairs of scans", epilog)
     parser.add_argument("--low", nargs="+", required=True, metavar="LOW", help="low-quality scans")
     parser.add_argument(
         "--high", nargs="+", required=True, metavar="HIGH", help="their pairs, in the same order"
     )
     parser.add_argument("--output", required=True, type=Path, metavar="MODEL.iqt", help="to write")
-    parser.add_argument("--method", choices=list(METHODS), default="srep", help="(default: srep)")
+    parser.add_argument("--method", choices=list(_METHODS), default="srep", help="(default: srep)")
     parser.add_argument(
         "-p",
         "--param",
@@ -129,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
     check_grids(zip(args.low, args.high, strict=True), scale=scale, alignment=model.alignment)
     check_outputs([args.output], [*args.low, *args.high], args.force)
     pairs = f"{len(args.low)} pair{'s' if len(args.low) > 1 else ''}"
-    device = model._torch_device() if args.method in ("ddl", "unet") else None
+    device = model._torch_device() if _METHODS[args.method].extra == "deep" else None
     say(args, f"learning {args.method} from {pairs}" + (f" on {device}" if device else ""))
     if device == "cpu" and not args.param:
         say(
@@ -146,7 +111,7 @@ def run(args: argparse.Namespace) -> int:
 
 def make_model(args: argparse.Namespace) -> Any:
     """Return the unfitted model that the arguments ask for."""
-    model = METHODS[args.method]()
+    model = _METHODS[args.method].load()()
     known = model.get_params()
     general = {
         "scale": tuple(args.scale),
@@ -157,8 +122,10 @@ def make_model(args: argparse.Namespace) -> Any:
     }
     model.set_params(**{name: value for name, value in general.items() if name in known})
     params = dict(_parse_param(text) for text in args.param)
-    if model.patcher is None and any(name.startswith("patcher__") for name in params):
-        model.set_params(patcher=model._default_patcher())
+    for part in sorted({name.partition("__")[0] for name in params if "__" in name}):
+        make_part = getattr(model, f"_default_{part}", None)
+        if make_part is not None and getattr(model, part) is None:
+            model.set_params(**{part: make_part()})
     model.set_params(**params)
     model._validate_params()  # before any scan is read
     return model

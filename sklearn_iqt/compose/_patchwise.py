@@ -104,8 +104,13 @@ class PatchwiseRegressor(BaseIQTRegressor):
     def _default_patcher(self) -> PatchTransformer:
         return PatchTransformer(patch_size=(5, 5, 3))
 
+    def _default_estimator(self) -> Ridge:
+        return Ridge()
+
     def _fit_patches(self, X: np.ndarray, y: np.ndarray, groups: np.ndarray | None) -> None:
-        self.estimator_ = Ridge() if self.estimator is None else clone(self.estimator)
+        self.estimator_ = clone(
+            self._default_estimator() if self.estimator is None else self.estimator
+        )
         target = y - self._baseline_patches(X) if self.target == "residual" else y
         self.estimator_.fit(X, target.ravel() if target.shape[1] == 1 else target)
 

@@ -5,16 +5,11 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from sklearn_iqt._methods import METHODS
 from sklearn_iqt.exceptions import UntrustedModelError
 
 # Modules are imported when a file asks for their class.
-ESTIMATORS = {
-    "AnisoUNetRegressor": "sklearn_iqt.deep",
-    "CoupledDictionaryIQT": "sklearn_iqt.dictionary",
-    "DDLRegressor": "sklearn_iqt.deep",
-    "InterpolationIQT": "sklearn_iqt.compose",
-    "PatchwiseRegressor": "sklearn_iqt.compose",
-}
+ESTIMATORS = {method.class_name: method.module for method in METHODS}
 
 # What can be saved and loaded on its own.
 MODELS = {**ESTIMATORS, "Pipeline": "sklearn.pipeline"}

@@ -1,0 +1,71 @@
+"""The methods of this package, listed once for the command line, model files and reports."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Method:
+    """An estimator that enhances volumes.
+
+    Parameters
+    ----------
+    class_name : str
+        Name of the class.
+    module : str
+        Public module that exports the class.
+    command : str or None
+        Name of the method on the command line, or None if it has none.
+    description : str
+        What the method does, in a few words.
+    extra : str, default=None
+        Optional dependencies that the class needs, or None if it needs none.
+    """
+
+    class_name: str
+    module: str
+    command: str | None
+    description: str
+    extra: str | None = None
+
+    def load(self) -> type:
+        """Return the class; its module is imported now."""
+        return getattr(importlib.import_module(self.module), self.class_name)
+
+
+METHODS = (
+    Method(
+        "CoupledDictionaryIQT",
+        "sklearn_iqt.dictionary",
+        "srep",
+        "coupled dictionaries with sparse codes",
+    ),
+    Method(
+        "PatchwiseRegressor",
+        "sklearn_iqt.compose",
+        "ridge",
+        "ridge regression of patches",
+    ),
+    Method(
+        "DDLRegressor",
+        "sklearn_iqt.deep",
+        "ddl",
+        "deep dictionary learning",
+        extra="deep",
+    ),
+    Method(
+        "AnisoUNetRegressor",
+        "sklearn_iqt.deep",
+        "unet",
+        "anisotropic U-Net",
+        extra="deep",
+    ),
+    Method(
+        "InterpolationIQT",
+        "sklearn_iqt.compose",
+        "interpolation",
+        "cubic splines, nothing is learned: the baseline",
+    ),
+)
