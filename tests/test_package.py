@@ -18,6 +18,7 @@ def run(code):
     ).stdout
 
 
+@pytest.mark.processes
 def test_importing_the_package_imports_no_torch():
     code = "import sys, sklearn_iqt; print('torch' in sys.modules or 'skorch' in sys.modules)"
     assert run(code).strip() == "False"
@@ -51,6 +52,7 @@ def test_unknown_names_are_refused():
         sklearn_iqt.nothing  # noqa: B018
 
 
+@pytest.mark.processes
 def test_the_nets_say_what_they_need():
     code = """
 import sys
@@ -63,6 +65,7 @@ except ImportError as error:
     assert "[deep]" in run(code)
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("error", ["ImportError", "ModuleNotFoundError"])
 def test_a_broken_torch_is_not_called_a_missing_one(error):
     code = f"""

@@ -189,6 +189,7 @@ class Doubler(TransformerMixin, BaseEstimator):
         return out
 
 
+@pytest.mark.processes
 def test_grid_search_over_the_method_and_its_patches_inside_a_pipeline():
     low, high = make_pairs([*RAGGED, (12, 12, 4), (12, 13, 4)])
     groups = [0, 0, 1, 1, 2, 2]

@@ -526,7 +526,7 @@ def test_the_validator_of_bids_has_no_complaint(dataset, model, tmp_path):
     out = tmp_path / "iqt"
     assert participant(dataset, out, model) == 0
     assert run(dataset, out, "group", "--quiet") == 0
-    done = subprocess.run([program, str(out), "--json"], capture_output=True, timeout=120)
+    done = subprocess.run([program, str(out), "--json"], capture_output=True)
     issues = json.loads(done.stdout)["issues"]["issues"]
     errors = [issue for issue in issues if issue["severity"] == "error"]
     assert errors == []

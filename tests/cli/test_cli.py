@@ -598,6 +598,7 @@ def test_quiet_is_quiet_and_loud_goes_to_stderr(brains, pairs, model, tmp_path, 
         assert bool(quiet.out) == (command == "evaluate")
 
 
+@pytest.mark.processes
 def test_importing_the_command_line_imports_nothing_heavy():
     heavy = ["numpy", "scipy", "sklearn", "nibabel", "numba", "torch", "matplotlib", "nilearn"]
     code = f"import sys, sklearn_iqt.cli; print([m for m in {heavy} if m in sys.modules])"

@@ -87,7 +87,7 @@ def test_slice_factors_are_planned_as_in_the_reference(factor, raises, pools):
     assert [level.pool for level in levels[:-1]] == pools
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(scale=st.tuples(*[st.integers(1, 12)] * 3))
 def test_both_grids_of_every_level_agree(scale):
     """Down by the pools and up by the skip is down from the high grid by the expansions."""

@@ -27,7 +27,7 @@ def n_parameters(module):
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(shape=triples, scale=triples)
 def test_interleave_puts_each_block_where_its_voxel_is(shape, scale):
     blocks = torch.rand(2, prod(scale), *shape)
@@ -39,7 +39,7 @@ def test_interleave_puts_each_block_where_its_voxel_is(shape, scale):
     assert torch.equal(first.flatten(1), blocks[..., 0, 0, 0])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(shape=triples, scale=triples, n_atoms=st.integers(1, 5))
 def test_reconstruct_is_the_sum_over_the_expanded_tensors(shape, scale, n_atoms):
     """Equations (5) and (6) literally: repeat both factors over the high grid and sum."""

@@ -14,7 +14,7 @@ from sklearn_iqt.preprocessing import upsample
 torch.set_num_threads(1)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     shape=st.tuples(*[st.integers(2, 9)] * 3),
     scale=st.tuples(*[st.integers(1, 4)] * 3),

@@ -60,7 +60,7 @@ def test_penalties_far_below_the_signals_are_coded_exactly():
 
 
 @given(st.integers(1, 30), st.integers(1, 12), st.floats(0.01, 2), st.integers(0, 10**6))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_lasso_is_optimal_whatever_the_problem(n_atoms, n_features, alpha, seed):
     X, dictionary = problem(5, n_atoms, n_features, seed)
     dictionary[n_atoms // 2] = dictionary[0]  # a duplicate atom makes the Gram singular
@@ -88,7 +88,7 @@ DEPENDENT = {
 
 @pytest.mark.parametrize("kind", DEPENDENT)
 @given(st.integers(1, 180), st.integers(1, 48), st.floats(0.001, 0.5), st.integers(0, 10**6))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_atoms_that_depend_on_each_other(kind, n_atoms, n_features, share, seed):
     rng = np.random.default_rng(seed)
     dictionary = DEPENDENT[kind](rng.standard_normal((n_atoms, n_features)), rng)
@@ -217,7 +217,7 @@ def test_threads_are_those_of_joblib(monkeypatch):
 def test_blocks_are_coded_by_several_threads(monkeypatch):
     X, dictionary = problem(5000, 50, 20)
     expected = sparse_encode(X, dictionary)
-    both, names = threading.Barrier(2, timeout=60), set()
+    both, names = threading.Barrier(2, timeout=600), set()  # a guard against waiting for ever
 
     def lasso_rows(*arguments):
         name = threading.current_thread().name

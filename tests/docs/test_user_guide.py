@@ -17,6 +17,7 @@ EXAMPLES = sorted((ROOT / "examples").glob("plot_*.py"))
 PAGES = [page for page in sorted(GUIDE.glob("*.md")) if "\n```python\n" in page.read_text()]
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_code_of_a_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -47,6 +48,7 @@ def test_an_example_makes_its_claim_in_less_than_60_lines_of_code(example):
     assert len([line for line in lines if line and not line.startswith("#")]) < 60
 
 
+@pytest.mark.processes
 @pytest.mark.slow
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_runs(example, tmp_path):

@@ -478,7 +478,7 @@ origins = st.tuples(*[st.floats(-250.0, 250.0)] * 3)
 scales = st.tuples(*[st.integers(1, 6)] * 3)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(st.tuples(angles, angles, angles), sizes, origins, scales, st.booleans())
 def test_field_of_view_stays_where_it_is(rotation, voxel, origin, scale, flip):
     matrix = nibabel.eulerangles.euler2mat(*rotation) @ np.diag(voxel)
@@ -496,7 +496,7 @@ def test_field_of_view_stays_where_it_is(rotation, voxel, origin, scale, flip):
     np.testing.assert_allclose(corner[:3, 3], affine[:3, 3])
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.tuples(angles, angles, angles), sizes, origins, scales)
 def test_field_of_view_survives_the_file(rotation, voxel, origin, scale):
     affine = nibabel.affines.from_matvec(

@@ -118,7 +118,7 @@ def test_ssim_on_a_real_brain(shared_data):
     assert ssim(truth, prediction) == pytest.approx(expected, abs=1e-7)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(0, 10**6), st.floats(1e-3, 10), st.booleans())
 def test_every_normalisation_times_its_normaliser_is_the_rmse(seed, noise, masked):
     truth, prediction = smooth_pair(seed, (6, 5, 4), noise)
@@ -132,7 +132,7 @@ def test_every_normalisation_times_its_normaliser_is_the_rmse(seed, noise, maske
 # ---------------------------------------------------------------- properties
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     st.sampled_from(METRICS),
     st.integers(0, 10**6),
@@ -154,7 +154,7 @@ def test_gain_axis_order_and_flips_change_nothing(metric, seed, gain, axes, flip
     )
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.sampled_from(METRICS), st.permutations(range(4)))
 def test_order_of_volumes_changes_nothing_but_the_order_of_scores(metric, order):
     pairs = [smooth_pair(seed, (12, 11, 11 + seed), 0.05 + 0.1 * seed) for seed in range(4)]

@@ -32,7 +32,7 @@ def naive_merge(rows, grid, window):
 
 
 @given(grids())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_every_voxel_is_covered_and_counts_are_exact(grid):
     naive = np.zeros(grid.padded_shape, int)
     for position in grid.positions():
@@ -45,7 +45,7 @@ def test_every_voxel_is_covered_and_counts_are_exact(grid):
 
 
 @given(grids(), st.sampled_from(["uniform", "hann", "gaussian"]), st.integers(0, 2**32 - 1))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_cut_then_merge_returns_the_volume(grid, window, seed):
     rng = np.random.default_rng(seed)
     volume = rng.standard_normal(grid.high.shape)
@@ -59,7 +59,7 @@ def test_cut_then_merge_returns_the_volume(grid, window, seed):
 
 
 @given(grids(scaled=False), st.sampled_from(["uniform", "hann", "gaussian"]), st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_merging_agrees_with_a_loop_whatever_the_runs(grid, window, data):
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
     rows = rng.standard_normal((grid.n_patches, grid.n_voxels))
@@ -71,7 +71,7 @@ def test_merging_agrees_with_a_loop_whatever_the_runs(grid, window, data):
 
 
 @given(grids(scaled=False), st.floats(0, 1), st.integers(0, 2**32 - 1))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_fraction_counts_the_voxels_of_a_mask(grid, density, seed):
     mask = np.random.default_rng(seed).random(grid.shape) < density
     np.testing.assert_allclose(grid.fraction(mask), cut_patches(mask, grid).mean(axis=1))

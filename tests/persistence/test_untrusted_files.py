@@ -486,17 +486,17 @@ def test_the_card_refuses_what_is_no_model_file(tmp_path):
             read_model_card(path)
 
 
-@settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+# The fixtures are the same for every example.
+FIXTURES_SERVE_ALL_EXAMPLES = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+
+
+@settings(max_examples=150, suppress_health_check=FIXTURES_SERVE_ALL_EXAMPLES)
 @given(st.binary(max_size=200))
 def test_random_bytes_are_refused(refused, content):
     refused(content)
 
 
-@settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=300, suppress_health_check=FIXTURES_SERVE_ALL_EXAMPLES)
 @given(st.sampled_from(["srep", "ridge"]), st.integers(0), st.integers(1, 255))
 def test_a_flipped_byte_is_refused_or_gives_a_model_that_predicts(
     genuine, tmp_path, name, place, flip

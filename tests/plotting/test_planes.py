@@ -124,6 +124,7 @@ def test_wrong_calls_are_named(head):
     )
 
 
+@pytest.mark.processes
 def test_importing_the_package_does_not_import_matplotlib():
     code = "import sys, sklearn_iqt.plotting; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -4,7 +4,6 @@ import base64
 import hashlib
 import json
 import re
-import shutil
 import zlib
 from html.parser import HTMLParser
 from pathlib import Path
@@ -30,7 +29,6 @@ from sklearn_iqt.plotting._slices import Scan, upright
 from sklearn_iqt.preprocessing import foreground_mask
 from sklearn_iqt.simulation import LowFieldSimulator, degrade
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 # Left, superior and posterior: turning it upright flips two axes and swaps two.
 AFFINE = np.array([[-1.0, 0, 0, 12], [0, 0, -1.5, 20], [0, 2.0, 0, -8], [0, 0, 0, 1]])
 VIEW_AXES = {"axial": 2, "coronal": 1, "sagittal": 0}
@@ -378,39 +376,24 @@ def test_arrays_and_inputs_that_cannot_be_written(pair, model, tmp_path):
     np.testing.assert_allclose(read.setup["affine"], upright(np.ones(pair.high.shape), fine).affine)
 
 
-@pytest.fixture(scope="module")
-def browser():
-    """A browser without a window."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine")
-    with playwright.sync_playwright() as started:
-        options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        opened = started.chromium.launch(executable_path=CHROMIUM, args=options)
-        yield opened
-        opened.close()
-
-
 @pytest.fixture
-def visit(browser):
+def visit(new_tab):
     """Open a page; afterwards nothing may have been asked for or complained about."""
-    said, asked, pages = [], [], []
+    said, asked, opened = [], [], []
 
     def open_page(path: Path, **options):
-        tab = browser.new_page(**options)
-        pages.append(tab)
+        tab = new_tab(**options)
         tab.on("console", lambda message: said.append(message.text))
         tab.on("pageerror", lambda error: said.append(str(error)))
         tab.on("request", lambda request: asked.append(request.url))
         tab.goto(path.as_uri())
+        opened.append(path)
         tab.wait_for_selector("body[data-ready]")
         return tab
 
     yield open_page
-    for tab in pages:
-        tab.close()
     assert said == []
-    assert len(asked) == len(pages)
+    assert len(asked) == len(opened)
     assert all(url.startswith("file://") for url in asked)
 
 
@@ -534,7 +517,7 @@ def test_browser_runs_nothing_of_hostile_texts(visit, pair, model, tmp_path):
     assert tab.title() == " ".join(EVIL.split())
 
 
-def test_browser_stops_scripts_and_requests_that_get_in_after_all(browser, page, tmp_path):
+def test_browser_stops_scripts_and_requests_that_get_in_after_all(new_tab, page, tmp_path):
     broken = page.read_text(encoding="utf-8").replace(
         "<main>",
         "<main><script>window.caught=1</script><img src='http://127.0.0.1:9/x' "
@@ -542,11 +525,10 @@ def test_browser_stops_scripts_and_requests_that_get_in_after_all(browser, page,
     )
     path = tmp_path / "broken.html"
     path.write_text(broken, encoding="utf-8")
-    tab = browser.new_page()
+    tab = new_tab()
     sent = []
     tab.on("requestfinished", lambda request: sent.append(request.url))
     tab.goto(path.as_uri())
     tab.wait_for_selector("body[data-ready]")
     assert tab.evaluate("window.caught") is None
     assert sent == [path.as_uri()]
-    tab.close()

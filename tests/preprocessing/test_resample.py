@@ -33,7 +33,7 @@ def ramp(shape, affine, direction):
 # ---------------------------------------------------------------- onto a grid
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     st.tuples(*[st.floats(-0.4, 0.4)] * 3),
     st.tuples(*[st.floats(0.6, 2.5)] * 3),
@@ -153,7 +153,7 @@ def test_images_and_paths_and_their_headers(tmp_path):
 # ---------------------------------------------------------------- to a voxel size
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     st.tuples(*[st.integers(1, 12)] * 3),
     st.tuples(*[st.floats(0.4, 5.0)] * 3),

@@ -94,7 +94,7 @@ def test_nyul_with_coinciding_landmarks_stays_finite_and_monotone():
 
 
 @pytest.mark.parametrize("scaler", SCALERS, ids=repr)
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(0, 10**6), st.floats(1e-2, 1e3))
 def test_a_gain_changes_nothing_or_is_kept(scaler, seed, gain):
     volume = brain(seed)
@@ -155,7 +155,7 @@ def test_tissue_scaler_refuses_what_has_no_three_tissues():
         TissueScaler().fit([two_values])
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(0, 10**6), st.floats(-100, 100), st.floats(0.1, 10))
 def test_nyul_removes_linear_changes_and_keeps_the_order(seed, offset, gain):
     volume = brain(seed)

@@ -79,7 +79,7 @@ def test_far_ring_has_the_radius_of_a_truncated_rayleigh():
     assert kstest((squared - 64) / 2, "expon").pvalue > 1e-3
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(
     mean=st.tuples(st.floats(5, 80), st.floats(5, 80)),
     deviations=st.tuples(st.floats(0.5, 10), st.floats(0.5, 10)),
