@@ -31,11 +31,13 @@ MEMBERS = (staticmethod, classmethod, property, cached_property)
 
 
 def public_modules() -> Iterator[ModuleType]:
-    """Yield the package and every module that no underscore marks as private."""
+    """Yield the package and every module without an underscore that exports names."""
     yield sklearn_iqt
     for found in pkgutil.walk_packages(sklearn_iqt.__path__, "sklearn_iqt."):
         if "._" not in found.name:
-            yield importlib.import_module(found.name)
+            module = importlib.import_module(found.name)
+            if hasattr(module, "__all__"):
+                yield module
 
 
 def public_names() -> Iterator[str]:

@@ -8,8 +8,9 @@ import warnings
 from collections.abc import Sequence
 
 from sklearn_iqt._version import __version__
-from sklearn_iqt.cli import _bids, _demo, _enhance, _evaluate, _fit, _report, _simulate
+from sklearn_iqt.cli import _demo, _enhance, _evaluate, _fit, _report, _simulate
 from sklearn_iqt.cli._common import one_line
+from sklearn_iqt.cli.bids import _command as _bids
 
 _COMMANDS = (_simulate, _fit, _enhance, _evaluate, _report, _bids, _demo)
 

@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     """Enhance the scan and write the page."""
     from sklearn_iqt.io import load_volume
     from sklearn_iqt.persistence import load_model, read_model_card
-    from sklearn_iqt.plotting import write_report
+    from sklearn_iqt.report import write_report
 
     if args.output.suffix not in (".html", ".htm"):
         raise ValueError(f"the page {args.output} must end in .html")

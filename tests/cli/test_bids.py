@@ -13,8 +13,9 @@ import pytest
 from nibabel import Nifti1Image
 
 from sklearn_iqt import InterpolationIQT, PatchwiseRegressor, __version__
-from sklearn_iqt.cli import _bids, main
-from sklearn_iqt.cli._bids_layout import Scan
+from sklearn_iqt.cli import main
+from sklearn_iqt.cli.bids import _command
+from sklearn_iqt.cli.bids._layout import Scan
 from sklearn_iqt.io import load_volume, save_volume, scaled_affine
 from sklearn_iqt.persistence import load_model, save_model
 
@@ -416,15 +417,16 @@ def test_a_process_that_is_killed_takes_no_result_with_it(dataset, model, tmp_pa
             os._exit(9)
         return {"status": "done"}
 
-    monkeypatch.setattr(_bids, "enhance", enhance)
+    monkeypatch.setattr(_command, "enhance", enhance)
     scans = [
         Scan(dataset, folder, "sub-x", name, "T1w")
         for folder, name in (scan.rsplit("/", 1) for scan in SCANS)
     ]
     jobs = [
-        _bids.Job(scan, tmp_path / "o", None, model, "0", None, 1, False, False) for scan in scans
+        _command.Job(scan, tmp_path / "o", None, model, "0", None, 1, False, False)
+        for scan in scans
     ]
-    results = list(_bids._run_jobs(jobs, 2))
+    results = list(_command._run_jobs(jobs, 2))
     assert len(results) == 3
     assert {result["status"] for result in results[1:]} == {"failed"}
     assert "memory" in results[2]["error"]

@@ -150,7 +150,7 @@ def test_files_come_once_and_in_the_order_asked_for(fetch, server, tmp_path):
 
 
 def test_the_folder_is_a_bids_dataset(fetch):
-    from sklearn_iqt.cli._bids_layout import check_dataset, find_scans
+    from sklearn_iqt.cli.bids._layout import check_dataset, find_scans
 
     brains = fetch(["sub-01", "sub-02"])
     folder = _openneuro.Path(brains.data_dir)

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from sklearn_iqt._version import __version__
-from sklearn_iqt.cli._bids_group import COLUMNS, describe, to_tsv
-from sklearn_iqt.cli._bids_layout import (
+from sklearn_iqt.cli._common import add_command, say, write_text
+from sklearn_iqt.cli.bids._group import COLUMNS, describe, to_tsv
+from sklearn_iqt.cli.bids._layout import (
     Scan,
     check_apart,
     check_dataset,
@@ -19,8 +20,7 @@ from sklearn_iqt.cli._bids_layout import (
     find_scans,
     to_json,
 )
-from sklearn_iqt.cli._bids_scan import Job, enhance, is_done, open_model, sha256
-from sklearn_iqt.cli._common import add_command, say, write_text
+from sklearn_iqt.cli.bids._scan import Job, enhance, is_done, open_model, sha256
 
 _EPILOG = """\
 participant  enhances every BIDS_DIR/sub-*/[ses-*/]anat/*_T1w.nii[.gz] with the model and writes

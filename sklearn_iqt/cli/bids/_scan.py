@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from sklearn_iqt._version import __version__
-from sklearn_iqt.cli._bids_layout import Scan, read_json, to_json
 from sklearn_iqt.cli._common import one_line, set_session, steps_of, write_text
 from sklearn_iqt.cli._grids import check_grids, compare_spacing
+from sklearn_iqt.cli.bids._layout import Scan, read_json, to_json
 
 
 @dataclass(frozen=True)

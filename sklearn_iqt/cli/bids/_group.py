@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sklearn_iqt.cli._bids_layout import Scan
-from sklearn_iqt.cli._bids_scan import is_whole, read_sidecar, sidecar
 from sklearn_iqt.cli._common import one_line
+from sklearn_iqt.cli.bids._layout import Scan
+from sklearn_iqt.cli.bids._scan import is_whole, read_sidecar, sidecar
 
 COLUMNS: dict[str, dict[str, Any]] = {
     "participant_id": {"Description": "Participant"},
