@@ -243,7 +243,7 @@ class BaseIQTRegressor(DocLinkMixin, RegressorMixin, BaseEstimator):
         path : str or path-like
             The HTML file to write.
         **options : dict
-            Other parameters of :func:`sklearn_iqt.plotting.write_report`, ``truth``, ``mask`` and
+            Other parameters of :func:`sklearn_iqt.report.write_report`, ``truth``, ``mask`` and
             ``card`` among them.
 
         Returns
@@ -253,10 +253,10 @@ class BaseIQTRegressor(DocLinkMixin, RegressorMixin, BaseEstimator):
 
         See Also
         --------
-        sklearn_iqt.plotting.write_report : What the page shows, and the other parameters.
+        sklearn_iqt.report.write_report : What the page shows, and the other parameters.
         """
         # Plotting stands above the estimators, which do without it until this is called.
-        from sklearn_iqt.plotting import write_report
+        from sklearn_iqt.report import write_report
 
         check_is_fitted(self)
         return write_report(self, low, path, **options)

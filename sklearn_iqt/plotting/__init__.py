@@ -1,11 +1,10 @@
-"""Pictures of volumes, errors, atoms and scores by matplotlib, and the report of one scan."""
+"""Plot volumes, errors, atoms and scores with matplotlib."""
 
 from sklearn_iqt.plotting._atoms import plot_atoms
 from sklearn_iqt.plotting._comparison import plot_comparison
 from sklearn_iqt.plotting._estimates import plot_estimates
 from sklearn_iqt.plotting._improvement import plot_improvement
 from sklearn_iqt.plotting._learning_curve import plot_learning_curve
-from sklearn_iqt.plotting._report import write_report
 from sklearn_iqt.plotting._scores import plot_scores
 from sklearn_iqt.plotting._snr_plane import plot_snr
 from sklearn_iqt.plotting._volume import plot_volume
@@ -19,5 +18,4 @@ __all__ = [
     "plot_scores",
     "plot_snr",
     "plot_volume",
-    "write_report",
 ]

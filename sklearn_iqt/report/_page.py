@@ -12,9 +12,9 @@ from importlib import resources
 from string import Template
 from typing import Any
 
-from sklearn_iqt.plotting._report_facts import Section, Table
-from sklearn_iqt.plotting._report_layers import Layer, describe, pack
 from sklearn_iqt.plotting._slices import VIEWS
+from sklearn_iqt.report._layers import Layer, describe, pack
+from sklearn_iqt.report._sections import Section, Table
 
 # Cells that may be broken anywhere; numbers may not.
 _LONG = ' class="long"'
@@ -32,7 +32,7 @@ def make_page(
     Nothing that comes from a file is ever code: texts are escaped, numbers are JSON in which no
     tag can end, and the policy of the page lets run the one script whose checksum it names.
     """
-    style, script = _asset("_report.css"), _asset("_report.js")
+    style, script = _asset("page.css"), _asset("page.js")
     viewer = {
         "layers": [describe(layer, reference.scan) for layer in layers],
         "reference": [layer.name for layer in layers].index(reference.name),
@@ -44,7 +44,7 @@ def make_page(
         f"default-src 'none'; style-src {_checksum(style)}; script-src {_checksum(script)}; "
         "base-uri 'none'; form-action 'none'"
     )
-    return Template(_asset("_report.html")).substitute(
+    return Template(_asset("page.html")).substitute(
         title=escape(title),
         policy=escape(policy, quote=False),
         style=style,

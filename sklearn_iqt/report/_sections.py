@@ -17,9 +17,9 @@ from sklearn.pipeline import Pipeline
 
 from sklearn_iqt._version import __version__
 from sklearn_iqt.metrics import nrmse, psnr, ssim
-from sklearn_iqt.plotting._report_quality import Consistency, Quality
 from sklearn_iqt.plotting._slices import Scan
 from sklearn_iqt.plotting._subject import Subject
+from sklearn_iqt.report._quality import Consistency, Quality
 
 _LONGEST = 300
 _SIDES = dict(
@@ -58,7 +58,7 @@ class Section(NamedTuple):
     limits: Sequence[str] = ()
 
 
-def tell_consistency(
+def consistency_section(
     consistency: Consistency, quality: Quality | str, thickness: Sequence[float]
 ) -> Section:
     """Say how well the enhancement explains the scan."""
@@ -75,7 +75,7 @@ def tell_consistency(
     )
 
 
-def tell_truth(subject: Subject, estimates: Mapping[str, Scan]) -> Section:
+def truth_section(subject: Subject, estimates: Mapping[str, Scan]) -> Section:
     """Measure estimates where there is a truth."""
     truth, brain = subject.main.voxels, subject.brain
     rows = []
@@ -95,7 +95,7 @@ def tell_truth(subject: Subject, estimates: Mapping[str, Scan]) -> Section:
     return Section("Against the truth", [Table(rows, header)], [intro])
 
 
-def tell_scan(
+def scan_section(
     name: str, image: Any, enhanced: Any, unit: float, window: Sequence[float]
 ) -> Section:
     """Describe the scan and its enhancement."""
@@ -114,7 +114,7 @@ def tell_scan(
     return Section("Scan", [Table([row for row in rows if row[1]])])
 
 
-def tell_model(model: Any, card: Mapping[str, Any], *, has_spread: bool) -> Section:
+def model_section(model: Any, card: Mapping[str, Any], *, has_spread: bool) -> Section:
     """Describe the model: what it is, its parameters and its training."""
     training = card.get("training")
     tables = []
@@ -130,7 +130,7 @@ def tell_model(model: Any, card: Mapping[str, Any], *, has_spread: bool) -> Sect
     return Section("Model", tables, limits=limits)
 
 
-def tell_versions(card: Mapping[str, Any]) -> Section:
+def versions_section(card: Mapping[str, Any]) -> Section:
     """List what made the report."""
     rows = [["sklearn_iqt", __version__]]
     if card.get("version"):

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_iqt.plotting._report_facts import Section, Table, size
-from sklearn_iqt.plotting._report_quality import Quality
+from sklearn_iqt.report._quality import Quality
+from sklearn_iqt.report._sections import Section, Table, size
 from sklearn_iqt.simulation import SNR_PRESETS, GaussianSNR, mahalanobis_distance
 
 # Draws from a distribution, and the percentiles between which most of it lies.
@@ -42,7 +42,7 @@ _NOISE = {
 }
 
 
-def tell_shift(
+def shift_section(
     quality: Quality | str, spacing: Sequence[float], learned: Any, training: Any
 ) -> Section:
     """Compare a scan with what a model has learned from, and with what its card says of that."""

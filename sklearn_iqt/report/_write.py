@@ -14,14 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.pipeline import Pipeline
 
 from sklearn_iqt.io import replaced_file
-from sklearn_iqt.plotting._report_facts import (
-    tell_consistency,
-    tell_model,
-    tell_scan,
-    tell_truth,
-    tell_versions,
-)
-from sklearn_iqt.plotting._report_inputs import (
+from sklearn_iqt.plotting._slices import Scan, upright
+from sklearn_iqt.plotting._subject import Subject, brightness
+from sklearn_iqt.preprocessing import intensity_scale, upsample
+from sklearn_iqt.report._inputs import (
     CALLER,
     enhance,
     find_foreground,
@@ -29,17 +25,21 @@ from sklearn_iqt.plotting._report_inputs import (
     read_image,
     slice_profile,
 )
-from sklearn_iqt.plotting._report_layers import Layer
-from sklearn_iqt.plotting._report_page import make_page
-from sklearn_iqt.plotting._report_quality import (
+from sklearn_iqt.report._layers import Layer
+from sklearn_iqt.report._page import make_page
+from sklearn_iqt.report._quality import (
     Quality,
     estimate_quality,
     measure_consistency,
 )
-from sklearn_iqt.plotting._report_shift import tell_shift
-from sklearn_iqt.plotting._slices import Scan, upright
-from sklearn_iqt.plotting._subject import Subject, brightness
-from sklearn_iqt.preprocessing import intensity_scale, upsample
+from sklearn_iqt.report._sections import (
+    consistency_section,
+    model_section,
+    scan_section,
+    truth_section,
+    versions_section,
+)
+from sklearn_iqt.report._shift import shift_section
 from sklearn_iqt.simulation import degrade
 
 __all__ = ["write_report"]
@@ -149,7 +149,7 @@ def write_report(
     >>> from pathlib import Path
     >>> import numpy as np
     >>> from sklearn_iqt import PatchwiseRegressor
-    >>> from sklearn_iqt.plotting import write_report
+    >>> from sklearn_iqt.report import write_report
     >>> high = np.random.default_rng(0).random((2, 16, 16, 32))
     >>> low = high.reshape(2, 16, 16, 8, 4).mean(axis=-1)
     >>> model = PatchwiseRegressor(random_state=0).fit(low, high)
@@ -184,23 +184,23 @@ def write_report(
     quality = _quality(scan, foreground, voxel_sizes(image.affine))
     layers = _layers(image, fine, spread, consistency.residual, subject, truth is not None)
     sections = [
-        tell_shift(
+        shift_section(
             quality,
             voxel_sizes(image.affine),
             getattr(estimator, "spacing_", None),
             card.get("training"),
         ),
-        tell_consistency(consistency, quality, profile),
+        consistency_section(consistency, quality, profile),
     ]
     if truth is not None:
         interpolated = upright(upsample(scan, scale, alignment=alignment), fine.affine)
         estimates = {"enhanced": _upright(fine), "cubic interpolation": interpolated}
-        sections.append(tell_truth(subject, estimates))
+        sections.append(truth_section(subject, estimates))
     unit = intensity_scale(scan, None if mask is None else foreground)
     sections += [
-        tell_scan(name, image, fine, unit, layers[0].window),
-        tell_model(model, card, has_spread=spread is not None),
-        tell_versions(card),
+        scan_section(name, image, fine, unit, layers[0].window),
+        model_section(model, card, has_spread=spread is not None),
+        versions_section(card),
     ]
     place = apply_affine(np.linalg.inv(layers[1].scan.affine), subject.place)
     heading = f"{name}, enhanced" if title is None else title

@@ -16,7 +16,7 @@
     $("trouble").hidden = false;
   }
 
-  // The way back from _report_layers.pack.
+  // The way back from _layers.pack.
   async function unpack(layer) {
     const text = atob($(`voxels-${layer.name}`).textContent);
     const packed = new Uint8Array(text.length);

@@ -17,16 +17,16 @@ from sklearn.exceptions import NotFittedError
 from sklearn_iqt import InterpolationIQT, PatchwiseRegressor
 from sklearn_iqt.exceptions import GeometryMismatchError
 from sklearn_iqt.io import save_volume, scaled_affine
-from sklearn_iqt.plotting import write_report
-from sklearn_iqt.plotting._report_layers import Layer, describe, pack
-from sklearn_iqt.plotting._report_quality import (
+from sklearn_iqt.plotting._slices import Scan, upright
+from sklearn_iqt.preprocessing import foreground_mask
+from sklearn_iqt.report import write_report
+from sklearn_iqt.report._layers import Layer, describe, pack
+from sklearn_iqt.report._quality import (
     _white_matter_noise,
     estimate_quality,
     measure_consistency,
 )
-from sklearn_iqt.plotting._report_shift import tell_shift
-from sklearn_iqt.plotting._slices import Scan, upright
-from sklearn_iqt.preprocessing import foreground_mask
+from sklearn_iqt.report._shift import shift_section
 from sklearn_iqt.simulation import LowFieldSimulator, degrade
 
 # Left, superior and posterior: turning it upright flips two axes and swaps two.
@@ -258,7 +258,7 @@ def test_scan_without_tissues_says_so_instead_of_a_number(rng, tmp_path):
 def test_a_card_that_anybody_wrote_is_no_error(pair, training):
     low = np.asarray(pair.low.dataobj)
     quality = estimate_quality(low, foreground_mask(low), (1, 2, 6))
-    rows = tell_shift(quality, (1.0, 2.0, 6.0), None, training).tables[0].rows
+    rows = shift_section(quality, (1.0, 2.0, 6.0), None, training).tables[0].rows
     assert [row[2] for row in rows[1:4]] == ["not known"] * 3
     assert all(isinstance(cell, str) for row in rows for cell in row)
 
@@ -268,7 +268,7 @@ def test_a_low_contrast_is_never_called_that_of_the_training(pair):
     quality = estimate_quality(low, foreground_mask(low), (1, 2, 6))._replace(
         gm=54.14, wm=64.5, noise=1.0
     )
-    section = tell_shift(quality, (1, 2, 6), None, {"snr_preset": "t1w_036t", "snr_wm": [1, 2]})
+    section = shift_section(quality, (1, 2, 6), None, {"snr_preset": "t1w_036t", "snr_wm": [1, 2]})
     verdicts = {row[0]: row[3] for row in section.tables[0].rows}
     assert verdicts["contrast, WM / GM"] == "cannot be told"
     assert verdicts["Mahalanobis distance to t1w_036t"] == "inside, if the contrast is"
