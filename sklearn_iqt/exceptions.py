@@ -2,6 +2,7 @@
 
 __all__ = [
     "GeometryMismatchError",
+    "MissingExtraError",
     "PatchGeometryWarning",
     "UntrustedModelError",
     "VolumeReadError",
@@ -14,6 +15,10 @@ class VolumeReadError(ValueError):
 
 class GeometryMismatchError(ValueError):
     """Volumes that belong together do not fit: shapes, scale or affines disagree."""
+
+
+class MissingExtraError(ImportError):
+    """An optional dependency is not installed; the message names the extra that brings it."""
 
 
 class UntrustedModelError(ValueError):

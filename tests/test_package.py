@@ -1,9 +1,8 @@
 """What importing costs, and what every name promises."""
 
-import ast
-import inspect
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from instances import regressors
@@ -11,18 +10,20 @@ from instances import regressors
 import sklearn_iqt
 from sklearn_iqt._methods import METHODS
 
+ROOT = Path(__file__).parents[1]
+
 
 def run(code):
-    return subprocess.run(
-        [sys.executable, "-c", code], check=True, capture_output=True, text=True
-    ).stdout
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 @pytest.mark.processes
 def test_importing_the_package_imports_no_torch():
     code = "import sys, sklearn_iqt; print('torch' in sys.modules or 'skorch' in sys.modules)"
     assert run(code).strip() == "False"
-    names = [n for n in sklearn_iqt._HOME if sklearn_iqt._HOME[n] != "deep"]
+    names = set(sklearn_iqt.__all__) - {m.class_name for m in METHODS if m.extra == "deep"}
     use = f"import sys, sklearn_iqt as s; [getattr(s, n) for n in {names}]"
     assert run(f"{use}; print('torch' in sys.modules)").strip() == "False"
 
@@ -33,13 +34,6 @@ def test_every_public_name_is_there(name):
     assert name in dir(sklearn_iqt)
 
 
-def test_type_checkers_see_every_public_name():
-    tree = ast.parse(inspect.getsource(sklearn_iqt))
-    (block,) = [node for node in tree.body if isinstance(node, ast.If)]
-    seen = {alias.asname: node.module for node in block.body for alias in node.names}
-    assert seen == {name: f"sklearn_iqt.{home}" for name, home in sklearn_iqt._HOME.items()}
-
-
 def test_every_method_is_public_and_tested():
     names = [method.class_name for method in METHODS]
     assert set(names) <= set(sklearn_iqt.__all__)
@@ -48,21 +42,63 @@ def test_every_method_is_public_and_tested():
 
 
 def test_unknown_names_are_refused():
-    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+    with pytest.raises(AttributeError, match="nothing"):
         sklearn_iqt.nothing  # noqa: B018
 
 
-@pytest.mark.processes
-def test_the_nets_say_what_they_need():
-    code = """
+WITHOUT = """
 import sys
-sys.modules["skorch"] = None
-try:
-    from sklearn_iqt import AnisoUNetRegressor
-except ImportError as error:
-    print(error)
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "{package}":
+            raise ModuleNotFoundError("No module named " + repr(name), name=name)
+sys.meta_path.insert(0, Missing())
+import sklearn_iqt
 """
-    assert "[deep]" in run(code)
+WITHOUT_TORCH = WITHOUT.format(package="torch")
+
+
+@pytest.mark.processes
+def test_without_torch_the_package_can_be_looked_at():
+    looks = """
+import doctest, inspect
+assert all(hasattr(sklearn_iqt, name) for name in sklearn_iqt.__all__)
+assert set(sklearn_iqt.__all__) <= set(dir(sklearn_iqt))
+assert set(sklearn_iqt.__all__) <= set(dict(inspect.getmembers(sklearn_iqt)))
+assert doctest.DocTestFinder().find(sklearn_iqt)
+from sklearn_iqt import *
+assert DDLRegressor is sklearn_iqt.DDLRegressor
+print("torch" in sys.modules)
+"""
+    assert run(WITHOUT_TORCH + looks).strip() == "False"
+
+
+@pytest.mark.processes
+def test_without_torch_doctests_of_the_rest_are_collected():
+    options = (
+        "['--doctest-modules', '--collect-only', '-q', '-p', 'no:cacheprovider', 'sklearn_iqt']"
+    )
+    found = run(f"{WITHOUT_TORCH}import pytest; sys.exit(pytest.main({options}))")
+    assert "sklearn_iqt.persistence._model_file.save_model" in found
+    assert "sklearn_iqt.deep" not in found
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("package", ["torch", "skorch"])
+def test_without_torch_a_net_says_what_to_install(package):
+    uses = """
+for use in (
+    "from sklearn_iqt import DDLRegressor; DDLRegressor(8)",
+    "sklearn_iqt.AnisoUNetRegressor()",
+    "from sklearn_iqt.deep import DDLRegressor",
+):
+    try:
+        exec(use)
+    except ImportError as error:
+        print(error)
+"""
+    printed = run(WITHOUT.format(package=package) + uses)
+    assert printed.count('pip install "sklearn-iqt[deep]"') == 3
 
 
 @pytest.mark.processes

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from types import ModuleType
-
 import numpy as np
 from nibabel.nifti1 import Nifti1Image
 from sklearn.utils import Bunch
+
+from sklearn_iqt._extras import needs_extra
 
 __all__ = ["load_icbm152"]
 
@@ -35,7 +35,7 @@ def load_icbm152() -> Bunch:
 
     Raises
     ------
-    ImportError
+    MissingExtraError
         If nilearn is not installed.
 
     References
@@ -50,15 +50,16 @@ def load_icbm152() -> Bunch:
     >>> template.tissues.shape
     (3, 197, 233, 189)
     """
-    nilearn = _import_nilearn()
-    template = nilearn.load_mni152_template(resolution=1)
+    with needs_extra("load_icbm152", "demo", "nilearn"):
+        from nilearn import datasets
+    template = datasets.load_mni152_template(resolution=1)
     volume = template.get_fdata(dtype=np.float32)
     brain = volume > 0
     grey, white = (
         np.where(brain, image.get_fdata(dtype=np.float32), 0)
         for image in (
-            nilearn.load_mni152_gm_template(resolution=1),
-            nilearn.load_mni152_wm_template(resolution=1),
+            datasets.load_mni152_gm_template(resolution=1),
+            datasets.load_mni152_wm_template(resolution=1),
         )
     )
     tissues = np.stack([np.clip(brain - grey - white, 0, 1), grey, white])
@@ -68,14 +69,3 @@ def load_icbm152() -> Bunch:
     image = Nifti1Image(volume, affine)
     image.header.set_xyzt_units("mm")
     return Bunch(image=image, tissues=tissues, affine=affine, description=_DESCRIPTION)
-
-
-def _import_nilearn() -> ModuleType:
-    try:
-        from nilearn import datasets
-    except ImportError as error:
-        raise ImportError(
-            "load_icbm152: the template ships inside nilearn, which is not installed. Run "
-            "pip install 'sklearn-iqt[demo]'."
-        ) from error
-    return datasets

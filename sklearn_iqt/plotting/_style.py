@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sklearn_iqt._extras import needs_extra
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -17,12 +19,8 @@ RED = "#F03B20"
 
 def new_figure(size: tuple[float, float], caller: str) -> Figure:
     """Return an empty figure of a size in inches, or say how to install matplotlib."""
-    try:
+    with needs_extra(caller, "plot", "matplotlib"):
         import matplotlib.pyplot as plt
-    except ImportError as error:
-        raise ImportError(
-            f"{caller} needs matplotlib. Run pip install 'sklearn-iqt[plot]'."
-        ) from error
     return plt.figure(figsize=size, layout="constrained")
 
 

@@ -1,0 +1,37 @@
+"""What happens without the optional dependencies: an error that names the extra to install."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any, NoReturn
+
+from sklearn_iqt.exceptions import MissingExtraError
+
+
+@contextmanager
+def needs_extra(caller: str, extra: str, *packages: str) -> Iterator[None]:
+    """Import optional packages in this context, so that a missing one names its extra.
+
+    A package that is installed and broken keeps its own error.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in packages:
+            raise
+        raise MissingExtraError(
+            f"{caller} needs {' and '.join(packages)}, which this Python does not have. "
+            f'Run pip install "sklearn-iqt[{extra}]".'
+        ) from error
+
+
+@cache
+def stand_in(name: str, message: str) -> type:
+    """Return a class that can be imported and looked at, and whose use raises the error."""
+
+    def __new__(cls: type, *args: Any, **kwargs: Any) -> NoReturn:
+        raise MissingExtraError(message)
+
+    return type(name, (), {"__doc__": message, "__module__": "sklearn_iqt", "__new__": __new__})
