@@ -18,9 +18,10 @@ from numpy.typing import DTypeLike, NDArray
 from sklearn_iqt.exceptions import VolumeReadError
 from sklearn_iqt.io._geometry import affine_fault
 from sklearn_iqt.io._header import VolumeHeader, squeezed_shape
-from sklearn_iqt.io._stream import MAX_DEFLATE_RATIO
 
 MAX_VOXELS = 2**29
+# One byte of deflate cannot stand for more than this many bytes.
+_MAX_DEFLATE_RATIO = 1032
 # A stream this close to the limit of deflate is one constant. Above this many voxels that is an
 # attack or a failed export, never a scan, and is not worth the memory.
 _BOMB_RATIO = 1000
@@ -65,7 +66,7 @@ def check_size(
             "if you trust the file."
         )
     declared = checked.offset + checked.n_bytes
-    if declared > size_on_disk * (MAX_DEFLATE_RATIO if compressed else 1):
+    if declared > size_on_disk * (_MAX_DEFLATE_RATIO if compressed else 1):
         kind = "compressed bytes, which cannot inflate to that" if compressed else "bytes"
         raise VolumeReadError(
             f"{name}: the header declares {shape} voxels of {checked.voxel_dtype.name} "

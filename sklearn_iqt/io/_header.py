@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 
 import numpy as np
-from nibabel.nifti1 import Nifti1Header, xform_codes
+from nibabel.nifti1 import Nifti1Header, data_type_codes, xform_codes
 from nibabel.nifti2 import Nifti2Header
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
@@ -21,10 +21,6 @@ _MAX_OFFSET = 2**26
 VOXEL_DTYPES = {
     2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8",
     256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8",
-}  # fmt: skip
-_REFUSED_DTYPES = {
-    0: "unknown", 1: "1-bit", 32: "complex64", 128: "RGB", 1536: "float128",
-    1792: "complex128", 2048: "complex256", 2304: "RGBA",
 }  # fmt: skip
 
 
@@ -190,7 +186,7 @@ def _volume_shape(dim: list[int], name: str) -> tuple[int, int, int]:
 
 def _voxel_dtype(code: int, name: str) -> np.dtype:
     if code not in VOXEL_DTYPES:
-        kind = _REFUSED_DTYPES.get(code, "not a NIfTI type")
+        kind = data_type_codes.label.get(code, "not a NIfTI type")
         raise VolumeReadError(
             f"{name}: the voxel type is {kind} (code {code}). Convert the volume to integers or "
             "floats, one grey value a voxel."
@@ -213,15 +209,16 @@ def _voxel_offset(raw: Nifti1Header, name: str, repairs: list[str]) -> int:
 
 
 def _intensity_scaling(raw: Nifti1Header, name: str, repairs: list[str]) -> tuple[float, float]:
-    slope, intercept = float(raw["scl_slope"]), float(raw["scl_inter"])
-    if slope == 0 or not math.isfinite(slope):
-        repairs.append(f"scl_slope {slope:g} read as no scaling")
-        return 1.0, 0.0
-    if not math.isfinite(intercept):
+    try:
+        slope, intercept = raw.get_slope_inter()
+    except HeaderDataError as fault:
         raise VolumeReadError(
-            f"{name}: scl_inter is {intercept:g} beside scl_slope {slope:g}, so the intensities "
-            "are unknown. Put scl_inter right."
-        )
+            f"{name}: scl_inter is {raw['scl_inter']:g} beside scl_slope {raw['scl_slope']:g}, so "
+            "the intensities are unknown. Put scl_inter right."
+        ) from fault
+    if slope is None:
+        repairs.append(f"scl_slope {raw['scl_slope']:g} read as no scaling")
+        return 1.0, 0.0
     return slope, intercept
 
 

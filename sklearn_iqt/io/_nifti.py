@@ -1,13 +1,21 @@
-"""Read single volumes from NIfTI files."""
+"""Read single volumes from NIfTI files that need not be trusted.
+
+nibabel knows the fields of a header, and gzip inflates. ``nibabel.load`` and its array proxy do not
+carry the rest: they repair headers without a warning, drop a transform whose code they do not know,
+and never compare the checksum of a compressed file. A truncated file ends in one of several
+errors, and a scaled volume is held in memory as float64 before it becomes float32.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import gzip
 import os
 import stat
 import zlib
 from collections.abc import Iterator
 from numbers import Integral
+from typing import BinaryIO, cast
 
 import nibabel
 import numpy as np
@@ -23,7 +31,6 @@ from sklearn_iqt.io._gate import (
     warn_repairs,
 )
 from sklearn_iqt.io._header import VolumeHeader, header_size, parse_header
-from sklearn_iqt.io._stream import ByteReader, TruncatedStreamError
 
 # Slices are turned from file order into C order in slabs of about this many bytes.
 _SLAB_BYTES = 1 << 24
@@ -81,12 +88,12 @@ def load_volume(
     if not isinstance(max_voxels, Integral) or max_voxels < 1:
         raise ValueError(f"load_volume: max_voxels must be a positive integer, got {max_voxels!r}.")
     name = os.fspath(path)
-    with opened(name) as (reader, size_on_disk, compressed):
-        checked = read_header(reader, name)
+    with opened(name) as (stream, size_on_disk, compressed):
+        checked = read_header(stream, name)
         check_size(checked, size_on_disk, compressed, int(max_voxels), name)
-        reader.skip(checked.offset - checked.header.sizeof_hdr)
-        volume = _read_voxels(reader, checked, name)
-        reader.check_end()
+        volume = _read_voxels(stream, checked, name)
+        if compressed:
+            _check_end(stream)
     warn_repairs(checked.repairs, name)
     return as_image(volume, checked.affine, checked.header)
 
@@ -126,8 +133,8 @@ def read_geometry(
     (2, 3, 4)
     """
     name = os.fspath(path)
-    with opened(name) as (reader, _, _):
-        checked = read_header(reader, name)
+    with opened(name) as (stream, _, _):
+        checked = read_header(stream, name)
     return checked.shape, checked.affine
 
 
@@ -140,7 +147,7 @@ def is_compressed(name: str) -> bool | None:
 
 
 @contextlib.contextmanager
-def opened(name: str) -> Iterator[tuple[ByteReader, int, bool]]:
+def opened(name: str) -> Iterator[tuple[BinaryIO, int, bool]]:
     """Open a file for reading; whatever fails inside the block becomes a VolumeReadError."""
     compressed = is_compressed(name)
     if compressed is None:
@@ -154,25 +161,26 @@ def opened(name: str) -> Iterator[tuple[ByteReader, int, bool]]:
             raise VolumeReadError(f"{name}: it is {kind}. Pass the path of one NIfTI file.")
         if status.st_size == 0:
             raise VolumeReadError(f"{name}: the file is empty. Copy or convert the scan again.")
-        with open(name, "rb") as stream:
-            gzipped = stream.read(2) == b"\x1f\x8b"
+        with open(name, "rb") as file:
+            gzipped = file.read(2) == b"\x1f\x8b"
             if gzipped != compressed:
                 fact = "gzip-compressed" if gzipped else "not gzip-compressed"
                 raise VolumeReadError(
                     f"{name}: the file is {fact}, against its name. Rename it to end in "
                     f"{'.nii.gz' if gzipped else '.nii'!r} if it is a NIfTI file."
                 )
-            stream.seek(0)
-            yield ByteReader(stream, compressed), status.st_size, compressed
+            file.seek(0)
+            stream = gzip.GzipFile(fileobj=file) if compressed else file
+            yield cast(BinaryIO, stream), status.st_size, compressed
     except VolumeReadError:
         raise
     except FileNotFoundError as fault:
         raise VolumeReadError(f"{name}: there is no such file. Check the path.") from fault
-    except TruncatedStreamError as fault:
+    except EOFError as fault:
         raise VolumeReadError(
             f"{name}: the file ends too early. It is truncated; copy it again."
         ) from fault
-    except zlib.error as fault:
+    except (gzip.BadGzipFile, zlib.error) as fault:
         raise VolumeReadError(
             f"{name}: the compressed bytes are damaged ({fault}). Copy the file again."
         ) from fault
@@ -183,9 +191,10 @@ def opened(name: str) -> Iterator[tuple[ByteReader, int, bool]]:
         ) from fault
 
 
-def read_header(reader: ByteReader, name: str) -> VolumeHeader:
-    leading = reader.read(348)
-    leading += reader.read(header_size(leading) - 348)
+def read_header(stream: BinaryIO, name: str) -> VolumeHeader:
+    """Read and check the header at the beginning of a stream."""
+    leading = _read_exactly(stream, 348)
+    leading += _read_exactly(stream, header_size(leading) - 348)
     # Signalling NaN and overflows are judged, not warned about.
     with np.errstate(all="ignore"):
         return parse_header(leading, name)
@@ -199,20 +208,18 @@ def as_image(
     return klass(volume, affine, header)
 
 
-def _read_voxels(reader: ByteReader, checked: VolumeHeader, name: str) -> NDArray[np.float32]:
+def _read_voxels(stream: BinaryIO, checked: VolumeHeader, name: str) -> NDArray[np.float32]:
     """Read slab by slab, so that the file order never costs a second whole volume."""
     shape, dtype = checked.shape, checked.voxel_dtype
     slice_bytes = shape[0] * shape[1] * dtype.itemsize
     thickness = min(shape[2], max(1, _SLAB_BYTES // slice_bytes))
-    buffer = np.empty(thickness * slice_bytes, dtype=np.uint8)
     volume = np.empty(shape, dtype=np.float32)
     scaled = (checked.slope, checked.intercept) != (1.0, 0.0)
     n_bad = 0
+    stream.seek(checked.offset)
     for start in range(0, shape[2], thickness):
         stop = min(start + thickness, shape[2])
-        filled = buffer[: (stop - start) * slice_bytes]
-        reader.readinto(filled)
-        slab = filled.view(dtype)
+        slab = np.frombuffer(_read_exactly(stream, (stop - start) * slice_bytes), dtype)
         with np.errstate(over="ignore", invalid="ignore"):
             if scaled:
                 slab = slab * np.float64(checked.slope) + checked.intercept
@@ -221,3 +228,20 @@ def _read_voxels(reader: ByteReader, checked: VolumeHeader, name: str) -> NDArra
         volume[..., start:stop] = slab.reshape((*shape[:2], stop - start), order="F")
     report_nonfinite(n_bad, volume.size, name)
     return volume
+
+
+def _read_exactly(stream: BinaryIO, n_bytes: int) -> bytes:
+    content = stream.read(n_bytes)
+    if len(content) < n_bytes:
+        raise EOFError
+    return content
+
+
+def _check_end(stream: BinaryIO) -> None:
+    """Have gzip compare its checksum if the compressed bytes end with the voxels."""
+    try:
+        stream.read(1)
+    except gzip.BadGzipFile as fault:
+        # Other bytes behind the last gzip member do no harm.
+        if not str(fault).startswith("Not a gzipped file"):
+            raise

@@ -181,8 +181,8 @@ def _reference(
     """
     if not isinstance(like, SpatialImage):
         name = os.fspath(like)
-        with opened(name) as (reader, _, _):
-            checked = read_header(reader, name)
+        with opened(name) as (stream, _, _):
+            checked = read_header(stream, name)
         return checked.header, checked.affine, checked.shape
     shape = squeezed_shape(tuple(like.shape), "save_volume: like")
     if like.affine is None and not replaced:

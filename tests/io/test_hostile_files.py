@@ -118,9 +118,9 @@ HOSTILE = {
     "complex128": ("a.nii", nifti_bytes(small_volume("<c16")), "complex128"),
     "RGB": ("a.nii", nifti_bytes(datatype=128, bitpix=24), "RGB"),
     "RGBA": ("a.nii", nifti_bytes(datatype=2304, bitpix=32), "RGBA"),
-    "binary": ("a.nii", nifti_bytes(datatype=1, bitpix=1), "1-bit"),
+    "binary": ("a.nii", nifti_bytes(datatype=1, bitpix=1), "binary"),
     "float128": ("a.nii", nifti_bytes(datatype=1536, bitpix=128), "float128"),
-    "datatype unknown": ("a.nii", nifti_bytes(datatype=0), "unknown"),
+    "datatype unknown": ("a.nii", nifti_bytes(datatype=0), "none"),
     "datatype 3": ("a.nii", nifti_bytes(datatype=3), "code 3"),
     "datatype -1": ("a.nii", nifti_bytes(datatype=-1), "code -1"),
     # voxels
