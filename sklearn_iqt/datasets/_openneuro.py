@@ -1,4 +1,9 @@
-"""Brains of OpenNeuro, fetched once into a folder of the user's and checked whenever used."""
+"""Brains of OpenNeuro, fetched once into a folder of the user's and checked whenever used.
+
+Not with pooch: it starts an interrupted file anew, stores as much as a server sends before it
+looks at the checksum, and asks again for what is not there. With a downloader of our own that does
+these three, pooch would save the loop over attempts and the checksum, and add three dependencies.
+"""
 
 from __future__ import annotations
 
