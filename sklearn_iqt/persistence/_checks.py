@@ -1,4 +1,4 @@
-"""Whether what a file says of a fitted model holds together."""
+"""Check that the attributes of a model from a file agree with each other."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from sklearn_iqt.exceptions import UntrustedModelError
 from sklearn_iqt.patches import PatchTransformer, per_axis
 from sklearn_iqt.persistence._registry import ESTIMATORS, SCALERS, SHAPES, class_name
 
-# More than any model has: voxels of a patch, voxels along one of its axes, scale, atoms, threads,
-# steps of a pipeline, ratios of tissues.
-# What a model computes with grows faster than the file that asks for it.
+# Limits that no real model reaches: voxels of a patch, voxels along one of its axes, scale, atoms,
+# threads, steps of a pipeline, ratios of tissues. A small file could ask for far more memory.
 _MAX_VOXELS = 2**22
 _MAX_LENGTH = 2**10
 _MAX_SCALE = 2**6
@@ -44,7 +43,7 @@ def check_model(model: Any) -> None:
     sizes = {key: getattr(model, key, None) for key in ("n_features_in_", "n_outputs_")}
     for key, size in sizes.items():
         if type(size) is not int or not 1 <= size <= _MAX_VOXELS:
-            raise UntrustedModelError(f"{name}.{key} is {size!r}, no number of voxels of a patch.")
+            raise UntrustedModelError(f"{name}.{key} is {size!r}, not a number of voxels.")
     if abs(getattr(model, "n_jobs", None) or 1) > _MAX_JOBS:
         raise UntrustedModelError(f"{name}: n_jobs={model.n_jobs} asks for too many threads.")
     if type(getattr(model, "_flat_target", None)) is not bool:
@@ -56,7 +55,7 @@ def check_model(model: Any) -> None:
 
 
 def _check_steps(pipeline: Pipeline) -> Any:
-    """Return the last step of a pipeline once those before it are scalers of volumes."""
+    """Return the last step of a pipeline after checking that the others scale volumes."""
     try:
         names, steps = zip(*pipeline.steps, strict=True)
     except (TypeError, ValueError) as error:
@@ -64,16 +63,16 @@ def _check_steps(pipeline: Pipeline) -> Any:
     if len(steps) > _MAX_STEPS or len(set(names)) < len(names):
         raise UntrustedModelError(f"its pipeline has {len(steps)} steps, or one name twice.")
     if not all(isinstance(name, str) and name and "__" not in name for name in names):
-        raise UntrustedModelError("its pipeline has steps whose names are none.")
+        raise UntrustedModelError("its pipeline has steps without valid names.")
     *scalers, model = steps
     if class_name(model, ESTIMATORS) is None:
-        raise UntrustedModelError(f"its pipeline ends in a {type(model).__name__}, no model.")
+        raise UntrustedModelError(f"its pipeline ends in a {type(model).__name__}, not in a model.")
     for scaler in scalers:
         if isinstance(scaler, str) and scaler == "passthrough":
             continue
         name = type(scaler).__name__
         if name not in SCALERS or class_name(scaler) is None:
-            raise UntrustedModelError(f"its pipeline holds a {name}, which scales no volumes.")
+            raise UntrustedModelError(f"its pipeline holds a {name}, which does not scale volumes.")
         _check_scaler(scaler, name, SCALERS[name])
     return model
 
@@ -83,7 +82,7 @@ def _check_scaler(scaler: Any, name: str, learned: str | None) -> None:
     if learned is not None:
         numbers = getattr(scaler, learned, None)
         if not (isinstance(numbers, np.ndarray) and numbers.dtype == np.float64):
-            raise UntrustedModelError(f"{name}.{learned} is no array of numbers.")
+            raise UntrustedModelError(f"{name}.{learned} is not an array of numbers.")
         if learned == "ratios_" and not (
             numbers.shape == (3,)
             and abs(numbers[1] - 1) < 1e-6
@@ -101,7 +100,7 @@ def _check_scaler(scaler: Any, name: str, learned: str | None) -> None:
     except Exception as error:
         raise UntrustedModelError(f"{name} cannot scale a volume: {error}") from error
     if not finite:
-        raise UntrustedModelError(f"{name} makes a volume of what is not finite.")
+        raise UntrustedModelError(f"{name} makes a volume that is not finite.")
 
 
 def _check_geometry(model: Any, name: str) -> None:
@@ -126,7 +125,7 @@ def _check_geometry(model: Any, name: str) -> None:
         n_voxels *= size * factor
     if n_voxels > _MAX_VOXELS or max(expected.patch_size_) > _MAX_LENGTH or max(scale) > _MAX_SCALE:
         raise UntrustedModelError(
-            f"{name}: patches of {expected.patch_size_} voxels and scale {scale} are absurd."
+            f"{name}: patches of {expected.patch_size_} voxels and scale {scale} are too large."
         )
 
 
@@ -135,7 +134,7 @@ def _check_spacing(model: Any, name: str) -> None:
     model.spacing_ = spacing = getattr(model, "spacing_", None)
     is_size = isinstance(spacing, np.ndarray) and spacing.shape == (3,)
     if not (spacing is None or (is_size and spacing.dtype == np.float64 and (spacing > 0).all())):
-        raise UntrustedModelError(f"{name}.spacing_ is no size of voxels.")
+        raise UntrustedModelError(f"{name}.spacing_ is not a voxel size.")
 
 
 def _check_shapes(model: Any, name: str) -> None:
@@ -143,7 +142,7 @@ def _check_shapes(model: Any, name: str) -> None:
     for key, dimensions in SHAPES.get(name, {}).items():
         array = getattr(model, key, None)
         if not isinstance(array, np.ndarray) or array.dtype not in (np.float32, np.float64):
-            raise UntrustedModelError(f"{name}.{key} is no array of floating numbers.")
+            raise UntrustedModelError(f"{name}.{key} is not an array of floats.")
         expected = tuple(getattr(model, d, sizes.get(d)) for d in dimensions)
         if array.ndim != len(dimensions) or any(
             size is not None and size != length
@@ -158,7 +157,7 @@ def _check_shapes(model: Any, name: str) -> None:
 
 
 def _check_prediction(model: Any, name: str) -> None:
-    """Predict empty rows: a part that does not fit shows itself here, not at a patient's scan."""
+    """Predict empty rows, so that a part that does not fit fails now, not on a patient's scan."""
     rows = np.zeros((2, model.n_features_in_), dtype=np.float32)
     try:
         with warnings.catch_warnings():

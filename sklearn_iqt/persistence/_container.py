@@ -25,10 +25,10 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*([./][A-Za-z0-9_]+)*\Z")
 
 
 def write_container(target: Path, document: dict, arrays: dict[str, np.ndarray]) -> None:
-    """Write the file whole or not at all."""
+    """Write the whole file, or leave the old one as it was."""
     bad = [name for name in arrays if not _NAME.match(name)]
     if bad:
-        raise TypeError(f"save_model: {bad[:3]} are no names for arrays: letters, digits, . _ /.")
+        raise TypeError(f"save_model: {bad[:3]} cannot name arrays; use letters, digits, . _ /.")
     text = json.dumps(document, allow_nan=False, separators=(",", ":"))
     content = format_tensors(arrays, metadata={KEY: text})
     if int.from_bytes(content[:8], "little") > MAX_HEADER or len(content) > MAX_BYTES:
@@ -41,32 +41,32 @@ def write_container(target: Path, document: dict, arrays: dict[str, np.ndarray])
 
 
 def read_header(stream: BinaryIO) -> tuple[dict, dict[str, dict]]:
-    """Return the document and the table of arrays, reading nothing but the header."""
+    """Return the document and the table of arrays; only the header is read."""
     status = os.fstat(stream.fileno())
     if not stat.S_ISREG(status.st_mode):
-        raise UntrustedModelError("no regular file.")
+        raise UntrustedModelError("it is not a regular file.")
     if status.st_size > MAX_BYTES:
-        raise UntrustedModelError(f"{status.st_size} bytes; no model has more than {MAX_BYTES}.")
+        raise UntrustedModelError(f"it has {status.st_size} bytes; at most {MAX_BYTES} are read.")
     prefix = stream.read(8)
     length = int.from_bytes(prefix, "little")
     if len(prefix) < 8 or not 2 <= length <= min(MAX_HEADER, status.st_size - 8):
-        raise UntrustedModelError("no model file of sklearn_iqt, or a truncated one.")
+        raise UntrustedModelError("it is not a model file of sklearn_iqt, or it is truncated.")
     table = _parse_json(stream.read(length))
     metadata = table.pop("__metadata__", None)
     if not (isinstance(metadata, dict) and set(metadata) == {KEY}):
-        raise UntrustedModelError("no model file of sklearn_iqt: its metadata are missing.")
+        raise UntrustedModelError("not a model file of sklearn_iqt: its metadata are missing.")
     if not isinstance(metadata[KEY], str):
-        raise UntrustedModelError("its metadata are no text.")
+        raise UntrustedModelError("its metadata are not text.")
     for name, entry in table.items():
         if not _NAME.match(name):
-            raise UntrustedModelError(f"{name[:80]!r} is no name for an array.")
+            raise UntrustedModelError(f"{name[:80]!r} cannot name an array.")
         if not isinstance(entry, dict) or entry.get("dtype") not in _DTYPES:
             raise UntrustedModelError(f"the array {name[:80]!r} has an unknown type.")
     return _parse_json(metadata[KEY].encode()), table
 
 
 def read_container(path: str | os.PathLike[str]) -> tuple[dict, dict[str, np.ndarray]]:
-    """Return the document and the arrays, all finite and writable."""
+    """Return the document and the arrays, which are finite and writable."""
     with open(path, "rb") as stream:
         document, table = read_header(stream)
         stream.seek(0)
@@ -92,16 +92,16 @@ def _parse_json(content: bytes) -> dict:
     except (ValueError, RecursionError) as error:
         if isinstance(error, UntrustedModelError):
             raise
-        raise UntrustedModelError(f"its header is no JSON: {error}") from error
+        raise UntrustedModelError(f"its header is not JSON: {error}") from error
     if not isinstance(parsed, dict):
-        raise UntrustedModelError("its header is no JSON object.")
+        raise UntrustedModelError("its header is not a JSON object.")
     return parsed
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     keys = dict(pairs)
     if len(keys) != len(pairs):
-        raise UntrustedModelError("a name stands twice in its header.")
+        raise UntrustedModelError("its header holds a name twice.")
     return keys
 
 

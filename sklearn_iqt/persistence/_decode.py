@@ -20,7 +20,7 @@ _SCALARS = {"float16", "float32", "float64", "bool"} | {
 
 
 class Decoder:
-    """Build estimators from the nodes of a file, refusing whatever an encoder does not write.
+    """Build estimators from the nodes of a file; refuse everything that an encoder does not write.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ class Decoder:
         if not (isinstance(pair, list) and len(pair) == 2 and pair[0] in _SCALARS):
             raise UntrustedModelError("a numpy number of an unknown type.")
         if not isinstance(pair[1], (int, float)):
-            raise UntrustedModelError("a numpy number that is no number.")
+            raise UntrustedModelError("a numpy number whose value is not a number.")
         try:
             number = np.dtype(pair[0]).type(pair[1])
         except OverflowError:
@@ -105,38 +105,42 @@ class Decoder:
         if set(node) - {"class", "params", "fitted", "arrays"}:
             raise UntrustedModelError(f"an estimator with unknown keys, {sorted(node)[:6]}.")
         cls = find_class(node.get("class"), homes)
-        params = _expect(node.get("params"), dict, "parameters")
-        known = set(cls._get_param_names())  # type: ignore[attr-defined]
-        unknown = set(params) - known
+        estimator = self._unfitted(cls, _expect(node.get("params"), dict, "parameters"), depth)
+        if cls is Pipeline and set(node) & {"fitted", "arrays"}:
+            raise UntrustedModelError("a pipeline that has learned something itself.")
+        known = estimator.get_params(deep=False)
+        for name, value in _expect(node.get("fitted", {}), dict, "attributes").items():
+            # A value from a file must not hide anything that the class itself defines.
+            if not _ATTRIBUTE.match(name) or hasattr(cls, name) or name in known:
+                raise UntrustedModelError(f"{cls.__name__} cannot have learned {name[:80]!r}.")
+            setattr(estimator, name, self._value(value, depth))
+        if "arrays" in node:
+            self._restore_arrays(estimator, _expect(node["arrays"], dict, "arrays"), depth)
+        return estimator
+
+    def _unfitted(self, cls: type, nodes: dict, depth: int) -> Any:
+        unknown = set(nodes) - set(cls._get_param_names())  # type: ignore[attr-defined]
         if unknown:
             raise UntrustedModelError(
                 f"{cls.__name__} has no parameters {sorted(unknown)[:5]}; the file was changed or "
                 "was written by a newer sklearn_iqt."
             )
-        values = {key: self._value(value, depth) for key, value in params.items()}
+        params = {key: self._value(node, depth) for key, node in nodes.items()}
+        params.update({key: None for key in FOLDERS if key in params})
         try:
-            estimator = cls(**{k: None if k in FOLDERS else value for k, value in values.items()})
-            estimator._validate_params()
+            estimator = cls(**params)
+            estimator._validate_params()  # type: ignore[attr-defined]
         except (TypeError, ValueError) as error:
             raise UntrustedModelError(str(error)) from error
-        if cls is Pipeline and set(node) & {"fitted", "arrays"}:
-            raise UntrustedModelError("a pipeline that has learned something itself.")
-        for name, value in _expect(node.get("fitted", {}), dict, "attributes").items():
-            # Nothing that the class itself defines may be hidden by a value from a file.
-            if not _ATTRIBUTE.match(name) or hasattr(cls, name) or name in known:
-                raise UntrustedModelError(f"{cls.__name__} cannot have learned {name[:80]!r}.")
-            setattr(estimator, name, self._value(value, depth))
-        if "arrays" in node:
-            self._restore(estimator, _expect(node["arrays"], dict, "arrays"), depth)
         return estimator
 
-    def _restore(self, estimator: Any, nodes: dict, depth: int) -> None:
+    def _restore_arrays(self, estimator: Any, nodes: dict, depth: int) -> None:
         name = type(estimator).__name__
         if not hasattr(estimator, "_restore_fitted_arrays"):
             raise UntrustedModelError(f"{name} takes no arrays.")
         arrays = {key: self._value(node, depth) for key, node in nodes.items()}
         if not all(isinstance(array, np.ndarray) for array in arrays.values()):
-            raise UntrustedModelError(f"{name}: an array that is none.")
+            raise UntrustedModelError(f"{name}: one of its arrays is not an array.")
         try:
             estimator._restore_fitted_arrays(arrays)
         except ImportError:

@@ -19,8 +19,8 @@ _SETTINGS = ("_metadata_request", "_sklearn_output_config")
 class Encoder:
     """Turn estimators into JSON values, and collect their arrays under names.
 
-    Numbers, strings, lists and None are themselves; anything else is an object with one telling
-    key: ``tuple``, ``dict``, ``scalar``, ``strings``, ``array`` or ``class``.
+    Numbers, strings, lists and None stand for themselves; anything else is an object with one key
+    that names its kind: ``tuple``, ``dict``, ``scalar``, ``strings``, ``array`` or ``class``.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ class Encoder:
     Attributes
     ----------
     arrays : dict of str to ndarray
-        What was met so far, contiguous.
+        Arrays collected so far, contiguous.
     """
 
     def __init__(self, caller: str) -> None:
@@ -49,7 +49,7 @@ class Encoder:
         fitted: bool = True,
         homes: dict[str, str] = HOMES,
     ) -> dict:
-        """Return the node of an estimator; of its parameters alone unless ``fitted``."""
+        """Return the node of an estimator; unless ``fitted``, only its parameters."""
         name = class_name(estimator, homes)
         if name is None:
             where = f" ({path})" if path else ""
@@ -59,23 +59,10 @@ class Encoder:
                 "this model."
             )
         prefix = f"{path}." if path else ""
-        params = estimator.get_params(deep=False)
-        # The fitted parts of a pipeline are its parameter; it has learned nothing else.
-        is_pipeline = isinstance(estimator, Pipeline)
-        node: dict[str, Any] = {
-            "class": name,
-            "params": {
-                key: None if key in FOLDERS else self._param(value, prefix + key, is_pipeline)
-                for key, value in sorted(params.items())
-            },
-        }
-        if fitted and not is_pipeline:
-            rebuilt = getattr(estimator, "_restored_attributes", ())
-            node["fitted"] = {
-                key: self.value(value, prefix + key)
-                for key, value in sorted(vars(estimator).items())
-                if key not in params and key not in rebuilt and key not in _SETTINGS
-            }
+        node: dict[str, Any] = {"class": name, "params": self._params(estimator, prefix)}
+        # A pipeline learns nothing itself: its fitted steps are a parameter.
+        if fitted and not isinstance(estimator, Pipeline):
+            node["fitted"] = self._learned(estimator, prefix)
             if hasattr(estimator, "_fitted_arrays"):
                 node["arrays"] = {
                     key: self._array(np.asarray(array), f"{prefix}arrays/{key}")
@@ -112,17 +99,34 @@ class Encoder:
             "cannot be stored without pickle. Use skops.io.dump for this model."
         )
 
-    def _param(self, value: Any, path: str, fitted: bool) -> Any:
-        if isinstance(value, np.random.RandomState):
-            warnings.warn(
-                f"{self._caller}: {path} is a RandomState, whose state is not stored; the loaded "
-                f"model has {path}=None. Pass an integer seed to keep it.",
-                UserWarning,
-                stacklevel=2,
-            )
-            return None
-        # As in clone, an estimator given as a parameter is its parameters, but for steps.
-        return self.value(value, path, fitted=fitted)
+    def _params(self, estimator: Any, prefix: str) -> dict:
+        # As in clone, an estimator given as a parameter is its parameters; only steps are fitted.
+        fitted = isinstance(estimator, Pipeline)
+        nodes = {}
+        for key, value in sorted(estimator.get_params(deep=False).items()):
+            path = prefix + key
+            if isinstance(value, np.random.RandomState):
+                warnings.warn(
+                    f"{self._caller}: {path} is a RandomState, whose state is not stored; the "
+                    f"loaded model has {path}=None. Pass an integer seed to keep it.",
+                    UserWarning,
+                    stacklevel=2,
+                )
+                value = None
+            nodes[key] = None if key in FOLDERS else self.value(value, path, fitted=fitted)
+        return nodes
+
+    def _learned(self, estimator: Any, prefix: str) -> dict:
+        skipped = {
+            *estimator.get_params(deep=False),
+            *getattr(estimator, "_restored_attributes", ()),
+            *_SETTINGS,
+        }
+        return {
+            key: self.value(value, prefix + key)
+            for key, value in sorted(vars(estimator).items())
+            if key not in skipped
+        }
 
     def _array(self, array: np.ndarray, path: str) -> dict:
         if array.dtype.kind in "OU" and all(isinstance(item, str) for item in array.flat):
@@ -146,7 +150,7 @@ class Encoder:
 
 
 def plain_json(value: Any, caller: str, path: str = "training") -> Any:
-    """Return what a user wrote about a training run in JSON types: no tag, no array."""
+    """Return what a user wrote about a training run in types of JSON."""
     if isinstance(value, (np.generic, np.ndarray)):
         value = value.tolist()
     if value is None or isinstance(value, (bool, str)):

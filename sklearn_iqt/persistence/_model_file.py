@@ -65,7 +65,7 @@ def save_model(
 
     See Also
     --------
-    load_model : The way back.
+    load_model : Read a model from such a file.
 
     Notes
     -----
@@ -143,7 +143,7 @@ def load_model(path: str | os.PathLike[str]) -> Any:
 
     See Also
     --------
-    read_model_card : What a file says of its model.
+    read_model_card : Read what a file says about its model.
 
     Notes
     -----
@@ -165,7 +165,7 @@ def load_model(path: str | os.PathLike[str]) -> Any:
 
 
 def read_model_card(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read what a file says of its model, without building it.
+    """Read what a file says about its model, without building it.
 
     Parameters
     ----------
@@ -182,7 +182,7 @@ def read_model_card(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises
     ------
     UntrustedModelError
-        If the file is no model file. That this function accepts a file does not mean that
+        If the file is not a model file. That this function accepts a file does not mean that
         :func:`load_model` will.
     OSError
         If there is no such file or it cannot be read.
@@ -199,7 +199,7 @@ def read_model_card(path: str | os.PathLike[str]) -> dict[str, Any]:
         _check_document(document)
         node = document["model"]
         if not (isinstance(node, dict) and isinstance(node.get("params"), dict)):
-            raise UntrustedModelError("its model is no estimator.")
+            raise UntrustedModelError("its model is not an estimator.")
         return {
             "class": node.get("class"),
             "params": {key: _plain(value) for key, value in node["params"].items()},
@@ -213,7 +213,7 @@ def read_model_card(path: str | os.PathLike[str]) -> dict[str, Any]:
 def _check_document(document: dict) -> None:
     version = document.get("format")
     if type(version) is not int or version < 1:
-        raise UntrustedModelError(f"its format is {str(version)[:40]!r}, no version number.")
+        raise UntrustedModelError(f"its format {str(version)[:40]!r} is not a version number.")
     if version > FORMAT:
         raise UntrustedModelError(
             f"its format {version} is newer than {FORMAT}, the newest that this version of "
@@ -222,9 +222,9 @@ def _check_document(document: dict) -> None:
     if set(document) != {"format", "version", "model", "training"}:
         raise UntrustedModelError(f"its document has the keys {sorted(document)[:6]}.")
     if not isinstance(document["version"], str):
-        raise UntrustedModelError("its version is no text.")
+        raise UntrustedModelError("its version is not text.")
     if not isinstance(document["training"], (dict, type(None))):
-        raise UntrustedModelError("its training information is no dict.")
+        raise UntrustedModelError("its training information is not a dict.")
 
 
 def _plain(node: Any) -> Any:
@@ -249,8 +249,8 @@ def _names_file(path: str | os.PathLike[str], caller: str) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise FileNotFoundError(
-            f"{caller}: there is no file {os.fspath(path)!r}; a model file is what save_model or "
-            "sklearn-iqt fit has written."
+            f"{caller}: there is no file {os.fspath(path)!r}; save_model and "
+            "sklearn-iqt fit write model files."
         ) from error
     except UntrustedModelError as error:
         raise UntrustedModelError(f"{caller}: {os.fspath(path)!r} is refused: {error}") from error
