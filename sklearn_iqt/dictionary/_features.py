@@ -11,7 +11,7 @@ __all__ = ["feature_operator", "fit_projection"]
 
 
 def feature_operator(
-    patch_size: Sequence[int], spacing: Sequence[int], features: str = "gradient"
+    patch_size: Sequence[int], spacing: Sequence[int], features: str = "intensity"
 ) -> list[sparse.csr_matrix]:
     """Return the linear maps from a patch to its features.
 
@@ -22,8 +22,8 @@ def feature_operator(
     spacing : sequence of 3 ints
         Voxels between the taps along each axis; the scale, so that taps are one low-resolution
         voxel apart.
-    features : {"gradient", "intensity", "both"}, default="gradient"
-        First and second differences along each axis, the voxels themselves, or all of these.
+    features : {"intensity", "gradient", "both"}, default="intensity"
+        The voxels themselves, first and second differences along each axis, or all of these.
 
     Returns
     -------
@@ -39,7 +39,7 @@ def feature_operator(
 
     Examples
     --------
-    >>> gradient, = feature_operator((1, 1, 3), (1, 1, 1))
+    >>> gradient, = feature_operator((1, 1, 3), (1, 1, 1), "gradient")
     >>> gradient.shape
     (18, 3)
     """

@@ -46,7 +46,7 @@ def plot_snr(
     n_samples : int, default=100
         Pairs that are drawn from each distribution.
     random_state : int, RandomState instance or None, default=0
-        Source of the samples.
+        Determines the samples; a figure is the same each time by default.
     ax : Axes, default=None
         Where to draw; by default a new figure.
 

@@ -276,7 +276,8 @@ class NyulScaler(_IntensityScaler):
     percentiles : sequence of floats, default=(1, 10, 20, 30, 40, 50, 60, 70, 80, 90, 99)
         Increasing percentiles of the foreground that are the landmarks.
     output_range : tuple of two floats, default=(1, 100)
-        Standard intensities of the first and last landmark.
+        Standard intensities of the first and last landmark. It begins above 0, the background of
+        a skull-stripped scan, so that no landmark falls there.
     keep_units : bool, default=False
         Whether intensity 0 and the first and last landmark of a volume stay where they are, and
         only what lies between them moves. In front of an IQT estimator set it: what is predicted is

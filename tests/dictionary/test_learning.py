@@ -11,7 +11,7 @@ from sklearn_iqt.dictionary import feature_operator, fit_projection, ksvd, spars
 def test_gradients_agree_with_filtering_inside_the_patch(rng):
     size, spacing = (9, 8, 20), (1, 2, 4)
     patch = rng.random(size)
-    (operator,) = feature_operator(size, spacing)
+    (operator,) = feature_operator(size, spacing, "gradient")
     maps = (operator @ patch.ravel()).reshape(6, *size)
     for axis, step in enumerate(spacing):
         second = np.zeros(2 * step + 1)
@@ -31,7 +31,7 @@ def test_gradients_agree_with_filtering_inside_the_patch(rng):
 
 
 def test_gradients_do_not_see_a_constant():
-    (operator,) = feature_operator((7, 7, 7), (1, 1, 4))
+    (operator,) = feature_operator((7, 7, 7), (1, 1, 4), "gradient")
     assert operator.shape == (2058, 343)
     np.testing.assert_allclose(operator @ np.ones(343), 0, atol=1e-12)
 
@@ -49,7 +49,7 @@ def test_projection_is_features_then_principal_components(features, rng):
 
 def test_all_components_keep_the_geometry_of_the_features(rng):
     X = rng.standard_normal((300, 27))
-    (operator,) = feature_operator((3, 3, 3), (1, 1, 1))
+    (operator,) = feature_operator((3, 3, 3), (1, 1, 1), "gradient")
     explicit = (operator @ X.T).T / np.sqrt(27)
     reduced = X @ fit_projection(X, [operator], None).T
     np.testing.assert_allclose(reduced @ reduced.T, explicit @ explicit.T, atol=1e-8)
@@ -57,14 +57,14 @@ def test_all_components_keep_the_geometry_of_the_features(rng):
 
 def test_fraction_of_energy_is_kept(rng):
     X = rng.standard_normal((300, 27))
-    (operator,) = feature_operator((3, 3, 3), (1, 1, 1))
+    (operator,) = feature_operator((3, 3, 3), (1, 1, 1), "gradient")
     energy = [np.sum((X @ fit_projection(X, [operator], n).T) ** 2) for n in (0.9, None)]
     assert 0.9 <= energy[0] / energy[1] < 1
 
 
 def test_constant_patches_have_no_features():
     with pytest.raises(ValueError, match="features of all training patches are zero"):
-        fit_projection(np.ones((5, 27)), feature_operator((3, 3, 3), (1, 1, 1)), 0.9)
+        fit_projection(np.ones((5, 27)), feature_operator((3, 3, 3), (1, 1, 1), "gradient"), 0.9)
 
 
 def test_ksvd_recovers_the_atoms_it_was_generated_from(rng):
