@@ -20,7 +20,7 @@ from sklearn_iqt import (
 )
 from sklearn_iqt.datasets import make_subjects
 from sklearn_iqt.exceptions import UntrustedModelError
-from sklearn_iqt.persistence import read_model_card
+from sklearn_iqt.persistence import TrainingCard, read_model_card
 
 brains = make_subjects(2, shape=(80, 96, 64), random_state=2)
 pairs = LowFieldSimulator("t1w_036t", random_state=2).simulate(brains.images, brains.tissues)
@@ -35,19 +35,22 @@ path = Path(tempfile.mkdtemp()) / "srep.iqt"
 save_model(
     model,
     path,
-    training={
-        "cohort": "2 brains warped from ICBM152",
-        "snr": "t1w_036t",
-        "voxel_mm": [1, 1, 4],
-        "seed": 0,
-    },
+    training=TrainingCard(
+        cohort="2 brains warped from ICBM152",
+        n_pairs=2,
+        snr_presets="t1w_036t",
+        spacing_low_mm=(1, 1, 4),
+        seed=0,
+        notes={"left out": "nobody"},
+    ),
 )
 print(f"{path.stat().st_size / 1e6:.2f} MB")
 
 # %%
 # The card is read without the model.
-for key, entry in read_model_card(path).items():
-    print(key, entry)
+card = read_model_card(path)
+print(card.class_name, card.params)
+print(card.training)
 
 # %%
 # What is loaded predicts the same, to the bit.

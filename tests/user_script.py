@@ -23,6 +23,7 @@ from sklearn_iqt import (
 from sklearn_iqt.base import BaseIQTRegressor
 from sklearn_iqt.datasets import make_subjects
 from sklearn_iqt.metrics import nrmse, ssim, volume_scorers
+from sklearn_iqt.persistence import TrainingCard
 from sklearn_iqt.plotting import plot_comparison
 from sklearn_iqt.simulation import GaussianSNR, degrade
 
@@ -57,7 +58,7 @@ def enhance(scan: str, model_file: Path) -> NDArray[np.float32]:
     standard = TissueScaler().fit_transform([image])
     model = load_model(model_file)
     enhanced, spread = model.predict(standard, return_std=True)
-    path: Path = save_model(model, model_file, training={"scale": [1, 1, 4]})
+    path: Path = save_model(model, model_file, training=TrainingCard(scale=(1, 1, 4)))
     plot_comparison({"low": image, "enhanced": enhanced[0]}, views=("axial",)).savefig(path)
     coarse = degrade(np.asarray(enhanced[0].dataobj), scale=(1, 1, 4))
     return np.asarray(coarse - spread[0].get_fdata(), dtype=np.float32)

@@ -24,6 +24,7 @@ from benchmarks.paper.pairs import high_files, low_files, write_json
 from sklearn_iqt import load_model, save_model
 from sklearn_iqt.io import as_volumes, save_volume
 from sklearn_iqt.metrics import nrmse, psnr, ssim
+from sklearn_iqt.persistence import TrainingCard
 
 __all__ = ["METRICS", "is_done", "run_cell"]
 
@@ -111,7 +112,8 @@ def _fitted_model(output: Path, folder: Path, cell: Cell, subjects: list[str], o
         keys = ("epoch", "train_loss", "dur")
         record["history"] = [{key: epoch[key] for key in keys} for epoch in net.history]
     try:
-        save_model(model, stored, training={"cohort": options["cohort"], "seed": options["seed"]})
+        card = TrainingCard(cohort=options["cohort"], seed=options["seed"])
+        save_model(model, stored, training=card)
     except TypeError as error:  # a forest: it is fitted again if the run is cut off here
         print(error, file=sys.stderr)
     write_json(folder / "fit.json", record)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import time
+from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sklearn_iqt._version import __version__
 from sklearn_iqt.cli._common import add_command, check_outputs, format_table, say, write_text
 from sklearn_iqt.cli._evaluate import HEADER, measure, to_csv
+
+if TYPE_CHECKING:
+    from sklearn_iqt.persistence import TrainingCard
 
 _EPILOG = """\
 Brains are warped at random from the ICBM152 template that ships inside nilearn; nothing is
@@ -141,7 +144,8 @@ def run(args: argparse.Namespace) -> int:
     figure.savefig(figure_file, dpi=110)
     header = ["subject", "method", *HEADER[1:]]
     write_text(table_file, to_csv(header, rows))
-    save_model(model, model_file, training=_describe(args, n_train, training.snr, rows[-1], header))
+    scores = dict(zip(header[2:], rows[-1][2:], strict=True))
+    save_model(model, model_file, training=_describe(args, n_train, training.snr, scores))
     print(format_table(header, rows))
     say(
         args,
@@ -150,22 +154,25 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _describe(args: argparse.Namespace, n_train: int, snr: Any, scores: list, header: list) -> dict:
-    return {
-        "cohort": "warped ICBM152 template; not for patients",
-        "n_pairs": n_train,
-        "scale": [1, 1, 4],
-        "alignment": "center",
-        "spacing_low_mm": [1.0, 1.0, 4.0],
-        "spacing_high_mm": [1.0, 1.0, 1.0],
-        "snr_preset": ["t1w_036t"],
-        "thickness": [3.0],
-        "gap": [1.0],
-        "noise": ["gaussian"],
-        "tissues": ["given"],
-        "snr_wm": [float(snr[:, 0].min()), float(snr[:, 0].max())],
-        "snr_gm": [float(snr[:, 1].min()), float(snr[:, 1].max())],
-        "scores": dict(zip(header[2:], scores[2:], strict=True)),
-        "seed": args.seed,
-        "version": __version__,
-    }
+def _describe(args: argparse.Namespace, n_train: int, snr: Any, scores: dict) -> TrainingCard:
+    from sklearn_iqt.persistence import TrainingCard
+
+    return TrainingCard(
+        method="srep",
+        cohort="warped ICBM152 template; not for patients",
+        n_pairs=n_train,
+        scale=(1, 1, 4),
+        alignment="center",
+        spacing_low_mm=(1.0, 1.0, 4.0),
+        spacing_high_mm=(1.0, 1.0, 1.0),
+        snr_presets=("t1w_036t",),
+        snr_wm=(snr[:, 0].min(), snr[:, 0].max()),
+        snr_gm=(snr[:, 1].min(), snr[:, 1].max()),
+        thickness=(3.0,),
+        gap=(1.0,),
+        noise=("gaussian",),
+        tissues=("given",),
+        scores=scores,
+        seed=args.seed,
+        date=datetime.now(timezone.utc).date().isoformat(),
+    )

@@ -6,11 +6,14 @@ import argparse
 import json
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sklearn_iqt._methods import METHODS
 from sklearn_iqt.cli._common import add_command, add_grid, check_outputs, say, stem
 from sklearn_iqt.cli._grids import check_grids
+
+if TYPE_CHECKING:
+    from sklearn_iqt.persistence import TrainingCard
 
 _EPILOG = """\
 The nets, ddl and unet, have a size for a GPU by default; on a CPU that takes hours or days, and the
@@ -31,9 +34,8 @@ examples:
   sklearn-iqt fit --low pairs/*_low.nii.gz --high pairs/*_high.nii.gz --method unet \\
       -p n_filters=8 -p n_levels=4 -p max_steps=500 -p checkpoint=unet_state --output unet.iqt
 """
-
-
 _METHODS = {method.command: method for method in METHODS if method.command}
+_NUMBER = (int, float)
 
 
 def _list_methods() -> str:
@@ -93,6 +95,7 @@ def run(args: argparse.Namespace) -> int:
     scale = per_axis(model.scale, "scale", args.method)
     check_grids(zip(args.low, args.high, strict=True), scale=scale, alignment=model.alignment)
     check_outputs([args.output], [*args.low, *args.high], args.force)
+    card = _describe(args, model, scale)
     pairs = f"{len(args.low)} pair{'s' if len(args.low) > 1 else ''}"
     device = model._torch_device() if _METHODS[args.method].extra == "deep" else None
     say(args, f"learning {args.method} from {pairs}" + (f" on {device}" if device else ""))
@@ -104,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
         )
     whole = make_pipeline(TissueScaler(), model) if args.standardize else model
     whole.fit(args.low, args.high)
-    save_model(whole, args.output, training=_describe(args, model))
+    save_model(whole, args.output, training=card)
     say(args, f"{args.output}: {args.method}, learned from {pairs}")
     return 0
 
@@ -141,46 +144,53 @@ def _parse_param(text: str) -> tuple[str, Any]:
         return name, value
 
 
-def _describe(args: argparse.Namespace, model: Any) -> dict[str, Any]:
+def _describe(args: argparse.Namespace, model: Any, scale: tuple[int, ...]) -> TrainingCard:
     """Return what the model should remember: no names of files, which may tell who was scanned."""
     from nibabel.affines import voxel_sizes
 
     from sklearn_iqt.io import read_geometry
+    from sklearn_iqt.persistence import TrainingCard
 
-    spacing = {
-        kind: [round(float(size), 4) for size in voxel_sizes(read_geometry(paths[0])[1])]
-        for kind, paths in (("low", args.low), ("high", args.high))
+    def spacing(path: str) -> tuple[float, ...]:
+        return tuple(round(float(size), 4) for size in voxel_sizes(read_geometry(path)[1]))
+
+    return TrainingCard(
+        method=args.method,
+        standardized=args.standardize,
+        n_pairs=len(args.low),
+        scale=scale,
+        alignment=model.alignment,
+        spacing_low_mm=spacing(args.low[0]),
+        spacing_high_mm=spacing(args.high[0]),
+        seed=args.seed,
+        date=datetime.now(timezone.utc).date().isoformat(),
+        **_describe_simulation([_read_sidecar(path) for path in args.low]),
+    )
+
+
+def _describe_simulation(sidecars: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the fields of the card that sidecars of ``simulate`` fill, if each scan has one."""
+    if not all(sidecars):
+        return {}
+    snr = {name: [sidecar[name] for sidecar in sidecars] for name in ("snr_wm", "snr_gm")}
+    known: dict[str, Any] = {
+        "snr_presets": sorted({sidecar["preset"] for sidecar in sidecars}),
+        **{name: (min(values), max(values)) for name, values in snr.items()},
     }
-    training: dict[str, Any] = {
-        "method": args.method,
-        "standardized": args.standardize,
-        "n_pairs": len(args.low),
-        "scale": list(model.scale_),
-        "alignment": model.alignment,
-        "spacing_low_mm": spacing["low"],
-        "spacing_high_mm": spacing["high"],
-        "seed": args.seed,
-        "date": datetime.now(timezone.utc).date().isoformat(),
-    }
-    drawn = [_sidecar(path) for path in args.low]
-    if all(drawn):
-        training["snr_preset"] = sorted({str(told["preset"]) for told in drawn})
-        # Thickness and gap are in voxels of the high scans.
-        for name in ("thickness", "gap", "noise", "tissues"):
-            settings = [told.get(name) for told in drawn]
-            if all(isinstance(setting, (str, int, float)) for setting in settings):
-                training[name] = sorted(set(settings), key=str)
-        for tissue in ("snr_wm", "snr_gm"):
-            values = [float(told[tissue]) for told in drawn]
-            training[tissue] = [min(values), max(values)]
-    return training
+    # Thickness and gap are in voxels of the high scans.
+    for name, kind in (("thickness", _NUMBER), ("gap", _NUMBER), ("noise", str), ("tissues", str)):
+        settings = [sidecar.get(name) for sidecar in sidecars]
+        if all(isinstance(setting, kind) for setting in settings):
+            known[name] = sorted(set(settings))
+    return known
 
 
-def _sidecar(path: str) -> dict[str, Any]:
+def _read_sidecar(path: str) -> dict[str, Any]:
     """Return what ``simulate`` wrote beside a scan, or nothing."""
     try:
-        sidecar = Path(path).with_name(f"{stem(path)}.json")
-        told = json.loads(sidecar.read_text(encoding="utf-8"))
-        return told if {"preset", "snr_wm", "snr_gm"} <= set(told) else {}
-    except (OSError, ValueError, TypeError):
+        text = Path(path).with_name(f"{stem(path)}.json").read_text(encoding="utf-8")
+        sidecar = json.loads(text)
+        has_snr = all(isinstance(sidecar[name], _NUMBER) for name in ("snr_wm", "snr_gm"))
+        return sidecar if has_snr and isinstance(sidecar["preset"], str) else {}
+    except (OSError, ValueError, TypeError, KeyError):
         return {}

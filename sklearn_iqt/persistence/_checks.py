@@ -130,8 +130,7 @@ def _check_geometry(model: Any, name: str) -> None:
 
 
 def _check_spacing(model: Any, name: str) -> None:
-    # Files that were written before models knew it do not say.
-    model.spacing_ = spacing = getattr(model, "spacing_", None)
+    spacing: Any = getattr(model, "spacing_", "missing")
     is_size = isinstance(spacing, np.ndarray) and spacing.shape == (3,)
     if not (spacing is None or (is_size and spacing.dtype == np.float64 and (spacing > 0).all())):
         raise UntrustedModelError(f"{name}.spacing_ is not a voxel size.")

@@ -13,19 +13,20 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_iqt._version import __version__
 from sklearn_iqt.exceptions import UntrustedModelError
+from sklearn_iqt.persistence._card import ModelCard, TrainingCard, read_training
 from sklearn_iqt.persistence._checks import check_model
 from sklearn_iqt.persistence._container import read_container, read_header, write_container
 from sklearn_iqt.persistence._decode import Decoder
-from sklearn_iqt.persistence._encode import Encoder, plain_json
+from sklearn_iqt.persistence._encode import Encoder
 from sklearn_iqt.persistence._registry import ESTIMATORS, MODELS, class_name
 
 SUFFIX = ".iqt"
-# Raised by one whenever an older version could not read the file.
-FORMAT = 1
+# Raised by one whenever an older version could not read a new file, or this one an old file.
+FORMAT = 2
 
 
 def save_model(
-    model: Any, path: str | os.PathLike[str], *, training: dict[str, Any] | None = None
+    model: Any, path: str | os.PathLike[str], *, training: TrainingCard | None = None
 ) -> Path:
     """Write a fitted model to one file that holds parameters and arrays, and no code.
 
@@ -37,9 +38,8 @@ def save_model(
     path : str or path-like
         File to write, ending in ``.iqt``. An existing file is replaced only once the new one is
         complete.
-    training : dict, default=None
-        What the model should remember of its training: scale, voxel spacing in mm, range of SNR,
-        cohort, measures, date. Strings, numbers, booleans, None, lists and dicts.
+    training : TrainingCard, default=None
+        What the model should remember of its training.
 
     Returns
     -------
@@ -49,8 +49,8 @@ def save_model(
     Raises
     ------
     TypeError
-        If a part of the model, such as a forest, or of ``training`` cannot be stored without
-        pickle; use ``skops`` for such a model.
+        If a part of the model, such as a forest, cannot be stored without pickle; use ``skops``
+        for such a model. If ``training`` is no :class:`TrainingCard`.
     ValueError
         If the suffix is wrong or a weight is not finite.
     sklearn.exceptions.NotFittedError
@@ -84,11 +84,13 @@ def save_model(
     >>> from pathlib import Path
     >>> import numpy as np
     >>> from sklearn_iqt import PatchwiseRegressor, load_model, save_model
+    >>> from sklearn_iqt.persistence import TrainingCard
     >>> high = np.random.default_rng(0).random((2, 8, 8, 16))
     >>> low = high.reshape(2, 8, 8, 4, 4).mean(axis=-1)
     >>> model = PatchwiseRegressor(random_state=0).fit(low, high)
+    >>> card = TrainingCard(scale=(1, 1, 4), cohort="random numbers")
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = save_model(model, Path(folder) / "ridge.iqt", training={"scale": [1, 1, 4]})
+    ...     path = save_model(model, Path(folder) / "ridge.iqt", training=card)
     ...     loaded = load_model(path)
     >>> bool((loaded.predict(low) == model.predict(low)).all())
     True
@@ -103,8 +105,11 @@ def save_model(
             f"{type(steps[-1]).__name__} cannot be stored without pickle; only {sorted(MODELS)} "
             "can. Use skops.io.dump for other models."
         )
-    if training is not None and not isinstance(training, dict):
-        raise TypeError(f"save_model: training must be a dict, got {type(training).__name__}.")
+    if training is not None and not isinstance(training, TrainingCard):
+        raise TypeError(
+            f"save_model: training must be a TrainingCard or None, got {type(training).__name__}. "
+            "Pass TrainingCard(...); what has no field of its own goes into notes={...}."
+        )
     for step in steps:
         if step != "passthrough":
             check_is_fitted(step)
@@ -113,7 +118,7 @@ def save_model(
         "format": FORMAT,
         "version": __version__,
         "model": encoder.model(model),
-        "training": plain_json(training, "save_model"),
+        "training": None if training is None else training.as_dict(),
     }
     write_container(target, document, encoder.arrays)
     return target
@@ -164,7 +169,7 @@ def load_model(path: str | os.PathLike[str]) -> Any:
     return model
 
 
-def read_model_card(path: str | os.PathLike[str]) -> dict[str, Any]:
+def read_model_card(path: str | os.PathLike[str]) -> ModelCard:
     """Read what a file says about its model, without building it.
 
     Parameters
@@ -174,10 +179,9 @@ def read_model_card(path: str | os.PathLike[str]) -> dict[str, Any]:
 
     Returns
     -------
-    dict
-        ``class``, ``params`` and ``training`` as they were saved (a nested estimator is a dict of
-        its class and params), ``version`` of sklearn_iqt that wrote it, ``format`` of the file,
-        and ``arrays``, a dict of ``(dtype, shape)``.
+    ModelCard
+        Class, parameters and arrays of the model, its training card, and the version that wrote
+        the file.
 
     Raises
     ------
@@ -190,41 +194,46 @@ def read_model_card(path: str | os.PathLike[str]) -> dict[str, Any]:
     Examples
     --------
     >>> from sklearn_iqt.persistence import read_model_card
-    >>> read_model_card("srep.iqt")["training"]  # doctest: +SKIP
-    {'scale': [1, 1, 4], 'snr': 't1w_036t'}
+    >>> read_model_card("srep.iqt").training.scale  # doctest: +SKIP
+    (1, 1, 4)
     """
     with _names_file(path, "read_model_card"):
         with open(path, "rb") as stream:
             document, table = read_header(stream)
-        _check_document(document)
+        training = _check_document(document)
         node = document["model"]
         if not (isinstance(node, dict) and isinstance(node.get("params"), dict)):
             raise UntrustedModelError("its model is not an estimator.")
-        return {
-            "class": node.get("class"),
-            "params": {key: _plain(value) for key, value in node["params"].items()},
-            "training": document["training"],
-            "version": document["version"],
-            "format": document["format"],
-            "arrays": {k: (entry["dtype"], entry.get("shape")) for k, entry in table.items()},
-        }
+        return ModelCard(
+            class_name=str(node.get("class")),
+            params={key: _plain(value) for key, value in node["params"].items()},
+            version=document["version"],
+            training=training,
+            format=document["format"],
+            arrays={k: (entry["dtype"], entry.get("shape")) for k, entry in table.items()},
+        )
 
 
-def _check_document(document: dict) -> None:
+def _check_document(document: dict) -> TrainingCard | None:
+    """Refuse a document that is not of this format, and return its training card."""
     version = document.get("format")
     if type(version) is not int or version < 1:
         raise UntrustedModelError(f"its format {str(version)[:40]!r} is not a version number.")
+    if version < FORMAT:
+        raise UntrustedModelError(
+            f"its format {version} is of an older version of sklearn_iqt, which stored other "
+            f"parameters; this version reads format {FORMAT}. Fit the model again."
+        )
     if version > FORMAT:
         raise UntrustedModelError(
-            f"its format {version} is newer than {FORMAT}, the newest that this version of "
-            "sklearn_iqt knows; upgrade sklearn_iqt."
+            f"its format {version} is newer than {FORMAT}, which this version of sklearn_iqt "
+            "reads; upgrade sklearn_iqt."
         )
     if set(document) != {"format", "version", "model", "training"}:
         raise UntrustedModelError(f"its document has the keys {sorted(document)[:6]}.")
     if not isinstance(document["version"], str):
         raise UntrustedModelError("its version is not text.")
-    if not isinstance(document["training"], (dict, type(None))):
-        raise UntrustedModelError("its training information is not a dict.")
+    return read_training(document["training"])
 
 
 def _plain(node: Any) -> Any:

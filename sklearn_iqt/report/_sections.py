@@ -17,6 +17,7 @@ from sklearn.pipeline import Pipeline
 
 from sklearn_iqt._version import __version__
 from sklearn_iqt.metrics import nrmse, psnr, ssim
+from sklearn_iqt.persistence import TrainingCard
 from sklearn_iqt.plotting._slices import Scan
 from sklearn_iqt.plotting._subject import Subject
 from sklearn_iqt.report._quality import Consistency, Quality
@@ -43,7 +44,7 @@ _NO_SPREAD = (
 
 
 class Table(NamedTuple):
-    """Rows of texts below a header, which may miss."""
+    """Rows of texts, below a header if there is one."""
 
     rows: Sequence[Sequence[str]]
     header: Sequence[str] = ()
@@ -114,27 +115,28 @@ def scan_section(
     return Section("Scan", [Table([row for row in rows if row[1]])])
 
 
-def model_section(model: Any, card: Mapping[str, Any], *, has_spread: bool) -> Section:
+def model_section(model: Any, training: TrainingCard | None, *, has_spread: bool) -> Section:
     """Describe the model: what it is, its parameters and its training."""
-    training = card.get("training")
     tables = []
     for _, step in model.steps if isinstance(model, Pipeline) else [("", model)]:
         params = {} if isinstance(step, str) else step.get_params(deep=False)
         rows = [["class", step if isinstance(step, str) else type(step).__name__]]
         rows += [[str(name), one_line(value)] for name, value in sorted(params.items())]
         tables.append(Table(rows))
-    if isinstance(training, Mapping) and training:
-        told = [[str(name), one_line(value)] for name, value in training.items()]
-        tables.append(Table(told, ["its training", ""]))
+    facts = {} if training is None else training.as_dict()
+    if facts:
+        notes = facts.pop("notes", {})
+        rows = [[name, one_line(value)] for name, value in (*facts.items(), *notes.items())]
+        tables.append(Table(rows, ["its training", ""]))
     limits = [] if has_spread else [_NO_SPREAD]
     return Section("Model", tables, limits=limits)
 
 
-def versions_section(card: Mapping[str, Any]) -> Section:
-    """List what made the report."""
+def versions_section(saved_by: str | None) -> Section:
+    """List the software that made the report, and the version that saved the model."""
     rows = [["sklearn_iqt", __version__]]
-    if card.get("version"):
-        rows.append(["sklearn_iqt that saved the model", one_line(card["version"])])
+    if saved_by is not None:
+        rows.append(["sklearn_iqt that saved the model", one_line(saved_by)])
     rows += [
         ["Python", platform.python_version()],
         *([module.__name__, module.__version__] for module in (np, scipy, sklearn, nibabel)),

@@ -1,14 +1,13 @@
-"""How far a scan is from what a model was trained on, as far as the two tell."""
+"""How far a scan is from what the model was trained on, as far as scan and model say."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from math import isfinite
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sklearn_iqt.persistence import TrainingCard
 from sklearn_iqt.report._quality import Quality
 from sklearn_iqt.report._sections import Section, Table, size
 from sklearn_iqt.simulation import SNR_PRESETS, GaussianSNR, mahalanobis_distance
@@ -17,7 +16,7 @@ from sklearn_iqt.simulation import SNR_PRESETS, GaussianSNR, mahalanobis_distanc
 _N_DRAWS = 2000
 _WITHIN = (5, 95)
 # Estimates of contrast up to this cannot be told from lower ones.
-_TOLD = 1.3
+_LEAST_CONTRAST = 1.3
 
 _SHIFT = (
     "How far this scan is from what the model was trained on decides how much can be expected of "
@@ -43,12 +42,15 @@ _NOISE = {
 
 
 def shift_section(
-    quality: Quality | str, spacing: Sequence[float], learned: Any, training: Any
+    quality: Quality | str,
+    spacing: Sequence[float],
+    learned: Sequence[float] | None,
+    training: TrainingCard | None,
 ) -> Section:
-    """Compare a scan with what a model has learned from, and with what its card says of that."""
-    training = training if isinstance(training, Mapping) else {}
+    """Compare a scan with what the model has learned from, and with what its card says of that."""
+    training = TrainingCard() if training is None else training
     if learned is None:
-        learned = _numbers(training.get("spacing_low_mm"), 3)
+        learned = training.spacing_low_mm
     rows = [["voxel size (mm)", size(spacing), size(learned), _same_size(spacing, learned)]]
     limits: list[str] = []
     if isinstance(quality, str):
@@ -56,39 +58,38 @@ def shift_section(
     else:
         rows += _compare_snr(quality, training)
         limits += [*_SHIFT_LIMITS, _NOISE[quality.source]]
-    if learned is None and "snr_wm" not in training:
+    if learned is None and training.snr_wm is None:
         limits.append(
             "The model does not say what it was trained on. It does if it was fitted by "
-            "sklearn-iqt fit, or saved with save_model(model, path, training={...})."
+            "sklearn-iqt fit, or saved with save_model(model, path, training=TrainingCard(...))."
         )
     header = ["", "this scan", "in training", ""]
     return Section("Shift from the training", [Table(rows, header)], [_SHIFT], limits)
 
 
-def _compare_snr(quality: Quality, training: Mapping[str, Any]) -> list[list[str]]:
-    names = training.get("snr_preset")
-    names = [names] if isinstance(names, str) else names if isinstance(names, list) else []
-    known = {n: SNR_PRESETS[n] for n in names if isinstance(n, str) and n in SNR_PRESETS}
+def _compare_snr(quality: Quality, training: TrainingCard) -> list[list[str]]:
+    known = {name: SNR_PRESETS[name] for name in training.snr_presets if name in SNR_PRESETS}
     draws = [preset.sample(_N_DRAWS, 0) for preset in known.values()]
     drawn = np.concatenate(draws) if draws else None
     ratio = None if drawn is None else _most(drawn[:, 0] / drawn[:, 1])
-    told = quality.contrast > _TOLD
+    is_certain = quality.contrast > _LEAST_CONTRAST
     rows = [_compare("contrast, WM / GM", quality.contrast, ratio, ".2f")]
-    if not told:
+    if not is_certain:
         rows[0][-1] = "cannot be told"
-    for name, value, column in zip(("wm", "gm"), quality.snr, (0, 1), strict=True):
-        span = _numbers(training.get(f"snr_{name}"), 2)
+    spans = (training.snr_wm, training.snr_gm)
+    for name, value, span, column in zip(("WM", "GM"), quality.snr, spans, (0, 1), strict=True):
         if span is None and drawn is not None:
             span = _most(drawn[:, column])
-        rows.append(_compare(f"signal-to-noise ratio of {name.upper()}", value, span, ".1f"))
+        rows.append(_compare(f"signal-to-noise ratio of {name}", value, span, ".1f"))
     for name, preset in known.items():
         if isinstance(preset, GaussianSNR):
             distance = float(mahalanobis_distance([quality.snr], preset)[0])
             # The nearest are not too near.
-            span = [0.0, _most(mahalanobis_distance(preset.sample(_N_DRAWS, 0), preset))[1]]
-            rows.append(_compare(f"Mahalanobis distance to {name}", distance, span, ".1f"))
-            if distance <= span[1] and not told:
-                rows[-1][-1] = "inside, if the contrast is"
+            _, farthest = _most(mahalanobis_distance(preset.sample(_N_DRAWS, 0), preset))
+            row = _compare(f"Mahalanobis distance to {name}", distance, (0, farthest), ".1f")
+            rows.append(row)
+            if distance <= farthest and not is_certain:
+                row[-1] = "inside, if the contrast is"
     return rows
 
 
@@ -109,16 +110,7 @@ def _same_size(spacing: Sequence[float], learned: Sequence[float] | None) -> str
     return "the same" if same else "differs by more than 10 %"
 
 
-def _most(values: NDArray[np.float64]) -> list[float]:
-    return [float(value) for value in np.percentile(values, _WITHIN)]
-
-
-def _numbers(told: Any, n: int) -> list[float] | None:
-    """Return finite numbers of a card, which anybody may have written."""
-    if not isinstance(told, (list, tuple)) or len(told) != n:
-        return None
-    try:
-        numbers = [float(value) for value in told]
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return numbers if all(map(isfinite, numbers)) else None
+def _most(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the limits between which most values lie."""
+    first, last = np.percentile(values, _WITHIN)
+    return float(first), float(last)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.pipeline import Pipeline
 
 from sklearn_iqt.io import replaced_file
+from sklearn_iqt.persistence import ModelCard, TrainingCard
 from sklearn_iqt.plotting._slices import Scan, upright
 from sklearn_iqt.plotting._subject import Subject, brightness
 from sklearn_iqt.preprocessing import intensity_scale, upsample
@@ -73,7 +74,7 @@ def write_report(
     truth: Any = None,
     mask: Any = None,
     affine: ArrayLike | None = None,
-    card: Mapping[str, Any] | None = None,
+    card: ModelCard | TrainingCard | None = None,
     thickness: float | Sequence[float] | None = None,
     title: str | None = None,
 ) -> Path:
@@ -103,9 +104,9 @@ def write_report(
         whole head, contrast and noise can only be told with a mask.
     affine : array-like of shape (4, 4), default=None
         Voxel to mm of the scan if it is an array; the identity by default.
-    card : dict, default=None
-        What :func:`sklearn_iqt.persistence.read_model_card` returns. Its ``"training"`` is what
-        the scan is compared with, and its ``"version"`` is shown.
+    card : ModelCard or TrainingCard, default=None
+        What the scan is compared with: the training card of the model, or what
+        :func:`sklearn_iqt.persistence.read_model_card` returns, which holds one.
     thickness : float or sequence of 3 floats, default=None
         Full width at half maximum of the slice profile of the scan, in voxels of the enhancement,
         at least 1, along axes that are refined. By default ``scale - 1``, as that of
@@ -122,6 +123,8 @@ def write_report(
     ------
     ValueError
         If a volume is not finite, `std` comes without `enhanced`, or the thickness is wrong.
+    TypeError
+        If `card` is no card.
     GeometryMismatchError
         If the volumes are not on the grids that belong to each other.
     OSError
@@ -158,7 +161,7 @@ def write_report(
     ...     page.read_text(encoding="utf-8")[:15]
     '<!doctype html>'
     """
-    card = {} if card is None else card
+    training, saved_by = _read_card(card)
     if std is not None and enhanced is None:
         raise ValueError(f"{CALLER}: std belongs to enhanced; pass both or none.")
     name, image = read_image(low, "low", affine)
@@ -188,7 +191,7 @@ def write_report(
             quality,
             voxel_sizes(image.affine),
             getattr(estimator, "spacing_", None),
-            card.get("training"),
+            training,
         ),
         consistency_section(consistency, quality, profile),
     ]
@@ -199,8 +202,8 @@ def write_report(
     unit = intensity_scale(scan, None if mask is None else foreground)
     sections += [
         scan_section(name, image, fine, unit, layers[0].window),
-        model_section(model, card, has_spread=spread is not None),
-        versions_section(card),
+        model_section(model, training, has_spread=spread is not None),
+        versions_section(saved_by),
     ]
     place = apply_affine(np.linalg.inv(layers[1].scan.affine), subject.place)
     heading = f"{name}, enhanced" if title is None else title
@@ -209,6 +212,18 @@ def write_report(
         # Names of files may hold bytes that are no text.
         stream.write(page.encode("utf-8", "replace"))
     return Path(path)
+
+
+def _read_card(card: Any) -> tuple[TrainingCard | None, str | None]:
+    """Return what is known of the training, and which version saved the model."""
+    if isinstance(card, ModelCard):
+        return card.training, card.version
+    if card is None or isinstance(card, TrainingCard):
+        return card, None
+    raise TypeError(
+        f"{CALLER}: card must be a TrainingCard, a ModelCard or None, got {type(card).__name__}. "
+        "read_model_card returns the card of a model file."
+    )
 
 
 def _layers(

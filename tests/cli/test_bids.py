@@ -17,7 +17,7 @@ from sklearn_iqt.cli import main
 from sklearn_iqt.cli.bids import _command
 from sklearn_iqt.cli.bids._layout import Scan
 from sklearn_iqt.io import load_volume, save_volume, scaled_affine
-from sklearn_iqt.persistence import load_model, save_model
+from sklearn_iqt.persistence import TrainingCard, load_model, save_model
 
 AFFINE = np.array([[-1.0, 0, 0, 20], [0, 0, 4.0, -30], [0, 1.0, 0, -10], [0, 0, 0, 1]])
 SCANS = (
@@ -69,7 +69,7 @@ def model(tmp_path_factory):
     ]
     fitted = PatchwiseRegressor(random_state=0).fit(*pairs)
     path = tmp_path_factory.mktemp("models") / "ridge.iqt"
-    return save_model(fitted, path, training={"spacing_low_mm": [1, 1, 4], "n_pairs": 2})
+    return save_model(fitted, path, training=TrainingCard(spacing_low_mm=(1, 1, 4), n_pairs=2))
 
 
 def run(*arguments):

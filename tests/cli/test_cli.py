@@ -161,19 +161,20 @@ def test_one_bad_scan_does_not_stop_the_others(brains, tmp_path, capsys):
 
 def test_fit_stores_what_the_model_was_trained_on(model, pairs):
     card = read_model_card(model)
-    training = card["training"]
-    told = [json.loads((pairs / f"sub-{n}_T1w_low.json").read_text()) for n in range(2)]
-    assert card["class"] == "PatchwiseRegressor"
-    assert training["n_pairs"] == 2
-    assert training["spacing_low_mm"] == [1, 1, 4]
-    assert training["spacing_high_mm"] == [1, 1, 1]
-    assert training["snr_preset"] == ["t1w_036t"]
-    assert training["snr_gm"] == sorted(one["snr_gm"] for one in told)
-    assert (training["scale"], training["alignment"]) == ([1, 1, 4], "center")
-    assert (training["thickness"], training["gap"]) == ([3], [1])
-    assert (training["noise"], training["tissues"]) == (["gaussian"], ["given"])
+    training = card.training
+    drawn = [json.loads((pairs / f"sub-{n}_T1w_low.json").read_text()) for n in range(2)]
+    assert card.class_name == "PatchwiseRegressor"
+    assert training.method == "ridge"
+    assert training.n_pairs == 2
+    assert training.spacing_low_mm == (1, 1, 4)
+    assert training.spacing_high_mm == (1, 1, 1)
+    assert training.snr_presets == ("t1w_036t",)
+    assert training.snr_gm == tuple(sorted(one["snr_gm"] for one in drawn))
+    assert (training.scale, training.alignment) == ((1, 1, 4), "center")
+    assert (training.thickness, training.gap) == ((3,), (1,))
+    assert (training.noise, training.tissues) == (("gaussian",), ("given",))
     # Names of files may tell who was scanned.
-    assert "sub-0" not in json.dumps(card)
+    assert "sub-0" not in str(card)
 
 
 def test_fit_stores_what_it_was_given_and_tells_nothing_it_does_not_know(pairs, tmp_path, capsys):
@@ -188,11 +189,10 @@ def test_fit_stores_what_it_was_given_and_tells_nothing_it_does_not_know(pairs, 
         assert (
             run("fit", "--low", low, "--high", high, *options, "--scale", 2, 2, 2, "--force") == 0
         )
-        training = read_model_card(path)["training"]
-        assert training["scale"] == [1, 1, 4]
-        assert ("snr_preset" in training) == (n == 0)
-        assert "thickness" not in training
-        assert "gap" not in training
+        training = read_model_card(path).training
+        assert training.scale == (1, 1, 4)
+        assert training.snr_presets == (("x",) if n == 0 else ())
+        assert training.thickness == training.gap == ()
         assert "learned from 1 pair\n" in capsys.readouterr().err
 
 
@@ -220,7 +220,7 @@ def test_fit_standardizes_and_all_commands_take_the_model(pairs, tmp_path, capsy
     expected = make_pipeline(TissueScaler(), PatchwiseRegressor(random_state=0)).fit(lows, highs)
     enhanced = expected.predict([str(lows[0])])[0]
     np.testing.assert_allclose(load_volume(out).dataobj, enhanced.dataobj, rtol=1e-5, atol=1e-3)
-    assert read_model_card(path)["training"]["standardized"] is True
+    assert read_model_card(path).training.standardized is True
     page = tmp_path / "page.html"
     assert run("report", "--model", path, lows[0], "--truth", highs[0], "--output", page) == 0
     assert "TissueScaler" in page.read_text(encoding="utf-8")
@@ -623,6 +623,9 @@ def test_the_demo_shows_that_learning_helps(tmp_path, capsys):
     assert float(learned["SSIM"]) > float(cubic["SSIM"])
     assert "IQT-SRep" in capsys.readouterr().out
 
+    card = read_model_card(folder / "model.iqt").training
+    assert card.n_pairs == 2
+    assert card.scores["SSIM"] == pytest.approx(float(learned["SSIM"]))
     model = load_model(folder / "model.iqt")
     enhanced = model.predict([str(folder / "sub-03_low.nii.gz")])[0]
     written = load_volume(folder / "sub-03_enhanced.nii.gz")

@@ -6,6 +6,7 @@ import pytest
 from sklearn_iqt import PatchwiseRegressor, save_model
 from sklearn_iqt.cli import main
 from sklearn_iqt.io import save_volume, scaled_affine
+from sklearn_iqt.persistence import TrainingCard
 
 AFFINE = np.diag([1.0, 1.0, 4.0, 1.0])
 
@@ -19,7 +20,7 @@ def files(rng, tmp_path):
     scan = save_volume(low, tmp_path / "scan.nii.gz", affine=AFFINE)
     truth = save_volume(high, tmp_path / "truth.nii.gz", affine=scaled_affine(AFFINE, (1, 1, 4)))
     model = PatchwiseRegressor(max_patches=500, random_state=0).fit([scan], [truth])
-    save_model(model, tmp_path / "m.iqt", training={"snr_preset": ["t1w_036t"]})
+    save_model(model, tmp_path / "m.iqt", training=TrainingCard(snr_presets="t1w_036t"))
     save_volume((low > 0).astype(np.uint8), tmp_path / "mask.nii.gz", affine=AFFINE, dtype="uint8")
     return tmp_path
 

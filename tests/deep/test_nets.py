@@ -363,7 +363,7 @@ def test_mixed_precision_is_close(make):
 def test_models_are_saved_and_loaded(make, tmp_path):
     low, high = make_pairs()
     fitted = make(max_steps=3).fit(low, high)
-    path = save_model(fitted, tmp_path / "model.iqt", training={"scale": [1, 1, 4]})
+    path = save_model(fitted, tmp_path / "model.iqt")
     loaded = load_model(path)
     np.testing.assert_array_equal(loaded.predict(low), fitted.predict(low))
     assert loaded.get_params()["max_steps"] == 3

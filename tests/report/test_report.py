@@ -17,6 +17,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn_iqt import InterpolationIQT, PatchwiseRegressor
 from sklearn_iqt.exceptions import GeometryMismatchError
 from sklearn_iqt.io import save_volume, scaled_affine
+from sklearn_iqt.persistence import ModelCard, TrainingCard
 from sklearn_iqt.plotting._slices import Scan, upright
 from sklearn_iqt.preprocessing import foreground_mask
 from sklearn_iqt.report import write_report
@@ -42,6 +43,18 @@ def make_labels(shape=(40, 36, 48)):
     return np.digitize(-radius, [-0.46, -0.41, -0.3])
 
 
+def make_card(version="0", **training):
+    """Return the card of a model file."""
+    return ModelCard(
+        class_name="PatchwiseRegressor",
+        params={},
+        version=version,
+        training=TrainingCard(**training),
+        format=2,
+        arrays={},
+    )
+
+
 @pytest.fixture(scope="module")
 def pair():
     """A simulated scan, its truth, and the pair of signal-to-noise ratios."""
@@ -61,7 +74,7 @@ def model(pair):
 def page(pair, model, tmp_path_factory):
     """Path of a page with everything in it."""
     path = tmp_path_factory.mktemp("report") / "report.html"
-    card = {"training": {"snr_preset": ["t1w_036t"], "spacing_low_mm": [1, 2, 6]}, "version": "1"}
+    card = make_card(version="1", snr_presets=["t1w_036t"], spacing_low_mm=[1, 2, 6])
     return write_report(model, pair.low, path, truth=pair.high, card=card)
 
 
@@ -169,13 +182,11 @@ def test_texts_of_others_are_never_markup(pair, model, tmp_path):
     low.header["descrip"] = b"<script>window.caught=2</script>"
     scan = folder / "\"'><img src=x onerror=window.caught=1>.nii"
     nibabel.save(low, scan)
-    card = {
-        "training": {EVIL: EVIL, "nested": {"a": [EVIL]}, "snr_preset": [EVIL]},
-        "version": EVIL,
-    }
+    notes = {EVIL: EVIL, "nested": {"a": [EVIL]}}
+    card = make_card(EVIL, cohort=EVIL, snr_presets=[EVIL], notes=notes)
     path = write_report(model, scan, tmp_path / "r.html", card=card, title=EVIL)
     evil = Page(path)
-    benign = {"training": {"a": "b"}}
+    benign = TrainingCard(notes={"a": "b"})
     plain = Page(write_report(model, pair.low, tmp_path / "plain.html", card=benign))
 
     def scripts(page):
@@ -187,7 +198,8 @@ def test_texts_of_others_are_never_markup(pair, model, tmp_path):
     assert "<img" not in evil.source
     assert evil.after("scan", 1) == scan.name
     assert evil.after("description in its header") == "<script>window.caught=2</script>"
-    assert evil.after(EVIL) == EVIL
+    assert evil.after("cohort") == EVIL
+    assert evil.cells[evil.cells.index("nested") - 2 :][:2] == [EVIL, EVIL]
     assert evil.blocks["h1", None] == EVIL
     assert "secret" not in evil.source
 
@@ -243,24 +255,19 @@ def test_scan_without_tissues_says_so_instead_of_a_number(rng, tmp_path):
     assert "No uncertainty is shown" in text
 
 
-@pytest.mark.parametrize(
-    "training",
-    [
-        None,
-        [],
-        "t1w_036t",
-        {"snr_wm": [10**400, 1], "snr_gm": "ab", "spacing_low_mm": [0, None, {}]},
-        {"snr_wm": [float("nan"), 1], "snr_gm": [1, 2, 3], "spacing_low_mm": [0, 0, 0]},
-        {"snr_preset": [["t1w_036t"], 3, None, "unknown"]},
-        {"snr_preset": {"t1w_036t": 1}},
-    ],
-)
-def test_a_card_that_anybody_wrote_is_no_error(pair, training):
+@pytest.mark.parametrize("training", [None, TrainingCard(), TrainingCard(snr_presets="unknown")])
+def test_what_the_card_does_not_say_is_not_known(pair, training):
     low = np.asarray(pair.low.dataobj)
     quality = estimate_quality(low, foreground_mask(low), (1, 2, 6))
     rows = shift_section(quality, (1.0, 2.0, 6.0), None, training).tables[0].rows
-    assert [row[2] for row in rows[1:4]] == ["not known"] * 3
+    assert [row[2] for row in rows] == ["not known"] * 4
     assert all(isinstance(cell, str) for row in rows for cell in row)
+
+
+def test_cards_of_other_types_are_refused(pair, model, tmp_path):
+    with pytest.raises(TypeError, match=r"card must be a TrainingCard.*got dict"):
+        write_report(model, pair.low, tmp_path / "r.html", card={"snr_presets": ["t1w_036t"]})
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_low_contrast_is_never_called_that_of_the_training(pair):
@@ -268,7 +275,9 @@ def test_a_low_contrast_is_never_called_that_of_the_training(pair):
     quality = estimate_quality(low, foreground_mask(low), (1, 2, 6))._replace(
         gm=54.14, wm=64.5, noise=1.0
     )
-    section = shift_section(quality, (1, 2, 6), None, {"snr_preset": "t1w_036t", "snr_wm": [1, 2]})
+    section = shift_section(
+        quality, (1, 2, 6), None, TrainingCard(snr_presets="t1w_036t", snr_wm=(1, 2))
+    )
     verdicts = {row[0]: row[3] for row in section.tables[0].rows}
     assert verdicts["contrast, WM / GM"] == "cannot be told"
     assert verdicts["Mahalanobis distance to t1w_036t"] == "inside, if the contrast is"
@@ -508,7 +517,7 @@ def test_browser_fits_any_width_and_light(visit, page, width, scheme):
 
 
 def test_browser_runs_nothing_of_hostile_texts(visit, pair, model, tmp_path):
-    card = {"training": {EVIL: EVIL}, "version": EVIL}
+    card = make_card(EVIL, notes={EVIL: EVIL})
     scan = tmp_path / "<img src=x onerror=window.caught=1>.nii"
     save_volume(pair.low, scan)
     tab = visit(write_report(model, scan, tmp_path / "r.html", card=card, title=EVIL))

@@ -9,11 +9,14 @@ import time
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sklearn_iqt._version import __version__
 from sklearn_iqt.cli._common import one_line, set_session, steps_of, write_text
 from sklearn_iqt.cli._grids import check_grids, compare_spacing
+
+if TYPE_CHECKING:
+    from sklearn_iqt.persistence import ModelCard
 from sklearn_iqt.cli.bids._layout import Scan, read_json, to_json
 
 
@@ -86,7 +89,7 @@ def sha256(path: Path) -> str:
 
 
 @functools.lru_cache(maxsize=1)
-def open_model(path: Path, checksum: str) -> tuple[Any, dict[str, Any]]:
+def open_model(path: Path, checksum: str) -> tuple[Any, ModelCard]:
     """Load a model and its card once in a process; a file that has changed is another model."""
     from sklearn_iqt.persistence import load_model, read_model_card
 
@@ -122,7 +125,7 @@ def _enhance(job: Job) -> dict[str, Any]:
 def _describe(
     job: Job,
     model: Any,
-    card: dict[str, Any],
+    card: ModelCard,
     image: Any,
     mask: Any,
     enhanced: Any,
@@ -151,10 +154,10 @@ def _describe(
                 "File": job.model.name,
                 "SHA256": job.model_sha256,
                 "Class": name,
-                "Version": card["version"],
+                "Version": card.version,
                 "Scale": list(estimator.scale_),
                 "Alignment": estimator.alignment,
-                "Training": card["training"],
+                "Training": None if card.training is None else card.training.as_dict(),
             },
             "SHA256": _checksums(job.files),
             "IntensityScale": float(intensity_scale(low, foreground)),

@@ -1,0 +1,179 @@
+"""What a model file says about its model: its class, its parameters and its training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from sklearn_iqt.exceptions import UntrustedModelError
+from sklearn_iqt.persistence._card_checks import CHECKS, NotAllowed
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingCard:
+    """What a model remembers of its training, for whoever has to decide whether to trust it.
+
+    Every field is optional: say what you know. :func:`save_model` writes the card into the model
+    file, :func:`read_model_card` and the report on a scan read it.
+
+    Parameters
+    ----------
+    method : str, default=None
+        Name of the method, such as "srep".
+    standardized : bool, default=None
+        Whether a :class:`~sklearn_iqt.preprocessing.TissueScaler` stood in front of the method.
+    cohort : str, default=None
+        Whose scans the model has learned from.
+    n_pairs : int, default=None
+        Number of pairs of scans.
+    scale : sequence of 3 ints, default=None
+        High voxels for each low voxel, along each axis.
+    alignment : {"center", "corner"}, default=None
+        How the voxels of a pair are aligned.
+    spacing_low_mm, spacing_high_mm : sequence of 3 floats, default=None
+        Voxel sizes of the low and the high scans, in mm.
+    snr_presets : str or sequence of str, default=()
+        Distributions that the signal-to-noise ratios were drawn from, keys of
+        :data:`~sklearn_iqt.simulation.SNR_PRESETS`. The report compares a scan with those that it
+        knows.
+    snr_wm, snr_gm : sequence of 2 floats, default=None
+        Smallest and largest signal-to-noise ratio of white and of grey matter.
+    thickness, gap : float or sequence of float, default=()
+        Each slice thickness and gap that was simulated, in voxels of the high scans.
+    noise : str or sequence of str, default=()
+        Each kind of noise that was simulated.
+    tissues : str or sequence of str, default=()
+        Where the label maps of the simulation came from: "given", "estimated" or both.
+    scores : dict of str to float, default=None
+        Measures on subjects that were held out.
+    seed : int, default=None
+        Seed of the training.
+    date : str or datetime.date, default=None
+        Day of the training, as "2026-11-28".
+    notes : dict, default=None
+        Anything else: strings, numbers, booleans, None, lists and dicts.
+
+    Raises
+    ------
+    ValueError
+        If a field has another type or value than its description allows.
+    TypeError
+        If a note cannot be written as JSON.
+
+    See Also
+    --------
+    ModelCard : What a model file says about its model; holds a training card.
+
+    Notes
+    -----
+    Sequences are kept as tuples and numbers of NumPy as those of Python.
+
+    Examples
+    --------
+    >>> from sklearn_iqt.persistence import TrainingCard
+    >>> card = TrainingCard(scale=[1, 1, 4], snr_presets="t1w_036t", notes={"reader": "A. B."})
+    >>> card.scale, card.snr_presets
+    ((1, 1, 4), ('t1w_036t',))
+    """
+
+    method: str | None = None
+    standardized: bool | None = None
+    cohort: str | None = None
+    n_pairs: int | None = None
+    scale: Sequence[int] | None = None
+    alignment: str | None = None
+    spacing_low_mm: Sequence[float] | None = None
+    spacing_high_mm: Sequence[float] | None = None
+    snr_presets: Sequence[str] = ()
+    snr_wm: Sequence[float] | None = None
+    snr_gm: Sequence[float] | None = None
+    thickness: Sequence[float] = ()
+    gap: Sequence[float] = ()
+    noise: Sequence[str] = ()
+    tissues: Sequence[str] = ()
+    scores: dict[str, float] | None = None
+    seed: int | None = None
+    date: str | None = None
+    notes: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            if value is None and entry.default is None:
+                continue
+            try:
+                checked = CHECKS[entry.name](value)
+            except NotAllowed as error:
+                raise ValueError(
+                    f"TrainingCard: {entry.name} must be {error}, got {repr(value)[:80]}."
+                ) from None
+            object.__setattr__(self, entry.name, checked)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields that say something, in types of JSON.
+
+        Returns
+        -------
+        dict
+            Field names and values; tuples have become lists.
+        """
+        known = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in known.items()
+            if value not in (None, (), {})
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCard:
+    """What a model file says about its model.
+
+    Parameters
+    ----------
+    class_name : str
+        Class of the model, "Pipeline" for a pipeline.
+    params : dict
+        Parameters of the model; a nested estimator is a dict of its class and parameters.
+    version : str
+        Version of sklearn_iqt that wrote the file.
+    training : TrainingCard, default=None
+        What the model remembers of its training, or None if it was saved without.
+    format : int
+        Format of the file.
+    arrays : dict of str to tuple
+        Type and shape of each array.
+
+    See Also
+    --------
+    read_model_card : Reads it from a file.
+
+    Examples
+    --------
+    >>> from sklearn_iqt.persistence import read_model_card
+    >>> read_model_card("srep.iqt").training  # doctest: +SKIP
+    TrainingCard(method='srep', ...)
+    """
+
+    class_name: str
+    params: dict[str, Any]
+    version: str
+    training: TrainingCard | None = None
+    format: int
+    arrays: dict[str, tuple[Any, Any]]
+
+
+def read_training(node: Any) -> TrainingCard | None:
+    """Return the training card of a file, whose fields anybody may have written."""
+    if node is None:
+        return None
+    if not isinstance(node, dict):
+        raise UntrustedModelError("its training card is not a dict.")
+    unknown = sorted(set(node) - {entry.name for entry in fields(TrainingCard)})
+    if unknown:
+        raise UntrustedModelError(f"its training card has unknown fields {str(unknown)[:80]}.")
+    try:
+        return TrainingCard(**node)
+    except (TypeError, ValueError) as error:
+        raise UntrustedModelError(f"its training card is wrong: {error}") from error
