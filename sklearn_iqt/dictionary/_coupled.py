@@ -280,7 +280,8 @@ class CoupledDictionaryIQT(TransformerMixin, BaseIQTRegressor):
         normal[np.diag_indices_from(normal)] += 1e-8 * max(np.trace(normal) / len(normal), 1e-12)
         moments = (codes.T @ (y - self._constant_patches(X))).astype(np.float64)
         high = linalg.solve(normal, moments, assume_a="pos")
-        self.dictionary_high_ = high.astype(X.dtype)
+        # Releases of scipy differ in the order of what they return; files of models should not.
+        self.dictionary_high_ = high.astype(X.dtype, order="C")
 
     def _predict_patches(self, X: np.ndarray) -> np.ndarray:
         return self._encode(X) @ self.dictionary_high_ + self._constant_patches(X)

@@ -79,11 +79,14 @@ class Decoder:
             raise UntrustedModelError("a numpy number of an unknown type.")
         if not isinstance(pair[1], (int, float)):
             raise UntrustedModelError("a numpy number whose value is not a number.")
+        dtype: np.dtype[Any] = np.dtype(pair[0])
         try:
-            number = np.dtype(pair[0]).type(pair[1])
+            number = dtype.type(pair[1])
         except OverflowError:
             number = np.float64(np.nan)
-        if not np.isfinite(number):
+        # numpy before 2 wraps an integer that is too large.
+        wrapped = dtype.kind in "iu" and number != pair[1]
+        if wrapped or not np.isfinite(number):
             raise UntrustedModelError("a number that is not finite or does not fit its type.")
         return number
 

@@ -54,15 +54,18 @@ def test_it_improves_on_the_patches_it_is_given(rows):
     assert np.mean((fitted.predict(X[400:]) - y[400:]) ** 2) < 0.7 * np.mean((X - y)[400:] ** 2)
 
 
-@pytest.mark.parametrize("solver", ["lasso_cd", "lasso_lars", "omp", "batch_omp"])
-def test_reference_solvers_predict_the_same(rows, solver):
+@pytest.mark.parametrize(
+    ("solver", "tolerance"),
+    # Coordinate descent stops before it is exact, in some releases of scikit-learn earlier.
+    [("lasso_cd", 0.04), ("lasso_lars", 0.001), ("omp", 0.02), ("batch_omp", np.inf)],
+)
+def test_reference_solvers_predict_the_same(rows, solver, tolerance):
     X, y = rows
     alpha = 0.05
     reference = "batch_omp" if solver == "omp" else "auto"
     ours = model(alpha=alpha, solver=reference).fit(X, y).predict(X)
     theirs = model(alpha=alpha, solver=solver).fit(X, y).predict(X)
-    if solver != "batch_omp":
-        np.testing.assert_allclose(ours, theirs, rtol=0.02, atol=0.02 * np.abs(y).max())
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=tolerance * np.abs(y).max())
     assert np.isfinite(theirs).all()
 
 

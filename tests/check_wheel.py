@@ -1,0 +1,95 @@
+"""Check an installed wheel from end to end; run by the Python it is installed for.
+
+``make wheel-smoke`` builds the wheel, installs it into a new environment without torch, and runs
+this file there, outside the checkout and with no compiler on the path.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+
+import nibabel
+import numpy as np
+
+PROGRAM = Path(sys.executable).with_name("sklearn-iqt")
+
+
+def check_surroundings() -> None:
+    """Check that nothing the wheel must do without could help it."""
+    import sklearn_iqt
+
+    home = Path(sklearn_iqt.__file__)
+    assert home.is_relative_to(sys.prefix), f"tested {home}, not the installed wheel"
+    assert importlib.util.find_spec("torch") is None, "torch is installed"
+    for compiler in ("cc", "gcc", "clang"):
+        assert shutil.which(compiler) is None, f"{compiler} is on the path"
+    assert version("sklearn-iqt") == sklearn_iqt.__version__
+    assert files("sklearn_iqt").joinpath("py.typed").is_file(), "py.typed is missing"
+
+
+def check_star_import() -> None:
+    """Import all public names that need no torch."""
+    names: dict[str, object] = {}
+    exec("from sklearn_iqt import *", names)
+    assert {"CoupledDictionaryIQT", "PatchTransformer", "save_model"} <= names.keys()
+
+
+def check_estimator(folder: Path) -> None:
+    """Fit, predict, save, load, and write a report, which needs the package's data."""
+    from sklearn_iqt import CoupledDictionaryIQT, PatchTransformer, load_model, save_model
+
+    rng = np.random.default_rng(0)
+    i, j, k = np.indices((24, 24, 32)) - 12.0
+    high = (100 * (i**2 + j**2 + (k / 2) ** 2 < 90) + rng.random((24, 24, 32))).astype(np.float32)
+    low = high.reshape(24, 24, 8, 4).mean(axis=3)
+    pair = [nibabel.Nifti1Image(v, np.diag([1, 1, z, 1.0])) for v, z in ((low, 4), (high, 1))]
+    model = CoupledDictionaryIQT(
+        8, patcher=PatchTransformer(5), max_patches=500, max_iter=2, random_state=0
+    ).fit(pair[:1], pair[1:])
+    enhanced = model.predict(pair[:1])[0]
+    loaded = load_model(save_model(model, folder / "model.iqt"))
+    np.testing.assert_array_equal(
+        loaded.predict(pair[:1])[0].get_fdata(), enhanced.get_fdata(), strict=True
+    )
+    page = loaded.report(pair[0], folder / "report.html", truth=pair[1])
+    assert "</html>" in page.read_text(encoding="utf-8")
+
+
+def run(*arguments: str) -> str:
+    """Return what a command of the program prints."""
+    done = subprocess.run([PROGRAM, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, f"{arguments}: {done.stderr}"
+    return done.stdout
+
+
+def check_commands() -> None:
+    """Ask every command for its help."""
+    listed = re.search(r"\{([\w,]+)\}", run("--help"))
+    assert listed, "--help lists no commands"
+    commands = listed[1].split(",")
+    assert {"fit", "enhance", "evaluate", "bids"} <= set(commands)
+    for command in commands:
+        assert command in run(command, "--help")
+    assert run("--version").split()[-1] == version("sklearn-iqt")
+
+
+def main() -> None:
+    """Run all checks."""
+    check_surroundings()
+    check_star_import()
+    with tempfile.TemporaryDirectory() as folder:
+        check_estimator(Path(folder))
+    check_commands()
+    print("The wheel works without torch and without a compiler.")
+
+
+if __name__ == "__main__":
+    main()
