@@ -5,19 +5,37 @@ BIN := $(VENV)/bin
 # What is installed so far: the package and what the demo needs; that and the tools.
 RUNS := $(VENV)/.installed-demo
 INSTALLED := $(VENV)/.installed
+# One thread in each of two workers: threads of torch that wait for each other's cores crawl.
+PYTEST := -m pytest -n 2 --dist worksteal --doctest-modules tests sklearn_iqt
 
-.PHONY: demo test test-slow lint docs clean
+.PHONY: demo test test-slow test-minimum wheel-smoke lint prose docs clean
 
+# Simulate, learn, enhance, measure and draw, on brains made from a template.
 demo: $(RUNS)
 	$(BIN)/sklearn-iqt demo --output demo_output --force
 
-# Two workers with one thread each: threads of torch that wait for each other's cores crawl.
+# Run the tests and the examples of docstrings; fail where too few branches are tested.
 test: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --doctest-modules tests sklearn_iqt
+	OMP_NUM_THREADS=1 $(BIN)/python $(PYTEST) --cov
 
+# Run the tests that take minutes.
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow
 
+# Run the tests with the oldest releases that pyproject.toml allows; PYTHON should be 3.10.
+# The oldest torch brings gigabytes of CUDA along.
+test-minimum: .venv-minimum/.installed
+	OMP_NUM_THREADS=1 .venv-minimum/bin/python $(PYTEST)
+
+# Build the wheel, install it without torch, and use it outside the checkout with no compiler.
+wheel-smoke: $(INSTALLED)
+	rm -rf build
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir build/smoke .
+	$(BIN)/python -m venv build/smoke/venv
+	build/smoke/venv/bin/python -m pip install --quiet build/smoke/*.whl
+	cd build/smoke && PATH=$$PWD/venv/bin CC=/bin/false venv/bin/python -I ../../tests/check_wheel.py
+
+# Check style, types, the direction of imports, docstrings and spelling.
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -25,8 +43,13 @@ lint: $(INSTALLED)
 	$(BIN)/mypy --strict --follow-imports=silent --cache-dir=.mypy_cache/user tests/user_script.py
 	$(BIN)/lint-imports
 	$(BIN)/python tests/check_docstrings.py
+	$(BIN)/codespell
 
-# Runs the examples too; a warning is an error.
+# Name phrases that are no plain English, and say better ones.
+prose: $(INSTALLED)
+	$(BIN)/python tests/check_prose.py
+
+# Build the documentation, which runs the examples too; a warning is an error.
 docs: $(VENV)/.installed-docs
 	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
@@ -45,5 +68,12 @@ $(RUNS): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[demo]'
 	touch $@
 
+.venv-minimum/.installed: pyproject.toml constraints-minimum.txt
+	$(PYTHON) -m venv .venv-minimum
+	.venv-minimum/bin/python -m pip install --quiet --upgrade pip
+	.venv-minimum/bin/python -m pip install --quiet -c constraints-minimum.txt -e '.[test]'
+	touch $@
+
+# Remove everything that the other targets made.
 clean:
-	rm -rf $(VENV) demo_output docs/_build docs/api docs/auto_examples
+	rm -rf $(VENV) .venv-minimum build demo_output docs/_build docs/api docs/auto_examples

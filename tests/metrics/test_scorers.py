@@ -112,5 +112,6 @@ def test_asking_for_a_mask_does_not_change_the_shared_scorers(ragged):
     with sklearn.config_context(enable_metadata_routing=True):
         volume_scorers(mask=True)
         # scikit-learn 1.6.0 does not take its own default of params.
-        scores = cross_val_score(GainRegressor(), lows, truths, cv=3, scoring=ssim_scorer, params={})
+        options = {"cv": 3, "scoring": ssim_scorer, "params": {}}
+        scores = cross_val_score(GainRegressor(), lows, truths, **options)
     assert np.isfinite(scores).all()
