@@ -1,5 +1,6 @@
-"""What the wheel holds."""
+"""What the wheel holds, and what it asks for."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 
+@pytest.mark.processes
 def test_wheel_holds_every_file_of_the_package(tmp_path):
     pytest.importorskip("setuptools", minversion="77")
     source = tmp_path / "source"
@@ -30,3 +32,18 @@ def test_wheel_holds_every_file_of_the_package(tmp_path):
     }
     assert "sklearn_iqt/report/page.css" in expected
     assert held == expected
+
+
+def test_tested_minimum_versions_are_the_lower_bounds():
+    def read(text, sign):
+        found = re.findall(rf"([\w-]+)(?:\[\w+\])?{sign}([\d.]+)", text)
+        return {name: [int(part) for part in version.split(".")] for name, version in found}
+
+    tested = read((ROOT / "constraints-minimum.txt").read_text(), "==")
+    project = (ROOT / "pyproject.toml").read_text().split("[project]")[1]
+    runtime, extras = project.split("[project.optional-dependencies]")
+    bounds = read(runtime.split("dependencies = [")[1] + extras.split("\ntest = ")[0], ">=")
+    assert tested.keys() == bounds.keys()
+    for name, bound in bounds.items():
+        assert tested[name][: len(bound)] == bound
+        assert not any(tested[name][len(bound) :])
