@@ -46,8 +46,8 @@ def make_subjects(
 
     Parameters
     ----------
-    n_subjects : int, at least 1, default=4
-        How many.
+    n_subjects : int, default=4
+        Number of subjects, at least 1.
     shape : sequence of 3 ints, default=(160, 192, 160)
         Voxels of 1 mm along each axis, around the centre of the brain; the default holds it all.
     random_state : int, RandomState instance or None, default=None
@@ -96,20 +96,11 @@ def make_subjects(
             f"make_subjects: n_subjects must be a positive integer, got {n_subjects!r}."
         )
     template = load_icbm152()
-    volume = np.asarray(template.image.dataobj)
-    occupied = np.argwhere(volume)
+    occupied = np.argwhere(np.asarray(template.image.dataobj))
     origin = (occupied.min(axis=0) + occupied.max(axis=0) + 1 - sizes) // 2
     affine = template.affine.copy()
     affine[:3, 3] = (template.affine @ [*origin, 1])[:3]
-
-    # The detail of the template that its tissue maps do not tell.
-    means = [volume[tissue > 0.9].mean() for tissue in template.tissues]
-    model = np.tensordot(means, template.tissues, axes=1)
-    detail = np.where(volume > 0, volume / np.maximum(model, 1e-3), 1).astype(np.float32)
-    # Splines of what does not depend on the subject.
-    atlas = [ndimage.spline_filter(np.clip(detail, 0.6, 1.4), output=np.float32)]
-    atlas += [tissue for tissue in template.tissues]
-
+    atlas = _make_atlas(template)
     seeds = check_random_state(random_state).randint(np.iinfo(np.int32).max, size=n_subjects)
     results = Parallel(n_jobs, require="sharedmem", return_as="generator")(
         delayed(_make_subject)(atlas, tuple(sizes.tolist()), origin, np.random.RandomState(seed))
@@ -125,6 +116,16 @@ def make_subjects(
         affine=affine,
         description=f"Subjects warped at random from one template.\n\n{template.description}",
     )
+
+
+def _make_atlas(template: Bunch) -> list[NDArray]:
+    """Return the detail of the template as splines, followed by its tissue maps."""
+    volume = np.asarray(template.image.dataobj)
+    # What the tissue maps do not explain.
+    means = [volume[tissue > 0.9].mean() for tissue in template.tissues]
+    model = np.tensordot(means, template.tissues, axes=1)
+    detail = np.where(volume > 0, volume / np.maximum(model, 1e-3), 1).astype(np.float32)
+    return [ndimage.spline_filter(np.clip(detail, 0.6, 1.4), output=np.float32), *template.tissues]
 
 
 def _make_subject(
@@ -183,7 +184,7 @@ def _random_field(
     """Return Gaussian noise, smoothed by a Gaussian of so many voxels, with this amplitude."""
     coarse = [-(-n // _STEP) for n in shape]
     sigma = smoothness / _STEP
-    # Drawn beyond the borders, so that these are no different.
+    # Drawn beyond the borders too, so that voxels there are like all others.
     margin = math.ceil(2 * sigma)
     noise = rng.standard_normal([n + 2 * margin for n in coarse]).astype(np.float32)
     field = ndimage.gaussian_filter(noise, sigma)

@@ -1,4 +1,4 @@
-"""The fetcher, against a server on this machine that misbehaves in every way it can think of."""
+"""The download, against a local server that misbehaves in many ways."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
-from sklearn_iqt.datasets import _openneuro, fetch_ds002748
+from sklearn_iqt.datasets import _download, _openneuro, fetch_ds002748
 from sklearn_iqt.datasets._ds002748 import FILES
 
 SIZE = 50_000
@@ -98,14 +98,14 @@ class Server:
 
 @pytest.fixture
 def server(monkeypatch):
-    """A server that behaves, until it is told not to."""
+    """A server that behaves until a test gives it faults."""
     known = {
         label: (SIZE, hashlib.md5(content(label)).hexdigest())
         for label in ("sub-01", "sub-02", "sub-03", "sub-72")
     }
     monkeypatch.setattr(_openneuro, "FILES", known)
-    monkeypatch.setattr(_openneuro, "_PAUSE", 0)
-    monkeypatch.setattr(_openneuro, "_CHUNK", 1_000)
+    monkeypatch.setattr(_download, "_PAUSE", 0)
+    monkeypatch.setattr(_download, "_CHUNK", 1_000)
     one = Server()
     yield one
     one.close()
@@ -205,7 +205,7 @@ def test_an_interrupted_download_goes_on_in_the_next_call(fetch, server, target,
 
 def test_a_corrupted_download_never_gets_its_name(fetch, server, target):
     server.faults = ["corrupt"] * 10
-    with pytest.raises(OSError, match=r"sub-01_T1w.*damaged, by its checksum.*call again"):
+    with pytest.raises(OSError, match=r"sub-01_T1w.*the checksum of the file is wrong.*call again"):
         fetch()
     assert not target.exists()
     assert not part_of(target).exists()
@@ -233,7 +233,7 @@ def test_an_answer_to_another_question_is_not_used(fault, fetch, server, target)
 
 
 def test_a_server_without_ranges_starts_anew(fetch, server, target):
-    leave_part(target, content("sub-02")[:20_000])  # of no use, and none is made of it
+    leave_part(target, content("sub-02")[:20_000])  # must not become a part of the file
     server.faults = ["no ranges"]
     fetch()
     assert target.read_bytes() == content("sub-01")
@@ -251,7 +251,7 @@ def test_a_part_that_is_complete_or_too_long(n_bytes, fetch, server, target):
 @pytest.mark.parametrize("fault", ["longer", "shorter file"])
 def test_another_file_is_refused(fault, fetch, server, target):
     server.faults = [fault] * 10
-    with pytest.raises(OSError, match=r"where it was published"):
+    with pytest.raises(OSError, match=r"the server has a file of"):
         fetch()
     assert not target.exists()
     assert not part_of(target).exists()
@@ -259,8 +259,8 @@ def test_another_file_is_refused(fault, fetch, server, target):
 
 def test_no_more_than_the_file_is_ever_stored(fetch, server, target, monkeypatch):
     server.faults = ["longer, no length"]
-    monkeypatch.setattr(_openneuro, "_ATTEMPTS", 1)
-    with pytest.raises(OSError, match=f"more than {SIZE} bytes came"):
+    monkeypatch.setattr(_download, "_ATTEMPTS", 1)
+    with pytest.raises(OSError, match=f"sent more than {SIZE} bytes"):
         fetch()
     assert not target.exists()
     assert part_of(target).stat().st_size <= SIZE
@@ -301,7 +301,7 @@ def test_what_was_complete_stays_when_another_fails(fetch, server, tmp_path):
 
 def test_nobody_answers(fetch, server, target):
     server.close()
-    with pytest.raises(OSError, match=r"could not be fetched in 4 attempts.*refused"):
+    with pytest.raises(OSError, match=r"could not be downloaded in 4 attempts.*refused"):
         fetch()
     assert not target.exists()
 
