@@ -192,5 +192,5 @@ def _random_field(
     # field would make too large.
     field *= rms * (2 * math.sqrt(math.pi) * sigma) ** 1.5
     inner = tuple(slice(margin, margin + n) for n in coarse)
-    fine = upsample(field[inner], (_STEP,) * 3)
+    fine = upsample(field[inner], _STEP)
     return fine[tuple(slice(n) for n in shape)]

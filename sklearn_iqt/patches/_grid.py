@@ -5,41 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from numbers import Integral
 from typing import Any
 
 import numpy as np
 
+from sklearn_iqt._axes import per_axis
+
 __all__ = ["PatchGrid", "per_axis"]
-
-
-def per_axis(value: Any, name: str, caller: str) -> tuple[int, int, int]:
-    """Return one positive integer for each axis ``(i, j, k)``.
-
-    Parameters
-    ----------
-    value : int or sequence of 3 ints
-        One number for all axes, or one each.
-    name, caller : str
-        Used in the message.
-
-    Returns
-    -------
-    tuple of 3 ints
-        All at least one.
-
-    Raises
-    ------
-    ValueError
-        If ``value`` is anything else.
-    """
-    numbers = (value,) * 3 if isinstance(value, Integral) else tuple(np.atleast_1d(value).tolist())
-    if len(numbers) != 3 or not all(isinstance(v, Integral) and int(v) >= 1 for v in numbers):
-        raise ValueError(
-            f"{caller}: {name} must be a positive integer or three of them, one for each axis "
-            f"(i, j, k); got {value!r}."
-        )
-    return tuple(int(v) for v in numbers)  # type: ignore[return-value]
 
 
 @dataclass(frozen=True, init=False)

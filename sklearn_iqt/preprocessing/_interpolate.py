@@ -8,6 +8,7 @@ from functools import lru_cache
 import numpy as np
 from scipy import ndimage
 
+from sklearn_iqt._axes import per_axis
 from sklearn_iqt.io._geometry import check_alignment
 
 __all__ = ["interpolation_matrix", "upsample"]
@@ -61,7 +62,7 @@ def interpolation_matrix(
 
 def upsample(
     volume: np.ndarray,
-    scale: Sequence[int],
+    scale: int | Sequence[int],
     *,
     order: int = 3,
     alignment: str = "center",
@@ -72,8 +73,8 @@ def upsample(
     ----------
     volume : ndarray of shape (..., i, j, k)
         Low-resolution volume, or a stack of volumes or patches.
-    scale : sequence of int, one per axis
-        New voxels for each old one.
+    scale : int or sequence of 3 ints
+        New voxels for each old one, along each axis.
     order : int, in [0, 5], default=3
         Spline order; 3 is cubic.
     alignment : {"center", "corner"}, default="center"
@@ -96,9 +97,9 @@ def upsample(
     volume = np.asarray(volume)
     if volume.dtype not in (np.float32, np.float64):
         volume = volume.astype(np.float32)
-    for axis, factor in zip((-3, -2, -1), scale, strict=True):
+    for axis, factor in zip((-3, -2, -1), per_axis(scale, "scale", "upsample"), strict=True):
         if factor > 1:
-            matrix = interpolation_matrix(volume.shape[axis], int(factor), order, alignment)
+            matrix = interpolation_matrix(volume.shape[axis], factor, order, alignment)
             product = np.tensordot(volume, matrix.astype(volume.dtype), axes=(axis, 1))
             volume = np.moveaxis(product, -1, axis)
     return np.ascontiguousarray(volume)

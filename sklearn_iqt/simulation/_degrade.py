@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 from scipy.ndimage import affine_transform, gaussian_filter1d
 
+from sklearn_iqt._axes import per_axis
 from sklearn_iqt.exceptions import GeometryMismatchError
 
 _FWHM_PER_SIGMA = math.sqrt(8 * math.log(2))
@@ -16,7 +18,7 @@ _FWHM_PER_SIGMA = math.sqrt(8 * math.log(2))
 def degrade(
     volume: ArrayLike,
     *,
-    scale: ArrayLike = (1, 1, 4),
+    scale: int | Sequence[int] = (1, 1, 4),
     thickness: ArrayLike = 3,
     alignment: str = "center",
 ) -> NDArray[np.floating]:
@@ -31,7 +33,7 @@ def degrade(
     volume : array-like of shape (..., i, j, k)
         High-quality volume of real numbers, or several on one grid, such as tissue maps.
     scale : int or sequence of 3 ints, default=(1, 1, 4)
-        High voxels in a low voxel along each axis, at least 1.
+        High voxels in a low voxel, along each axis.
     thickness : float or sequence of 3 floats, default=3
         Full width at half maximum of the slice profile in high voxels, finite and at least 1, along
         axes whose scale is above 1. A thickness of 1 is the high voxel itself and blurs nothing.
@@ -77,9 +79,7 @@ def degrade(
         low = low.astype(np.float32)
     if low.ndim < 3:
         raise ValueError(f"degrade: volume must have 3 axes or more, got shape {low.shape}.")
-    steps, widths = np.asarray(scale), np.asarray(thickness)
-    if steps.shape not in ((), (3,)) or steps.dtype.kind not in "iu" or not (steps >= 1).all():
-        raise ValueError(f"degrade: scale must be one integer or three above 0, got {scale!r}.")
+    steps, widths = per_axis(scale, "scale", "degrade"), np.asarray(thickness)
     if (
         widths.shape not in ((), (3,))
         or widths.dtype.kind not in "iuf"
@@ -91,18 +91,19 @@ def degrade(
         )
     if alignment not in ("center", "corner"):
         raise ValueError(f"degrade: alignment must be 'center' or 'corner', got {alignment!r}.")
-    steps, widths = np.broadcast_to(steps, 3), np.broadcast_to(widths, 3)
-    if (low.shape[-3:] < steps).any():
+    if any(n < step for n, step in zip(low.shape[-3:], steps, strict=True)):
         raise GeometryMismatchError(
             f"degrade: the volume has shape {low.shape}, but one low voxel needs "
-            f"scale={tuple(steps.tolist())} voxels; use a larger volume or a smaller scale."
+            f"scale={steps} voxels; use a larger volume or a smaller scale."
         )
-    for axis, step, width in zip((-3, -2, -1), steps.tolist(), widths.tolist(), strict=True):
+    for axis, step, width in zip(
+        (-3, -2, -1), steps, np.broadcast_to(widths, 3).tolist(), strict=True
+    ):
         if step > 1:
             profile = _slice_matrix(low.shape[axis], step, width, alignment, low.dtype)
             product = np.tensordot(low, profile, axes=(axis, 1))
             low = np.ascontiguousarray(np.moveaxis(product, -1, axis))
-    return low.copy() if (steps == 1).all() else low
+    return low.copy() if steps == (1, 1, 1) else low
 
 
 def _slice_matrix(

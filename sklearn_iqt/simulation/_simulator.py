@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from numbers import Real
+from collections.abc import Sequence
+from numbers import Integral, Real
 from os import PathLike
 from typing import Any
 
@@ -14,6 +15,7 @@ from sklearn.utils import Bunch, Tags, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from tqdm.auto import tqdm
 
+from sklearn_iqt._axes import per_axis
 from sklearn_iqt._doc_link import DocLinkMixin
 from sklearn_iqt.exceptions import GeometryMismatchError
 from sklearn_iqt.io import as_volumes
@@ -39,8 +41,8 @@ class LowFieldSimulator(DocLinkMixin, BaseEstimator):
     ----------
     snr : str or object with a `sample` method, default="t1w_036t"
         Distribution of (SNR_WM, SNR_GM), or its name: see `get_snr`.
-    scale : tuple of three ints, default=(1, 1, 4)
-        High voxels in a low voxel, for each axis.
+    scale : int or tuple of 3 ints, default=(1, 1, 4)
+        High voxels in a low voxel, along each axis.
     thickness : float or tuple of three floats, default=3
         Full width at half maximum of the slice profile, in high voxels, at least 1. One number
         holds for every axis whose scale is above 1; a tuple gives each axis. A thickness of 1 is
@@ -100,7 +102,7 @@ class LowFieldSimulator(DocLinkMixin, BaseEstimator):
 
     _parameter_constraints: dict = {
         "snr": [str, HasMethods("sample")],
-        "scale": ["array-like"],
+        "scale": [Interval(Integral, 1, None, closed="left"), "array-like"],
         "thickness": [Interval(Real, 1, None, closed="left"), "array-like"],
         "gap": [Interval(Real, 0, None, closed="left"), "array-like"],
         "alignment": [StrOptions({"center", "corner"})],
@@ -115,7 +117,7 @@ class LowFieldSimulator(DocLinkMixin, BaseEstimator):
         self,
         snr: Any = "t1w_036t",
         *,
-        scale: tuple[int, int, int] = (1, 1, 4),
+        scale: int | Sequence[int] = (1, 1, 4),
         thickness: float | tuple[float, float, float] = 3,
         gap: float | tuple[float, float, float] = 1,
         alignment: str = "center",
@@ -220,12 +222,8 @@ class LowFieldSimulator(DocLinkMixin, BaseEstimator):
 
     def _geometry(self) -> tuple[tuple[int, ...], tuple[float, ...]]:
         """Return scale and slice thickness of each axis, checked against the gap."""
-        scale = np.asarray(self.scale)
-        if scale.shape != (3,) or scale.dtype.kind not in "iu" or (scale < 1).any():
-            raise ValueError(
-                f"LowFieldSimulator: scale must be three integers above 0, got {self.scale!r}."
-            )
-        per_axis = {}
+        scale = np.asarray(per_axis(self.scale, "scale", "LowFieldSimulator"))
+        sizes = {}
         for name, idle in (("thickness", 1.0), ("gap", 0.0)):
             given = np.asarray(getattr(self, name), dtype=np.float64)
             if given.ndim == 0:
@@ -235,18 +233,18 @@ class LowFieldSimulator(DocLinkMixin, BaseEstimator):
                     f"LowFieldSimulator: {name} must be a number, or three, of at least {idle:g} "
                     f"high voxels, got {getattr(self, name)!r}."
                 )
-            per_axis[name] = given
-        spacing = per_axis["thickness"] + per_axis["gap"]
+            sizes[name] = given
+        spacing = sizes["thickness"] + sizes["gap"]
         if not np.allclose(spacing, scale):
             axis = int(np.flatnonzero(~np.isclose(spacing, scale))[0])
             example = max(1, int(scale[axis]) - 1)
             raise ValueError(
                 "LowFieldSimulator: thickness + gap must equal scale on every axis, but on axis "
-                f"{axis} they are {per_axis['thickness'][axis]:g} + {per_axis['gap'][axis]:g} and "
+                f"{axis} they are {sizes['thickness'][axis]:g} + {sizes['gap'][axis]:g} and "
                 f"scale is {scale[axis]}; for example set thickness={example}, "
                 f"gap={scale[axis] - example} there."
             )
-        return tuple(scale.tolist()), tuple(per_axis["thickness"].tolist())
+        return tuple(scale.tolist()), tuple(sizes["thickness"].tolist())
 
     def _draw(
         self, n_volumes: int, snr: ArrayLike | None

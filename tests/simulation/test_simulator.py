@@ -152,6 +152,16 @@ def test_scale_on_several_axes_with_a_thickness_for_each():
     assert pairs.high[0].shape == (12, 20, 48)
 
 
+def test_one_scale_holds_for_all_axes():
+    labels = slabs((12, 12, 24))
+    one, three = (
+        simulate([textured(labels)], [labels], scale=scale, thickness=1.5, gap=0.5)
+        for scale in (2, (2, 2, 2))
+    )
+    assert one.low[0].shape == (6, 6, 12)
+    np.testing.assert_array_equal(one.low[0], three.low[0])
+
+
 def test_shapes_that_scale_does_not_divide_are_cropped_at_the_far_end():
     labels = slabs((24, 10, 31))
     volume = textured(labels, np.float32)
@@ -269,9 +279,9 @@ def test_drawn_pairs_and_their_distances_are_reported():
     ("parameters", "message"),
     [
         ({"scale": (1, 1, 8)}, r"on axis 2 they are 3 \+ 1 and scale is 8.*thickness=7, gap=1"),
-        ({"scale": (1, 4)}, "scale must be three integers"),
-        ({"scale": (1, 1, 4.0)}, "scale must be three integers"),
-        ({"scale": (1, 1, 0)}, "scale must be three integers"),
+        ({"scale": (1, 4)}, "scale must be a positive integer or three"),
+        ({"scale": (1, 1, 4.0)}, "scale must be a positive integer or three"),
+        ({"scale": (1, 1, 0)}, "scale must be a positive integer or three"),
         ({"thickness": (3, 3, 3)}, "on axis 0"),
         ({"thickness": (3, 3)}, "thickness must be"),
         ({"gap": (0, 0, np.nan)}, "gap must be"),
