@@ -152,6 +152,23 @@ class Decoder:
             raise UntrustedModelError(f"{name} refuses its arrays: {error}") from error
 
 
+def plain_value(node: Any) -> Any:
+    """Return the value of a node for a reader; estimators become dicts and arrays their names."""
+    if isinstance(node, list):
+        return [plain_value(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    if "class" in node:
+        return {"class": node["class"], "params": plain_value({"dict": node.get("params")})}
+    if isinstance(node.get("tuple"), list):
+        return tuple(plain_value(item) for item in node["tuple"])
+    if isinstance(node.get("dict"), dict):
+        return {key: plain_value(item) for key, item in node["dict"].items()}
+    if isinstance(node.get("scalar"), list):
+        return node["scalar"][-1] if node["scalar"] else None
+    return node.get("strings", node.get("array"))
+
+
 def _expect(node: Any, kind: type, what: str) -> Any:
     if not isinstance(node, kind):
         raise UntrustedModelError(f"{what} stored as {type(node).__name__}, not {kind.__name__}.")

@@ -16,7 +16,7 @@ from sklearn_iqt.exceptions import UntrustedModelError
 from sklearn_iqt.persistence._card import ModelCard, TrainingCard, read_training
 from sklearn_iqt.persistence._checks import check_model
 from sklearn_iqt.persistence._container import read_container, read_header, write_container
-from sklearn_iqt.persistence._decode import Decoder
+from sklearn_iqt.persistence._decode import Decoder, plain_value
 from sklearn_iqt.persistence._encode import Encoder
 from sklearn_iqt.persistence._registry import ESTIMATORS, MODELS, class_name
 
@@ -206,7 +206,7 @@ def read_model_card(path: str | os.PathLike[str]) -> ModelCard:
             raise UntrustedModelError("its model is not an estimator.")
         return ModelCard(
             class_name=str(node.get("class")),
-            params={key: _plain(value) for key, value in node["params"].items()},
+            params={key: plain_value(value) for key, value in node["params"].items()},
             version=document["version"],
             training=training,
             format=document["format"],
@@ -234,22 +234,6 @@ def _check_document(document: dict) -> TrainingCard | None:
     if not isinstance(document["version"], str):
         raise UntrustedModelError("its version is not text.")
     return read_training(document["training"])
-
-
-def _plain(node: Any) -> Any:
-    if isinstance(node, list):
-        return [_plain(item) for item in node]
-    if not isinstance(node, dict):
-        return node
-    if "class" in node:
-        return {"class": node["class"], "params": _plain({"dict": node.get("params")})}
-    if isinstance(node.get("tuple"), list):
-        return tuple(_plain(item) for item in node["tuple"])
-    if isinstance(node.get("dict"), dict):
-        return {key: _plain(item) for key, item in node["dict"].items()}
-    if isinstance(node.get("scalar"), list):
-        return node["scalar"][-1] if node["scalar"] else None
-    return node.get("strings", node.get("array"))
 
 
 @contextmanager
