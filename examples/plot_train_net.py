@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.base import clone
 
-from sklearn_iqt import AnisoUNetRegressor, InterpolationIQT, LowFieldSimulator, PatchTransformer
+from sklearn_iqt import AnisoUNetRegressor, InterpolationIQT, LowFieldSimulator
 from sklearn_iqt.datasets import make_subjects
 from sklearn_iqt.metrics import nrmse
 from sklearn_iqt.plotting import plot_learning_curve
@@ -25,7 +25,7 @@ low, high = pairs.low[:3], pairs.high[:3]
 net = AnisoUNetRegressor(
     n_filters=4,
     n_levels=3,
-    patcher=PatchTransformer((16, 16, 4), (8, 8, 2)),
+    patch_size=(16, 16, 4),
     batch_size=16,
     max_patches=300,
     lr=3e-3,
@@ -44,7 +44,7 @@ stopped = clone(net).set_params(max_epochs=2).fit(low, high)
 print("epochs before the stop", stopped.n_iter_)
 
 # %%
-# Another call finds the checkpoint and goes on. So does a call in a new process, after a crash.
+# Another call finds the checkpoint and continues. So does a call in a new process, after a crash.
 resumed = clone(net).set_params(max_epochs=5).fit(low, high)
 print("epochs in the end", resumed.n_iter_)
 one, other = (model.predict(pairs.low[3:])[0].get_fdata() for model in (whole, resumed))

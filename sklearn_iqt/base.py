@@ -107,6 +107,11 @@ class BaseIQTRegressor(DocLinkMixin, RegressorMixin, BaseEstimator):
     def _default_patcher(self) -> PatchTransformer:
         return PatchTransformer()
 
+    def _make_patcher(self) -> PatchTransformer:
+        """Return the fitted transformer that cuts the patches."""
+        patcher = self._default_patcher() if self.patcher is None else clone(self.patcher)
+        return patcher.set_params(scale=self._patch_scale()).fit()
+
     def _fit_patches(self, X: np.ndarray, y: np.ndarray, groups: np.ndarray | None) -> None:
         raise NotImplementedError(f"{type(self).__name__} must write _fit_patches.")
 
@@ -143,8 +148,7 @@ class BaseIQTRegressor(DocLinkMixin, RegressorMixin, BaseEstimator):
         if y is None:
             raise ValueError(f"{name} requires y to be passed, but the target y is None.")
         self.scale_ = per_axis(self.scale, "scale", name)
-        patcher = self._default_patcher() if self.patcher is None else clone(self.patcher)
-        self.patcher_ = patcher.set_params(scale=self._patch_scale()).fit()
+        self.patcher_ = self._make_patcher()
         self.spacing_ = None
         if not is_rows(X):
             # Names of columns are those of rows that an earlier fit has seen.
@@ -278,7 +282,7 @@ class BaseIQTRegressor(DocLinkMixin, RegressorMixin, BaseEstimator):
             The estimator.
         """
         nested = any(name.startswith("patcher__") for name in params)
-        if nested and params.get("patcher", self.patcher) is None:
+        if nested and params.get("patcher", getattr(self, "patcher", 0)) is None:
             params["patcher"] = self._default_patcher()
         return super().set_params(**params)
 

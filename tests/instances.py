@@ -12,7 +12,7 @@ from sklearn_iqt import (
 )
 
 SMALL = PatchTransformer(5, stride=3)
-SMALL_LOW = PatchTransformer((8, 8, 2), stride=(4, 4, 1))
+SMALL_LOW = {"patch_size": (8, 8, 2), "stride": (4, 4, 1)}
 
 
 def regressors():
@@ -26,10 +26,8 @@ def regressors():
             max_patches=200,
             random_state=0,
         ),
-        DDLRegressor(
-            2, n_blocks=1, patcher=SMALL_LOW, max_epochs=2, max_patches=16, random_state=0
-        ),
-        AnisoUNetRegressor(2, 3, patcher=SMALL_LOW, max_epochs=2, max_patches=16, random_state=0),
+        DDLRegressor(2, n_blocks=1, **SMALL_LOW, max_epochs=2, max_patches=16, random_state=0),
+        AnisoUNetRegressor(2, 3, **SMALL_LOW, max_epochs=2, max_patches=16, random_state=0),
     ]
 
 

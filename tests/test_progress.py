@@ -19,7 +19,7 @@ from sklearn_iqt import (
     base,
 )
 from sklearn_iqt.datasets import make_subjects
-from sklearn_iqt.deep import _training
+from sklearn_iqt.deep import _progress
 from sklearn_iqt.metrics import nrmse, psnr, ssim
 from sklearn_iqt.simulation import estimate_tissue_maps
 
@@ -30,11 +30,11 @@ LOW = [volume.reshape(12, 12, 4, 4).mean(axis=-1) for volume in HIGH]
 
 @pytest.mark.parametrize("long", [True, False])
 def test_a_long_training_says_so_after_its_first_steps(long, monkeypatch, capfd, tmp_path):
-    monkeypatch.setattr(_training, "LONG_MINUTES", 0 if long else 60)
+    monkeypatch.setattr(_progress, "LONG_MINUTES", 0 if long else 60)
     net = AnisoUNetRegressor(
         2,
         3,
-        patcher=PatchTransformer((8, 8, 2)),
+        patch_size=(8, 8, 2),
         batch_size=2,
         max_steps=12,
         epoch_size=4,
@@ -81,7 +81,7 @@ def test_a_bar_moves_within_a_volume(capfd, monkeypatch):
     monkeypatch.setattr(base, "tqdm", partial(base.tqdm, mininterval=0))
     ridge = PatchwiseRegressor(max_patches=100, patcher=PatchTransformer(5, stride=1), verbose=1)
     net = AnisoUNetRegressor(
-        2, 3, patcher=PatchTransformer((8, 8, 2)), max_steps=1, tile_size=(8, 8, 4), verbose=1
+        2, 3, patch_size=(8, 8, 2), max_steps=1, tile_size=(8, 8, 4), verbose=1
     )
     for estimator in (ridge, net):
         estimator.fit(LOW, HIGH)

@@ -215,6 +215,9 @@ def test_grid_search_over_the_method_and_its_patches_inside_a_pipeline():
 
 @every_estimator
 def test_parameters_of_the_default_patcher_are_searched_by_name(estimator):
+    if "patcher" not in estimator.get_params():
+        assert clone(estimator).set_params(patch_size=3).patch_size == 3
+        return
     default = clone(estimator).set_params(patcher=None)
     found = default.set_params(patcher__patch_size=3, patcher__stride=1)
     assert (found.patcher.patch_size, found.patcher.stride) == (3, 1)
@@ -300,8 +303,10 @@ def test_names_of_columns_are_those_of_the_last_fit(estimator):
     pd = pytest.importorskip("pandas")
     low, high = make_pairs(RAGGED)
     estimator = clone(estimator)
-    patcher = estimator.patcher or estimator._default_patcher()
-    rows, targets, _ = patcher.set_params(scale=(1, 1, 4), max_patches=20).fit().sample(low, high)
+    patcher = clone(estimator).fit(low, high).patcher_
+    grid = patcher.grid(patcher.patch_size_)
+    rng = np.random.default_rng(0)
+    rows, targets = (rng.random((20, n)) for n in (grid.n_voxels, grid.high.n_voxels))
     frame = pd.DataFrame(rows, columns=patcher.get_feature_names_out())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PatchGeometryWarning)

@@ -21,9 +21,9 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from sklearn_iqt import AnisoUNetRegressor, DDLRegressor
-from sklearn_iqt.deep._inference import Predictor
+from sklearn_iqt.deep._inference import Predictor, lay_channels_last
 from sklearn_iqt.deep._tiles import predict_tiles
-from sklearn_iqt.deep._training import lay_channels_last
+from sklearn_iqt.deep.modules import BaseNet
 
 NETS = {
     "U-Net 16/5": AnisoUNetRegressor(16, 5, global_skip=False),
@@ -41,7 +41,7 @@ WAYS: dict[str, tuple[tuple[int, int, int], float] | None] = {
 }
 
 
-def make_net(name: str) -> nn.Module:
+def make_net(name: str) -> BaseNet:
     """Build a net with random weights on the device."""
     torch.manual_seed(0)
     return NETS[name]._build_net(SCALE, PATCH).to(device())
@@ -97,7 +97,7 @@ def throughput(name: str, batch_size: int, repeats: int) -> list[str]:
 
     def infer() -> None:
         with torch.inference_mode():
-            predictor.module(x)
+            predictor.net(x)
 
     cells = [name]
     for function in (step, infer):
@@ -130,9 +130,7 @@ def volume(name: str, way: str, shape: tuple[int, int, int]) -> tuple[float, flo
                 low,
                 baseline,
                 scale=SCALE,
-                tile_size=estimator._tile_size(shape),
-                margin=net.margin,  # type: ignore[arg-type]
-                multiple=net.tile_multiple,  # type: ignore[arg-type]
+                **estimator._tiling(shape),
             )
     else:
         from monai.inferers import sliding_window_inference

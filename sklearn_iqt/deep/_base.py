@@ -1,39 +1,37 @@
-"""What the two deep estimators share: training on patches of volumes, prediction in tiles."""
+"""What the deep estimators share: training on patches of volumes, prediction in tiles."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
+from skorch.callbacks import Callback
 from skorch.helper import predefined_split
 from torch import nn
 from torch.utils.data import DataLoader
 
 from sklearn_iqt.base import BaseIQTRegressor
-from sklearn_iqt.deep._checkpoint import Checkpoint
-from sklearn_iqt.deep._inference import Predictor
-from sklearn_iqt.deep._pairs import Pair, Pairs, RowPairs, VolumePairs
+from sklearn_iqt.deep._checkpoint import Checkpoint, training_fingerprint
+from sklearn_iqt.deep._inference import Predictor, lay_channels_last
+from sklearn_iqt.deep._net import PatchNet
+from sklearn_iqt.deep._pairs import Pairs, PatchedPair, RowPairs, VolumePairs
+from sklearn_iqt.deep._progress import Progress
+from sklearn_iqt.deep._sampler import EpochSampler, PrefetchLoader
+from sklearn_iqt.deep._schedule import LearningRates, RateGroup
 from sklearn_iqt.deep._tiles import choose_tile_size, plan_tiles, predict_tiles
-from sklearn_iqt.deep._training import (
-    BestWeights,
-    EpochSampler,
-    PatchNet,
-    PrefetchLoader,
-    Progress,
-    Schedule,
-    StopWhenStale,
-    ValidationNRMSE,
-    average_batch_norm,
-    lay_channels_last,
-)
-from sklearn_iqt.io import as_volumes
+from sklearn_iqt.deep._training import TrainingLength, run_training
+from sklearn_iqt.deep._user_callbacks import copy_callbacks
+from sklearn_iqt.deep._validation import BestWeights, ValidationNRMSE, average_batch_norm
+from sklearn_iqt.deep.modules import BaseNet
+from sklearn_iqt.deep.modules._padding import PaddingMode
+from sklearn_iqt.io import VolumeCollection, as_volumes
 from sklearn_iqt.patches import (
     PatchTransformer,
     check_pairs,
@@ -46,48 +44,25 @@ __all__ = ["BaseNetRegressor"]
 
 # Memory that a tile may take in prediction, unless tile_size says otherwise.
 TILE_BYTES = 2**32
+# High-resolution voxels along each side of a training patch, unless patch_size says otherwise.
+PATCH_LENGTH = 32
+# Parameters that do not change what a step of a training does.
+NEUTRAL = frozenset(
+    ("max_epochs", "max_steps", "verbose", "callbacks", "checkpoint", "device", "tile_size")
+    + ("margin", "warm_start", "random_state")
+)
+
+POSITIVE = Interval(Integral, 1, None, closed="left")
 
 
-class BareRows(nn.Module):
-    """Let a net look at rows that are no patches, as patches one voxel thick.
-
-    Parameters
-    ----------
-    net : Module
-        A net with scale one.
-    n_features : int
-        Length of the rows.
-    n_outputs : int
-        Number of targets.
-    """
-
-    def __init__(self, net: nn.Module, n_features: int, n_outputs: int) -> None:
-        super().__init__()
-        self.net = net
-        self.head = nn.Linear(n_features, n_outputs)
-
-    def forward(self, x: torch.Tensor, **options: Any) -> torch.Tensor:
-        """Predict the targets.
-
-        Parameters
-        ----------
-        x : Tensor of shape (batch, 1, 1, 1, n_features)
-            Rows.
-        **options : dict
-            Passed to the net.
-
-        Returns
-        -------
-        Tensor of shape (batch, n_outputs)
-            Predictions.
-        """
-        return self.head(self.net(x, **options).flatten(1))
-
-
+@dataclass(kw_only=True, eq=False, repr=False)
 class BaseNetRegressor(BaseIQTRegressor):
     """Train a net on patches of volumes and predict in tiles.
 
-    Subclasses write ``_build_net(scale, patch_size)`` and say how it is optimised.
+    The fields are the parameters that all nets share; their prose is in ``_parameters.py``. A net
+    is a dataclass that adds its own parameters, gives a shared one another default by declaring it
+    again, and writes ``_build_net``. What is not a parameter has no annotation in the body of the
+    class, or ``ClassVar``, because an annotation makes it a field.
 
     Attributes
     ----------
@@ -97,54 +72,90 @@ class BaseNetRegressor(BaseIQTRegressor):
         Epochs that were trained.
     """
 
-    _parameter_constraints: dict = {
+    scale: int | Sequence[int] = (1, 1, 4)
+    alignment: str = "center"
+    patch_size: int | Sequence[int] | None = None
+    stride: int | Sequence[int] | None = None
+    background: float = 0.8
+    global_skip: bool = True
+    padding_mode: PaddingMode = "replicate"
+    max_epochs: int = 10
+    max_steps: int | None = None
+    epoch_size: int | None = None
+    batch_size: int = 32
+    lr: float = 1e-3
+    lr_milestones: Sequence[float] = ()
+    lr_decay: float = 0.0
+    augment: bool = True
+    validation_fraction: float = 0.0
+    patience: int | None = None
+    tile_size: int | Sequence[int] | None = None
+    margin: int | Sequence[int] | None = None
+    device: str = "auto"
+    mixed_precision: bool = False
+    checkpoint: str | Path | None = None
+    warm_start: bool = False
+    callbacks: list | None = None
+    max_patches: int | None = None
+    random_state: Any = None
+    verbose: int = 0
+
+    _parameter_constraints = {
         **BaseIQTRegressor._parameter_constraints,
+        "patch_size": [POSITIVE, tuple, list, None],
+        "stride": [POSITIVE, tuple, list, None],
+        "background": [Interval(Real, 0, 1, closed="both")],
         "global_skip": ["boolean"],
         "padding_mode": [StrOptions({"replicate", "zeros"})],
-        "max_epochs": [Interval(Integral, 1, None, closed="left")],
-        "max_steps": [Interval(Integral, 1, None, closed="left"), None],
-        "epoch_size": [Interval(Integral, 1, None, closed="left"), None],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "max_epochs": [POSITIVE],
+        "max_steps": [POSITIVE, None],
+        "epoch_size": [POSITIVE, None],
+        "batch_size": [POSITIVE],
         "lr": [Interval(Real, 0, None, closed="neither")],
         "lr_milestones": ["array-like"],
+        "lr_decay": [Interval(Real, 0, None, closed="left")],
         "augment": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="left")],
-        "patience": [Interval(Integral, 1, None, closed="left"), None],
-        "tile_size": [Interval(Integral, 1, None, closed="left"), tuple, list, None],
+        "patience": [POSITIVE, None],
+        "tile_size": [POSITIVE, tuple, list, None],
         "margin": [Interval(Integral, 0, None, closed="left"), tuple, list, None],
         "device": [str],
         "mixed_precision": ["boolean"],
         "checkpoint": [str, Path, None],
         "warm_start": ["boolean"],
         "callbacks": [list, None],
-        "max_patches": [Interval(Integral, 1, None, closed="left"), None],
+        "max_patches": [POSITIVE, None],
         "random_state": ["random_state"],
     }
 
-    warm_start: bool
-    net_: PatchNet
-    _loss: type[nn.Module]
+    # Loss that the training minimises; a net may choose another.
+    _loss: ClassVar[type[nn.Module]] = nn.MSELoss
     # Whether this fit starts from the weights of the last one, whatever ``warm_start`` says.
     _goes_on = False
     _why_no_spread = "the tiles of a net do not overlap, so there is no spread to report"
     # What is rebuilt from the arrays of a model file.
     _restored_attributes = ("net_",)
 
-    def _bytes_per_voxel(self) -> float:
-        """Memory that prediction takes for each low voxel, roughly."""
-        raise NotImplementedError(f"{type(self).__name__} must write _bytes_per_voxel.")
+    # What a net writes.
 
-    def _build_net(self, scale: tuple[int, int, int], patch_size: Sequence[int]) -> nn.Module:
+    def _build_net(self, scale: tuple[int, int, int], patch_size: Sequence[int]) -> BaseNet:
+        """Return an untrained net."""
         raise NotImplementedError(f"{type(self).__name__} must write _build_net.")
 
-    def _schedule(self, n_steps: int) -> Schedule:
-        return Schedule(n_steps, [tuple(self.lr_milestones)])
+    # What a net may write.
 
-    def _parameter_groups(self) -> list:
+    def _rate_groups(self) -> list[RateGroup]:
+        """Return the parts of the net that have learning rates of their own."""
         return []
 
-    def _finish_training(self, net: nn.Module, seed: int) -> None:
+    def _own_callbacks(self, n_steps: int) -> list[tuple[str, Callback]]:
+        """Return callbacks that the training of this net needs."""
+        return []
+
+    def _finish_training(self, net: BaseNet, seed: int) -> None:
         """Fix what prediction needs besides the weights."""
+
+    # Training.
 
     def partial_fit(self, X: Any, y: Any, *, mask: Any = None) -> Any:
         """Train on, from the weights reached so far.
@@ -167,40 +178,34 @@ class BaseNetRegressor(BaseIQTRegressor):
         finally:
             del self._goes_on
 
-    def _default_patcher(self) -> PatchTransformer:
-        scale = per_axis(self.scale, "scale", type(self).__name__)
-        return PatchTransformer(tuple(max(32 // factor, 1) for factor in scale))
+    def _fits_anew(self) -> bool:
+        return not ((self.warm_start or self._goes_on) and hasattr(self, "net_"))
+
+    def _make_patcher(self) -> PatchTransformer:
+        patch_size = self.patch_size
+        if patch_size is None:
+            patch_size = tuple(max(PATCH_LENGTH // factor, 1) for factor in self.scale_)
+        return PatchTransformer(
+            patch_size, self.stride, scale=self.scale_, background=self.background
+        ).fit()
+
+    def _forget_last_fit(self) -> None:
+        """Be unfitted until the new training ends, unless it starts from the last weights."""
+        if self._fits_anew():
+            self.__dict__.pop("net_", None)
 
     def _fit_volumes(self, X: Any, y: Any, mask: Any) -> Any:
+        self._forget_last_fit()
         name = type(self).__name__
         low, high = as_volumes(X, caller=name), as_volumes(y, name="y", caller=name)
         masks = None if mask is None else as_volumes(mask, name="mask", caller=name)
         check_pairs(low, high, masks, caller=name)
-        random_state = check_random_state(self.random_state)
-        n_valid = int(np.ceil(self.validation_fraction * len(low)))
-        if n_valid >= len(low):
-            raise ValueError(
-                f"{name}: validation_fraction={self.validation_fraction} of {len(low)} volumes "
-                "leaves none to train on; lower it or give more volumes."
-            )
-        held_out = set(random_state.permutation(len(low))[:n_valid])
-        train: list[Pair] = []
-        valid: list[Pair] = []
-        pairs = self._scaled_pairs(low, high, masks, "reading")
-        for n, (inputs, target, drawing) in enumerate(pairs):
-            grid = self.patcher_.grid(inputs.shape)
-            index = sample_index(grid, target, random_state=random_state, **drawing)
-            (valid if n in held_out else train).append(Pair(inputs, target, grid, index))
+        training, validation = self._read_pairs(low, high, masks)
         self._set_row_shapes()
-        options = {"with_skip": self.global_skip, "alignment": self.alignment}
-        training = VolumePairs(train, augment=self.augment, **options)
-        self._refuse_background(len(training))
-        validation = VolumePairs(valid, **options) if valid else None
-        if validation is not None:
-            self._refuse_background(len(validation))
         return self._train(training, validation)
 
     def _fit_patches(self, X: np.ndarray, y: np.ndarray, groups: np.ndarray | None) -> None:
+        self._forget_last_fit()
         name = type(self).__name__
         if self.validation_fraction > 0:
             raise ValueError(
@@ -209,80 +214,138 @@ class BaseNetRegressor(BaseIQTRegressor):
             )
         if len(X) < 2:
             raise ValueError(f"{name}: a net needs more than n_samples=1 row to train.")
-        grid = self.patcher_.grid(self.patcher_.patch_size_)
         if self._rows_are_patches():
-            rows = RowPairs(X, y, grid.patch_size, (1, *grid.high.patch_size))
+            rows = RowPairs(X, y, self.patcher_.patch_size_)
         else:
-            rows = RowPairs(X, y - self.y_mean_, (1, 1, X.shape[1]), (y.shape[1],))
+            rows = RowPairs(X, y - self.y_mean_, (1, 1, X.shape[1]))
         self._train(rows, None)
 
+    def _read_pairs(
+        self, low: VolumeCollection, high: VolumeCollection, masks: VolumeCollection | None
+    ) -> tuple[VolumePairs, VolumePairs | None]:
+        """Read the volumes and choose their patches; return those to train on and to validate."""
+        random_state = check_random_state(self.random_state)
+        n_valid = int(np.ceil(self.validation_fraction * len(low)))
+        if n_valid >= len(low):
+            raise ValueError(
+                f"{type(self).__name__}: validation_fraction={self.validation_fraction} of "
+                f"{len(low)} volumes leaves none to train on; lower it or give more volumes."
+            )
+        held_out = set(random_state.permutation(len(low))[:n_valid])
+        train: list[PatchedPair] = []
+        valid: list[PatchedPair] = []
+        pairs = self._scaled_pairs(low, high, masks, "reading")
+        for n, (inputs, target, drawing) in enumerate(pairs):
+            grid = self.patcher_.grid(inputs.shape)
+            index = sample_index(grid, target, random_state=random_state, **drawing)
+            (valid if n in held_out else train).append(PatchedPair(inputs, target, grid, index))
+        for part in (train, valid):
+            if part:
+                self._refuse_background(sum(len(pair.index) for pair in part))
+        options: dict[str, Any] = {"with_skip": self.global_skip, "alignment": self.alignment}
+        training = VolumePairs(train, augment=self.augment, **options)
+        return training, VolumePairs(valid, **options) if valid else None
+
     def _train(self, training: Pairs, validation: Pairs | None) -> Any:
-        seed = check_random_state(self.random_state).randint(2**31 - 1)
-        batch_size = min(self.batch_size, len(training))
-        epoch_size = self.epoch_size or len(training)
-        steps_per_epoch = max(epoch_size // batch_size, 1)
-        n_steps = self.max_steps or self.max_epochs * steps_per_epoch
-        sampler = EpochSampler(
-            len(training),
-            steps_per_epoch * batch_size,
-            n_steps * batch_size,
-            seed,
-            training.n_views,
-        )
-        schedule = self._schedule(n_steps)
-        best = None if self.patience is None else BestWeights(self.patience)
-        if best is not None and validation is None:
+        if self.patience is not None and validation is None:
             raise ValueError(
                 f"{type(self).__name__}: patience needs validation volumes; set "
                 "validation_fraction, or patience=None."
             )
-        callbacks: list = [("schedule", schedule)]
-        if validation is not None:
-            callbacks.append(("validation", ValidationNRMSE(training, batch_size, seed)))
-        checkpoint = None
-        if self.checkpoint is not None:
-            fingerprint = self._fingerprint(training, validation, seed)
-            folder = Path(self.checkpoint)
-            checkpoint = Checkpoint(folder, fingerprint, sampler, schedule, best)
-        for name, callback in (
-            ("progress", Progress(type(self).__name__, schedule) if self.verbose else None),
-            *((f"user{n}", callback) for n, callback in enumerate(self.callbacks or [])),
-            ("best", best),
-            ("checkpoint", checkpoint),
-            ("stop", None if best is None else StopWhenStale(best)),
-        ):
-            if callback is not None:
-                callbacks.append((name, callback))
+        seed = check_random_state(self.random_state).randint(2**31 - 1)
+        length = TrainingLength.of(
+            len(training),
+            batch_size=self.batch_size,
+            epoch_size=self.epoch_size,
+            max_epochs=self.max_epochs,
+            max_steps=self.max_steps,
+        )
+        best = None if validation is None else BestWeights(self.patience)
+        checkpoint = self._make_checkpoint(training, validation, seed, best)
         with torch.random.fork_rng(enabled=True):
             torch.manual_seed(seed)
-            net = self._make_net(callbacks, sampler, batch_size, validation).initialize()
+            net = self._make_net(
+                length.batch_size,
+                n_steps=length.n_steps,
+                train_split=None if validation is None else predefined_split(validation),
+                callbacks=self._make_callbacks(training, length, seed, best, checkpoint),
+                iterator_train__sampler=EpochSampler(
+                    len(training),
+                    length.steps_per_epoch * length.batch_size,
+                    length.n_steps * length.batch_size,
+                    seed,
+                    training.n_views,
+                ),
+            )
             if not self._fits_anew():
                 net.module_.load_state_dict(self.net_.module_.state_dict())
             if checkpoint is not None:
                 checkpoint.restore(net)
-            remaining = -(-n_steps // steps_per_epoch) - sampler.epoch
-            if remaining > 0 and not (best is not None and best.stale):
-                net.partial_fit(training, None, epochs=remaining)
-                if schedule.step < n_steps and not (best is not None and best.stale):
-                    raise KeyboardInterrupt(f"{type(self).__name__}: training was interrupted.")
-            if best is not None and best.weights is not None:
+            run_training(
+                net,
+                training,
+                steps_per_epoch=length.steps_per_epoch,
+                checkpoint=checkpoint,
+                is_continued=not self._fits_anew(),
+                caller=type(self).__name__,
+                verbose=self.verbose,
+            )
+            if best is not None:
                 net.module_.load_state_dict(best.weights)
-            average_batch_norm(net.module_, training, batch_size, net.device, seed)
+            average_batch_norm(net.module_, training, length.batch_size, net.device, seed)
             self._finish_training(net.module_, seed)
-        # Training is over: callbacks and loaders would only keep the volumes alive.
-        net.callbacks, net.callbacks_, net.train_split = None, [], None
-        net.iterator_train__sampler = None
-        net.forward_options = {}
-        self.net_ = net
+        net.forget_training()
+        self.net_: PatchNet = net
         self.n_iter_ = len(net.history)
         return self
 
-    def _make_net(
-        self, callbacks: list, sampler: EpochSampler | None, batch_size: int, validation: Any
-    ) -> PatchNet:
-        patcher = self.patcher_
+    def _make_checkpoint(
+        self, training: Pairs, validation: Pairs | None, seed: int, best: BestWeights | None
+    ) -> Checkpoint | None:
+        if self.checkpoint is None:
+            return None
+        params = {k: v for k, v in self.get_params(deep=False).items() if k not in NEUTRAL}
+        arrays = training.arrays() + ([] if validation is None else validation.arrays())
+        if not self._fits_anew():
+            arrays += self._fitted_arrays().values()
+        name = type(self).__name__
+        fingerprint = training_fingerprint(name, {**params, "seed": seed}, arrays)
+        return Checkpoint(Path(self.checkpoint), fingerprint, best)
+
+    def _make_callbacks(
+        self,
+        training: Pairs,
+        length: TrainingLength,
+        seed: int,
+        best: BestWeights | None,
+        checkpoint: Checkpoint | None,
+    ) -> list:
+        """Return what happens around each step and epoch, in this order."""
+        name = type(self).__name__
+        own: list[tuple[str, Callback]] = [
+            ("learning_rates", LearningRates(self._all_rate_groups(), self.lr_decay)),
+            *self._own_callbacks(length.n_steps),
+        ]
+        if best is not None:
+            own += [
+                ("nrmse", ValidationNRMSE(training, length.batch_size, seed)),
+                ("best_weights", best),
+            ]
+        if self.verbose:
+            own.append(("progress", Progress(name)))
+        last = [] if checkpoint is None else [("checkpoint", checkpoint)]
+        users = copy_callbacks(self.callbacks, caller=name, validates=best is not None)
+        prefixed = [[(f"{name}.{label}", part) for label, part in parts] for parts in (own, last)]
+        return [*prefixed[0], *users, *prefixed[1]]
+
+    def _all_rate_groups(self) -> list[RateGroup]:
+        return [*self._rate_groups(), RateGroup("*", self.lr, tuple(self.lr_milestones))]
+
+    def _make_net(self, batch_size: int, **options: Any) -> PatchNet:
+        """Return an initialised net, which is not trained yet."""
+        module: nn.Module
         if self._rows_are_patches():
-            module = self._build_net(self.scale_, patcher.patch_size_)
+            module = self._build_net(self.scale_, self.patcher_.patch_size_)
         else:
             net = self._build_net((1, 1, 1), (1, 1, self.n_features_in_))
             module = BareRows(net, self.n_features_in_, self.n_outputs_)
@@ -292,40 +355,31 @@ class BaseNetRegressor(BaseIQTRegressor):
             lay_channels_last(module) if on_cpu else module,
             criterion=self._loss,
             optimizer=torch.optim.Adam,
-            optimizer__param_groups=self._parameter_groups(),
+            # The last group is whatever the others leave.
+            optimizer__param_groups=[
+                (group.pattern, {"lr": group.lr}) for group in self._all_rate_groups()[:-1]
+            ],
             lr=self.lr,
-            max_epochs=1,
             batch_size=batch_size,
             iterator_train=DataLoader if on_cpu else PrefetchLoader,
-            iterator_train__sampler=sampler,
             iterator_train__drop_last=True,
-            train_split=None if validation is None else predefined_split(validation),
-            callbacks=callbacks,
             callbacks__print_log=None,
             device=device,
             verbose=0,
             mixed_precision=self.mixed_precision,
-        )
+            **options,
+        ).initialize()
 
     def _torch_device(self) -> str:
         if self.device != "auto":
             return self.device
         return "cuda" if torch.cuda.is_available() else "cpu"
 
-    def _fingerprint(self, training: Pairs, validation: Pairs | None, seed: int) -> str:
-        """Return what tells one training from another: parameters, patches, starting weights."""
-        ignored = {"max_epochs", "max_steps", "verbose", "callbacks", "checkpoint", "device"}
-        ignored |= {"tile_size", "margin", "patcher", "warm_start", "random_state"}
-        params = {k: v for k, v in self.get_params(deep=False).items() if k not in ignored}
-        params |= {"patcher": self.patcher_.get_params(), "seed": seed}
-        digest = hashlib.sha256(f"{type(self).__name__} {sorted(params.items())}".encode())
-        for pairs in (training, validation):
-            for array in () if pairs is None else pairs.arrays():
-                digest.update(np.ascontiguousarray(array).data)
-        if not self._fits_anew():
-            for array in self._fitted_arrays().values():
-                digest.update(np.ascontiguousarray(array).data)
-        return digest.hexdigest()
+    # Prediction.
+
+    def __sklearn_is_fitted__(self) -> bool:
+        # The geometry of the patches is known before the net is trained.
+        return hasattr(self, "net_")
 
     def _predict_patches(self, X: np.ndarray) -> np.ndarray:
         patches = self._rows_are_patches()
@@ -338,24 +392,11 @@ class BaseNetRegressor(BaseIQTRegressor):
         outputs = np.concatenate(rows)
         return outputs if patches else outputs + self.y_mean_
 
-    def _predictor(self, dtype: np.dtype) -> Predictor:
-        return Predictor(self.net_.module_, dtype, mixed_precision=self.mixed_precision)
-
-    def _fits_anew(self) -> bool:
-        return not ((self.warm_start or self._goes_on) and hasattr(self, "net_"))
-
     def _predict_volume(
         self, volume: np.ndarray, mask: np.ndarray | None, return_std: bool, tell: Any
     ) -> tuple[np.ndarray, ...]:
-        name = type(self).__name__
         low, baseline, unit = self._scaled(volume, mask)
-        net, predict = self.net_.module_, self._predictor(low.dtype)
-
-        tiling = {
-            "tile_size": self._tile_size(low.shape),
-            "margin": net.margin if self.margin is None else per_axis_or_zero(self.margin, name),
-            "multiple": net.tile_multiple,
-        }
+        predict, tiling = self._predictor(low.dtype), self._tiling(low.shape)
         work, done = sum(low[read].size for read, _ in plan_tiles(low.shape, **tiling)), 0
 
         def predict_tile(tile: np.ndarray, interpolated: np.ndarray) -> np.ndarray:
@@ -370,34 +411,46 @@ class BaseNetRegressor(BaseIQTRegressor):
         if mask is not None:
             out = self._filled_outside(mask, out, baseline)
         if not np.isfinite(out).all():
-            raise FloatingPointError(f"{name}: the prediction is not finite; train it again.")
+            raise FloatingPointError(
+                f"{type(self).__name__}: the prediction is not finite; train it again."
+            )
         return (out * np.float32(unit),)
 
-    def _tile_size(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+    def _predictor(self, dtype: np.dtype) -> Predictor:
+        return Predictor(self.net_.module_, dtype, mixed_precision=self.mixed_precision)
+
+    def _tiling(self, shape: Sequence[int]) -> dict[str, tuple[int, ...]]:
+        """Return how a low volume is cut into tiles, as arguments of :func:`plan_tiles`."""
+        name, net = type(self).__name__, self.net_.module_
+        margin = net.margin
+        if self.margin is not None:  # unlike other sizes it may be zero
+            wider = per_axis(np.add(self.margin, 1).tolist(), "margin + 1", name)
+            margin = tuple(size - 1 for size in wider)
         if self.tile_size is not None:
-            return per_axis(self.tile_size, "tile_size", type(self).__name__)
-        net = self.net_.module_
-        margin = net.margin if self.margin is None else per_axis_or_zero(self.margin, "margin")
-        most_voxels = TILE_BYTES / self._bytes_per_voxel()
-        return choose_tile_size(shape, margin, net.tile_multiple, most_voxels)
+            tile_size: tuple[int, ...] = per_axis(self.tile_size, "tile_size", name)
+        else:
+            most_voxels = TILE_BYTES / net.bytes_per_voxel
+            tile_size = choose_tile_size(shape, margin, net.tile_multiple, most_voxels)
+        return {"tile_size": tile_size, "margin": margin, "multiple": net.tile_multiple}
 
     def _filled_outside(
         self, mask: np.ndarray, out: np.ndarray, baseline: np.ndarray
     ) -> np.ndarray:
         """Return the result where patches hold enough foreground, and the baseline elsewhere."""
         grid = self.patcher_.grid(mask.shape)
-        background = self.patcher_.background
-        index = foreground_index(grid, mask, background, caller=type(self).__name__)
+        index = foreground_index(grid, mask, self.background, caller=type(self).__name__)
         covered = grid.covered(index)
         for axis, factor in enumerate(self.scale_):
             covered = covered.repeat(factor, axis=axis)
         return np.where(covered, out, baseline)
 
+    # Model files.
+
     def _fitted_arrays(self) -> dict[str, np.ndarray]:
         return {name: value.cpu().numpy() for name, value in self.net_.module_.state_dict().items()}
 
     def _restore_fitted_arrays(self, arrays: dict[str, np.ndarray]) -> None:
-        net = self._make_net([], None, self.batch_size, None).initialize()
+        net = self._make_net(self.batch_size)
         state = {name: torch.from_numpy(np.array(value)) for name, value in arrays.items()}
         net.module_.load_state_dict(state)
         net.module_.eval()
@@ -411,6 +464,25 @@ class BaseNetRegressor(BaseIQTRegressor):
         return tags
 
 
-def per_axis_or_zero(margin: Any, caller: str) -> tuple[int, ...]:
-    """Return a margin for each axis, which unlike other sizes may be zero."""
-    return tuple(n - 1 for n in per_axis(np.add(margin, 1).tolist(), "margin + 1", caller))
+class BareRows(nn.Module):
+    """Let a net look at rows that are not patches, as patches one voxel thick.
+
+    Parameters
+    ----------
+    net : Module
+        A net with scale one.
+    n_features : int
+        Length of the rows.
+    n_outputs : int
+        Number of targets.
+    """
+
+    def __init__(self, net: nn.Module, n_features: int, n_outputs: int) -> None:
+        super().__init__()
+        self.net = net
+        self.head = nn.Linear(n_features, n_outputs)
+        self.fold_batch_norm = net.fold_batch_norm
+
+    def forward(self, x: torch.Tensor, **options: Any) -> torch.Tensor:
+        """Predict the targets."""
+        return self.head(self.net(x, **options).flatten(1))

@@ -1,83 +1,113 @@
-"""The state of a training, saved after every epoch and taken up again."""
+"""The state of a training, saved after every epoch so that it can go on."""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from skorch.callbacks import Callback
 from skorch.history import History
 
+from sklearn_iqt.deep._net import NetCallback
 from sklearn_iqt.deep._shards import MANIFEST, read_shards, write_shards
-from sklearn_iqt.deep._training import BestWeights, EpochSampler, Schedule
+from sklearn_iqt.deep._validation import BestWeights
 
-__all__ = ["Checkpoint"]
+__all__ = ["Checkpoint", "training_fingerprint"]
 
 
-class Checkpoint(Callback):
-    """Save the state of training after every epoch, and take it up again.
+def training_fingerprint(name: str, params: Mapping[str, Any], arrays: Iterable[np.ndarray]) -> str:
+    """Return a text that differs between trainings with different parameters or data.
 
-    Learning rates, orders and views follow from the number of the step; what is saved besides it
-    are weights, the moments of Adam, the random generators and the history.
+    Parameters
+    ----------
+    name : str
+        Class of the estimator.
+    params : mapping of str to object
+        What decides the weights, besides the data.
+    arrays : iterable of ndarray
+        The data.
+
+    Returns
+    -------
+    str
+        A SHA-256.
+    """
+    digest = hashlib.sha256(f"{name} {sorted(params.items())}".encode())
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+class Checkpoint(NetCallback):
+    """Save the state of a training after every epoch, and restore it.
+
+    Learning rates, orders and views follow from the number of the step. Besides that number, the
+    weights, the moments of Adam, the random generators and the history are saved.
 
     Parameters
     ----------
     folder : Path
         Where the state is kept, see :func:`sklearn_iqt.deep._shards.write_shards`.
     fingerprint : str
-        Says which training this is; the state of another one is refused.
-    sampler : EpochSampler
-        Its epoch is part of the state.
-    schedule : Schedule
-        Its step is part of the state.
-    best : BestWeights, optional
+        Which training this is; the state of another one is refused.
+    best : BestWeights or None
         They are part of the state.
+
+    Attributes
+    ----------
+    epochs_saved : int
+        Epochs of the training that the folder holds.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        fingerprint: str,
-        sampler: EpochSampler,
-        schedule: Schedule,
-        best: BestWeights | None,
-    ) -> None:
+    def __init__(self, folder: Path, fingerprint: str, best: BestWeights | None) -> None:
         self.folder = folder
         self.fingerprint = fingerprint
-        self.sampler = sampler
-        self.schedule = schedule
         self.best = best
+        self.epochs_saved = 0
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Save the state."""
         groups: dict[str, dict] = {
             "module": net.module_.state_dict(),
             "random": {"cpu": torch.get_rng_state()},
+            "best": {} if self.best is None else self.best.weights,
         }
         for number, state in net.optimizer_.state_dict()["state"].items():
             groups[f"optimizer{number}"] = state
         if torch.device(net.device).type == "cuda":
             groups["random"]["cuda"] = torch.cuda.get_rng_state(net.device)
+        tensors = {
+            f"{group}/{name}": tensor for group, of in groups.items() for name, tensor in of.items()
+        }
         document = {
             "fingerprint": self.fingerprint,
-            "epoch": self.sampler.epoch,
-            "step": self.schedule.step,
+            "step": net.steps_done_,
+            "stopped_by": net.stopped_by_,
             "history": [
                 {k: getattr(v, "item", lambda v=v: v)() for k, v in epoch.items() if k != "batches"}
                 for epoch in net.history.to_list()
             ],
         }
-        if self.best is not None:
-            groups["best"] = self.best.weights or {}
-            document["stale"] = self.best.stale
-        tensors = {
-            f"{group}/{name}": tensor for group, of in groups.items() for name, tensor in of.items()
-        }
         write_shards(self.folder, tensors, document)
+        self.epochs_saved = len(net.history)
 
     def restore(self, net: Any) -> None:
-        """Take up the saved state, if there is one."""
+        """Restore the saved state, if there is one.
+
+        Parameters
+        ----------
+        net : PatchNet
+            Initialised; changed in place. A training that a callback has ended stays ended as long
+            as the net has that callback.
+
+        Raises
+        ------
+        ValueError
+            If the folder is a file, or holds another training or a damaged one.
+        """
         if self.folder.is_file():
             raise ValueError(f"{self.folder}: is a file; checkpoint must be a folder of its own.")
         if not (self.folder / MANIFEST).exists():
@@ -92,8 +122,10 @@ class Checkpoint(Callback):
         for path, tensor in tensors.items():
             group, name = path.split("/")
             groups.setdefault(group, {})[name] = tensor
-        self.sampler.epoch = document["epoch"]
-        self.schedule.step = document["step"]
+        net.steps_done_ = document["step"]
+        net.iterator_train__sampler.n_drawn = net.steps_done_ * net.batch_size
+        if document["stopped_by"] in ("patience", *dict(net.callbacks_)):
+            net.stopped_by_ = document["stopped_by"]
         net.module_.load_state_dict(groups["module"])
         self._restore_optimizer(net.optimizer_, groups)
         net.history_ = History({**epoch, "batches": []} for epoch in document["history"])
@@ -101,7 +133,8 @@ class Checkpoint(Callback):
         if torch.device(net.device).type == "cuda" and "cuda" in groups["random"]:
             torch.cuda.set_rng_state(groups["random"]["cuda"], net.device)
         if self.best is not None:
-            self.best.weights, self.best.stale = groups.get("best"), document["stale"]
+            self.best.weights = groups.get("best", {})
+        self.epochs_saved = len(net.history)
 
     @staticmethod
     def _restore_optimizer(optimizer: torch.optim.Optimizer, groups: dict[str, dict]) -> None:

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from sklearn_iqt.deep.modules import Upsample
 from sklearn_iqt.patches import PatchGrid
 
-__all__ = ["Pair", "Pairs", "RowPairs", "VolumePairs"]
+__all__ = ["Pairs", "PatchedPair", "RowPairs", "VolumePairs"]
 
 # Low voxels read beyond a patch, so that its interpolation does not feel where it was cut.
 HALO = 4
@@ -22,8 +22,8 @@ N_VIEWS = 16
 
 
 @dataclass(frozen=True)
-class Pair:
-    """One pair of volumes, scaled, and the patches to be read from it."""
+class PatchedPair:
+    """A pair of scaled volumes, and the patches to be read from it."""
 
     low: np.ndarray
     high: np.ndarray
@@ -41,7 +41,7 @@ class VolumePairs(Dataset):
 
     Parameters
     ----------
-    pairs : sequence of Pair
+    pairs : sequence of PatchedPair
         Volumes with their patch numbers.
     with_skip : bool
         Whether inputs carry the interpolated patch as well.
@@ -57,7 +57,12 @@ class VolumePairs(Dataset):
     """
 
     def __init__(
-        self, pairs: Sequence[Pair], *, with_skip: bool, alignment: str, augment: bool = False
+        self,
+        pairs: Sequence[PatchedPair],
+        *,
+        with_skip: bool,
+        alignment: str,
+        augment: bool = False,
     ) -> None:
         self.pairs = pairs
         self.alignment = alignment
@@ -85,13 +90,13 @@ class VolumePairs(Dataset):
         arrays.append(_read(pair.high, start * np.asarray(pair.grid.scale), grid.patch_size))
         arrays = _viewed(arrays, view, pair.grid, self.alignment)
         *inputs, target = (torch.from_numpy(np.ascontiguousarray(a))[None] for a in arrays)
-        return dict(zip(("x", "skip"), inputs, strict=False)), target
+        return dict(zip(("x", "skip"), inputs, strict=False)), target.flatten()
 
     def arrays(self) -> list[np.ndarray]:
         """Return everything that decides what the patches are."""
         return [a for pair in self.pairs for a in (pair.low, pair.high, pair.index)]
 
-    def _interpolated(self, pair: Pair, start: np.ndarray, upsample: Upsample) -> np.ndarray:
+    def _interpolated(self, pair: PatchedPair, start: np.ndarray, upsample: Upsample) -> np.ndarray:
         scale = np.asarray(pair.grid.scale)
         halo = np.where(scale > 1, HALO, 0)
         near = np.minimum(start, halo)
@@ -110,8 +115,8 @@ class RowPairs(Dataset):
         Rows of low patches.
     y : ndarray of shape (n_rows, n_high_voxels)
         Rows of high patches.
-    low_shape, high_shape : tuple of ints
-        Shapes of the patches.
+    low_shape : tuple of 3 ints
+        Shape of the low patches.
 
     Attributes
     ----------
@@ -121,11 +126,9 @@ class RowPairs(Dataset):
 
     n_views = 1
 
-    def __init__(
-        self, X: np.ndarray, y: np.ndarray, low_shape: tuple[int, ...], high_shape: tuple[int, ...]
-    ) -> None:
+    def __init__(self, X: np.ndarray, y: np.ndarray, low_shape: tuple[int, ...]) -> None:
         self.X = torch.from_numpy(X.astype(np.float32)).reshape(-1, 1, *low_shape)
-        self.y = torch.from_numpy(y.astype(np.float32)).reshape(-1, *high_shape)
+        self.y = torch.from_numpy(y.astype(np.float32))
 
     def __len__(self) -> int:
         return len(self.X)

@@ -19,7 +19,7 @@ __all__ = ["MANIFEST", "SHARD_BYTES", "read_shards", "write_shards"]
 # Services that move files between machines often refuse more than 16 MiB.
 SHARD_BYTES = 15 * 2**20
 MANIFEST = "manifest.json"
-FORMAT = {"format": "sklearn-iqt checkpoint", "version": 1}
+FORMAT = {"format": "sklearn-iqt checkpoint", "version": 2}
 
 
 def write_shards(

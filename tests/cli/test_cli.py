@@ -252,7 +252,7 @@ def test_a_standardized_model_of_the_other_alignment_is_reported(brains, tmp_pat
     ("method", "size"), [("unet", ["n_filters=2", "n_levels=3"]), ("ddl", ["n_atoms=2"])]
 )
 def test_fit_and_enhance_with_nets(method, size, pairs, tmp_path):
-    params = [*size, "max_steps=1", "batch_size=2", "patcher__patch_size=[8,8,2]"]
+    params = [*size, "max_steps=1", "batch_size=2", "patch_size=[8,8,2]"]
     chosen = [text for param in params for text in ("-p", param)]
     low, high = pairs / "sub-0_T1w_low.nii.gz", pairs / "sub-0_T1w_high.nii.gz"
     net, out = tmp_path / "net.iqt", tmp_path / "out.nii.gz"

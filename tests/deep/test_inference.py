@@ -17,7 +17,7 @@ def make_net(kind, padding_mode, scale=(1, 1, 4)):
     """Build a net whose batch normalisation does something, with factors of either sign."""
     torch.manual_seed(0)
     if kind == "unet":
-        net = AnisoUNet(4, 4, scale, padding_mode=padding_mode)
+        net = AnisoUNet(4, 4, scale, global_skip=False, padding_mode=padding_mode)
     else:
         net = DeepDictionaryNet(4, scale, n_blocks=2, global_skip=False, padding_mode=padding_mode)
     for norm in net.modules():
@@ -48,7 +48,7 @@ def test_folded_norms_compute_the_same_function(kind, padding_mode, signs, rng):
         out = predictor(x.astype(dtype))
         assert out.dtype == dtype
         np.testing.assert_allclose(out, expected, rtol=0, atol=tolerance * largest)
-        left = sum(isinstance(m, nn.BatchNorm3d) for m in predictor.module.modules())
+        left = sum(isinstance(m, nn.BatchNorm3d) for m in predictor.net.modules())
         assert left < sum(isinstance(m, nn.BatchNorm3d) for m in net.modules())
     torch.testing.assert_close(net.state_dict(), before, rtol=0, atol=0)
 
@@ -110,7 +110,7 @@ def test_a_predictor_leaves_nothing_behind():
     predictor = Predictor(
         make_net("unet", "replicate"), np.dtype(np.float32), mixed_precision=False
     )
-    layers = [weakref.ref(layer) for layer in predictor.module.modules()]
+    layers = [weakref.ref(layer) for layer in predictor.net.modules()]
     gc.disable()
     try:
         del predictor

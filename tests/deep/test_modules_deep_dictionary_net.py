@@ -23,11 +23,11 @@ def tiny(scale=(1, 1, 4), **parameters):
 )
 def test_net_has_the_parameters_of_the_table(n_atoms, expected):
     with torch.device("meta"):
-        net = DeepDictionaryNet(n_atoms, comp_kernel=2)
+        net = DeepDictionaryNet(n_atoms, complementary=2)
     assert sum(parameter.numel() for parameter in net.parameters()) == expected
 
 
-@pytest.mark.parametrize("comp_kernel", ["auto", 2, 1])
+@pytest.mark.parametrize("complementary", ["auto", 2, 1])
 @pytest.mark.parametrize(
     ("shape", "scale"),
     [
@@ -41,8 +41,8 @@ def test_net_has_the_parameters_of_the_table(n_atoms, expected):
         ((5, 6, 7), (1, 1, 1)),
     ],
 )
-def test_output_is_the_input_times_the_scale(shape, scale, comp_kernel):
-    net = tiny(scale, comp_kernel=comp_kernel)
+def test_output_is_the_input_times_the_scale(shape, scale, complementary):
+    net = tiny(scale, complementary=complementary)
     high = tuple(n * s for n, s in zip(shape, scale, strict=True))
     out = net(torch.rand(2, 1, *shape))
     assert out.shape == (2, 1, *high)
@@ -53,12 +53,12 @@ def test_without_upscaling_the_complementary_branch_vanishes():
     net = tiny((1, 1, 1))
     assert net.complementary is None
     assert net.fusion is None
-    assert tiny(comp_kernel=1).fusion is None
+    assert tiny(complementary=1).fusion is None
 
 
-@pytest.mark.parametrize("comp_kernel", ["auto", 2])
-def test_gradients_reach_every_parameter(comp_kernel):
-    net = DeepDictionaryNet(8, comp_kernel=comp_kernel, fusion_init="uniform")
+@pytest.mark.parametrize("complementary", ["auto", 2])
+def test_gradients_reach_every_parameter(complementary):
+    net = DeepDictionaryNet(8, complementary=complementary, fusion_init="uniform")
     low = torch.rand(4, 1, 8, 8, 4)
     # Normalised but in evaluation mode, because in training batch normalisation hides the biases
     # in front of it.
@@ -78,7 +78,7 @@ def test_gradients_reach_every_parameter(comp_kernel):
 def test_net_overfits_two_patches():
     """The error falls to a fraction of that of interpolation, whatever dictionary is drawn."""
     torch.manual_seed(0)
-    net = DeepDictionaryNet(8, (1, 1, 2), n_blocks=2, patch_size=(8, 8, 4))
+    net = DeepDictionaryNet(8, (1, 1, 2), n_blocks=2, patch_size=(8, 8, 4), padding_mode="zeros")
     low = torch.rand(2, 1, 8, 8, 4)
     detail = torch.nn.functional.avg_pool3d(torch.rand(2, 1, 8, 8, 8) - 0.5, 3, 1, 1)
     high = Upsample((1, 1, 2))(low) + detail
@@ -95,7 +95,7 @@ def test_net_overfits_two_patches():
 
 
 def test_output_is_the_interpolation_plus_a_residual_of_atoms():
-    net, low = tiny(comp_kernel=1).eval(), torch.rand(1, 1, 8, 8, 4)
+    net, low = tiny(complementary=1).eval(), torch.rand(1, 1, 8, 8, 4)
     atoms, code = net.dictionary(net.eval_noise)
     residual = reconstruct(net.predictor(net.extractor(low), code), atoms)
     torch.testing.assert_close(net(low), residual + Upsample((1, 1, 4))(low))
@@ -119,7 +119,7 @@ def test_a_delta_in_the_low_volume_comes_out_where_it_lies(alignment):
 
 def test_without_the_skip_an_atom_fills_the_block_of_its_voxel():
     """A voxel whose weights differ changes its own four high voxels, and no others."""
-    net = tiny(global_skip=False, comp_kernel=1).eval()
+    net = tiny(global_skip=False, complementary=1).eval()
     atoms, _ = net.dictionary(net.eval_noise)
     maps = torch.zeros(1, 4, 3, 3, 5)
     maps[:, 0] = 1

@@ -80,7 +80,7 @@ def test_predictor_is_that_of_the_concatenation():
 
 
 @pytest.mark.parametrize(
-    ("comp_kernel", "scale", "expected"),
+    ("complementary", "scale", "expected"),
     [
         ("auto", (1, 1, 4), (1, 1, 2)),
         ("auto", (1, 1, 1), (1, 1, 1)),
@@ -90,14 +90,14 @@ def test_predictor_is_that_of_the_concatenation():
         ((1, 2, 2), (1, 1, 4), (1, 2, 2)),
     ],
 )
-def test_complementary_kernel(comp_kernel, scale, expected):
-    assert complementary_kernel(comp_kernel, scale) == expected
+def test_complementary_kernel(complementary, scale, expected):
+    assert complementary_kernel(complementary, scale) == expected
 
 
-@pytest.mark.parametrize("comp_kernel", [3, "full", (1, 1, 5)])
-def test_an_unknown_complementary_kernel_is_refused(comp_kernel):
-    with pytest.raises(ValueError, match="must be 'auto', 1 or 2"):
-        complementary_kernel(comp_kernel, (1, 1, 4))
+@pytest.mark.parametrize("complementary", [3, "full", (1, 1, 5)])
+def test_an_unknown_complementary_kernel_is_refused(complementary):
+    with pytest.raises(ValueError, match="must be 'auto', 1, 2 or"):
+        complementary_kernel(complementary, (1, 1, 4))
 
 
 @pytest.mark.parametrize(

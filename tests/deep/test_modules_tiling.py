@@ -10,19 +10,24 @@ from sklearn_iqt.deep.modules import AnisoUNet, DeepDictionaryNet
 torch.set_num_threads(1)
 
 
-def ddl(scale=(1, 1, 4), **parameters):
-    return DeepDictionaryNet(2, scale, global_skip=False, n_blocks=2, **parameters)
+def ddl(scale=(1, 1, 4), padding_mode="zeros", **parameters):
+    parameters = {"global_skip": False, "n_blocks": 2, **parameters}
+    return DeepDictionaryNet(2, scale, padding_mode=padding_mode, **parameters)
+
+
+def unet(n_levels, scale, padding_mode="zeros", **parameters):
+    return AnisoUNet(2, n_levels, scale, global_skip=False, padding_mode=padding_mode, **parameters)
 
 
 NETS = {
     "ddl": lambda: ddl(),
-    "ddl-literal": lambda: ddl(comp_kernel=2),
+    "ddl-literal": lambda: ddl(complementary=2),
     "ddl-odd": lambda: ddl((1, 3, 1), patch_size=(16, 16, 16)),
-    "unet-4": lambda: AnisoUNet(2, 4, (1, 1, 4)),
-    "unet-mappings": lambda: AnisoUNet(2, 2, (1, 1, 2), n_mappings=6),
+    "unet-4": lambda: unet(4, (1, 1, 4)),
+    "unet-mappings": lambda: unet(2, (1, 1, 2), n_mappings=6),
     "ddl-replicate": lambda: ddl(padding_mode="replicate"),
-    "unet-replicate": lambda: AnisoUNet(2, 3, (1, 1, 4), padding_mode="replicate"),
-    "unet-6": lambda: AnisoUNet(2, 3, (1, 1, 6)),
+    "unet-replicate": lambda: unet(3, (1, 1, 4), padding_mode="replicate"),
+    "unet-6": lambda: unet(3, (1, 1, 6)),
 }
 
 
@@ -84,7 +89,10 @@ def test_margin_is_no_smaller_than_the_reach_and_hardly_larger(name, axis):
 
 @pytest.mark.parametrize(
     "build",
-    [lambda **p: DeepDictionaryNet(8, global_skip=False, **p), lambda **p: AnisoUNet(4, 3, **p)],
+    [
+        lambda **p: DeepDictionaryNet(8, global_skip=False, **p),
+        lambda **p: AnisoUNet(4, 3, global_skip=False, **p),
+    ],
     ids=["ddl", "unet"],
 )
 def test_a_repeated_edge_hides_the_size_of_a_constant_volume(build):

@@ -169,9 +169,9 @@ def test_learning_curve_of_a_real_net(ax, rng):
 
     high = rng.random((2, 8, 8, 16)).astype(np.float32)
     low = high.reshape(2, 8, 8, 4, 4).mean(axis=-1)
-    patcher = PatchTransformer((8, 8, 2), stride=(4, 4, 1))
+    patches = {"patch_size": (8, 8, 2), "stride": (4, 4, 1), "max_patches": 8}
     net = AnisoUNetRegressor(
-        2, 3, patcher=patcher, max_epochs=2, max_patches=8, validation_fraction=0.5, random_state=0
+        2, 3, **patches, max_epochs=2, validation_fraction=0.5, random_state=0
     ).fit(low, high)
     plot_learning_curve(net, ax=ax)
     steps = plot_learning_curve(net, against="step", ax=Figure().add_subplot()).lines[0]

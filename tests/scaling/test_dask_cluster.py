@@ -53,8 +53,8 @@ def unet():
     # Imported here: workers import this module, and most tests need no torch.
     from sklearn_iqt import AnisoUNetRegressor
 
-    patcher = PatchTransformer((8, 8, 2), stride=(4, 4, 1))
-    return AnisoUNetRegressor(2, 3, patcher=patcher, max_epochs=2, max_patches=16, random_state=0)
+    patches = {"patch_size": (8, 8, 2), "stride": (4, 4, 1)}
+    return AnisoUNetRegressor(2, 3, **patches, max_epochs=2, max_patches=16, random_state=0)
 
 
 @pytest.fixture(scope="module")

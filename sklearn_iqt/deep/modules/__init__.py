@@ -1,6 +1,7 @@
 """The nets in plain torch, one idea in each file."""
 
 from sklearn_iqt.deep.modules._aniso_unet import AnisoUNet
+from sklearn_iqt.deep.modules._base_net import BaseNet
 from sklearn_iqt.deep.modules._blocks import interleave, reconstruct
 from sklearn_iqt.deep.modules._complementary import ComplementaryMap, complementary_kernel
 from sklearn_iqt.deep.modules._deep_dictionary_net import DeepDictionaryNet
@@ -17,6 +18,7 @@ from sklearn_iqt.deep.modules._upsample import Upsample
 
 __all__ = [
     "AnisoUNet",
+    "BaseNet",
     "BottleneckBlock",
     "CodeEncoder",
     "ComplementaryMap",

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import ceil, prod
+from typing import cast
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
+from sklearn_iqt.deep.modules._base_net import BaseNet
+from sklearn_iqt.deep.modules._folding import fold_into_next
 from sklearn_iqt.deep.modules._level_plan import plan_levels
 from sklearn_iqt.deep.modules._padding import PaddingMode
 from sklearn_iqt.deep.modules._residual_core import ResidualCore, keras_init_
 from sklearn_iqt.deep.modules._skip_bottleneck import SkipBottleneck
-from sklearn_iqt.deep.modules._upsample import Upsample
-from sklearn_iqt.patches._grid import per_axis
 
 __all__ = ["AnisoUNet"]
 
@@ -23,7 +24,7 @@ __all__ = ["AnisoUNet"]
 SLAB_BYTES = 3 * 2**27
 
 
-class AnisoUNet(nn.Module):
+class AnisoUNet(BaseNet):
     """Enhance low-resolution patches with a U-Net whose two sides live on different grids.
 
     The way down works on the low grid and pools only the axes that are already fine enough; the way
@@ -42,17 +43,16 @@ class AnisoUNet(nn.Module):
         3x3x3 convolutions of each residual core.
     n_mappings : int, default=2
         3x3x3 convolutions of each skip bottleneck.
-    global_skip : bool, default=False
-        Whether the interpolated input is added to the output. The authors left it out, and so does
-        the default. With it, the head starts at zero, so that the first output is the
-        interpolation.
+    global_skip : bool, default=True
+        Whether the interpolated input is added to the output. The authors' net does not do this.
+        The head starts at zero then, so that the first output is the interpolation.
     order : int, in [0, 5], default=3
         Spline order of the global skip.
     alignment : {"center", "corner"}, default="center"
         Where low voxels lie on the high grid, for the global skip.
-    padding_mode : {"zeros", "replicate"}, default="zeros"
-        What 3x3x3 convolutions see beyond the edge. The authors' code pads with zeros, and so does
-        the default; a repeated edge makes the result depend less on how a volume is cut into tiles.
+    padding_mode : {"replicate", "zeros"}, default="replicate"
+        What 3x3x3 convolutions see beyond the edge. The authors' code pads with zeros. A repeated
+        edge makes the result depend less on how a volume is cut into tiles.
 
     Notes
     -----
@@ -87,13 +87,12 @@ class AnisoUNet(nn.Module):
         *,
         n_convs: int = 2,
         n_mappings: int = 2,
-        global_skip: bool = False,
+        global_skip: bool = True,
         order: int = 3,
         alignment: str = "center",
-        padding_mode: PaddingMode = "zeros",
+        padding_mode: PaddingMode = "replicate",
     ) -> None:
-        super().__init__()
-        self.scale = per_axis(scale, "scale", "AnisoUNet")
+        super().__init__(scale, global_skip=global_skip, order=order, alignment=alignment)
         self.levels = plan_levels(self.scale, n_levels)
         width = [n_filters * 2**level for level in range(n_levels)]
         self.down = nn.ModuleList(
@@ -113,23 +112,33 @@ class AnisoUNet(nn.Module):
             ResidualCore(2 * channels, channels, n_convs, padding_mode) for channels in width[:-1]
         )
         self.head = nn.Conv3d(n_filters, 1, 1)
-        self.upsample = Upsample(self.scale, order, alignment) if global_skip else None
         keras_init_(self)
         if global_skip:
             nn.init.zeros_(self.head.weight)
 
     @property
     def tile_multiple(self) -> tuple[int, int, int]:
-        """Low voxels of which the origin of a tile must be a multiple, for tiles to agree."""
+        """Low voxels; the first voxel of a tile must be a multiple of them, for tiles to agree."""
         return tuple(map(prod, zip(*(level.pool for level in self.levels), strict=True)))  # type: ignore[return-value]
 
     @property
     def margin(self) -> tuple[int, int, int]:
-        """Low voxels at each end of a tile that may depend on what lies outside of it.
-
-        An upper bound; the global skip, when it is not passed in, is left out of account.
-        """
+        """Low voxels at each end of a tile whose result may depend on voxels outside the tile."""
         return tuple(self._margin_along(axis) for axis in range(3))  # type: ignore[return-value]
+
+    @property
+    def bytes_per_voxel(self) -> float:
+        """Memory that prediction takes for each low voxel of a tile, roughly."""
+        # Maps of the finest level on the low grid; above that the net works in slabs.
+        return 4 * self.head.in_channels * (6 + prod(self.scale) / 4)
+
+    def fold_batch_norm(self) -> None:
+        """Put batch normalisation into convolutions, that of the finest level into the head."""
+        super().fold_batch_norm()
+        if len(self.up):
+            finest = cast(ResidualCore, self.up[0])
+            fold_into_next(finest.norm, self.head)
+            finest.norm = nn.Identity()  # type: ignore[assignment]
 
     def _margin_along(self, axis: int) -> int:
         n_convs = len(self.down[0].convs)  # type: ignore[arg-type]
@@ -178,11 +187,7 @@ class AnisoUNet(nn.Module):
         if not self.up:
             features = self.head(features)
         out = features[..., : shape[0], : shape[1], : shape[2]]
-        if self.upsample is not None:
-            return out + (self.upsample(x) if skip is None else skip)
-        if skip is not None:
-            raise ValueError("AnisoUNet: skip was passed, but the net has no global_skip.")
-        return out
+        return self.add_skip(out, x, skip)
 
     def _rise(self, number: int, kept: torch.Tensor, coarser: torch.Tensor) -> torch.Tensor:
         """Join what a level kept with the coarser level, on the finer grid; the finest ends here.

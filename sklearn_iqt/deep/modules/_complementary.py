@@ -13,13 +13,13 @@ __all__ = ["ComplementaryMap", "complementary_kernel"]
 
 
 def complementary_kernel(
-    comp_kernel: int | str | Sequence[int], scale: int | Sequence[int]
+    complementary: int | str | Sequence[int], scale: int | Sequence[int]
 ) -> tuple[int, int, int]:
     """Return the kernel of the complementary map along each axis.
 
     Parameters
     ----------
-    comp_kernel : "auto", 1, 2, or a sequence of 3 of these numbers
+    complementary : "auto", 1, 2, or a sequence of 3 of these numbers
         "auto" is 2 along axes that are upscaled and 1 along the others.
     scale : int or sequence of 3 ints
         Upscaling factors.
@@ -32,22 +32,25 @@ def complementary_kernel(
     Raises
     ------
     ValueError
-        If ``comp_kernel`` is anything else.
+        If ``complementary`` is anything else.
 
     Examples
     --------
     >>> complementary_kernel("auto", (1, 1, 4)), complementary_kernel(2, (1, 1, 4))
     ((1, 1, 2), (2, 2, 2))
     """
-    scale = per_axis(scale, "scale", "complementary_kernel")
-    if isinstance(comp_kernel, str) and comp_kernel == "auto":
+    caller = "complementary_kernel"
+    scale = per_axis(scale, "scale", caller)
+    if isinstance(complementary, str) and complementary == "auto":
         return tuple(2 if factor > 1 else 1 for factor in scale)  # type: ignore[return-value]
-    if isinstance(comp_kernel, str) or not set(per_axis(comp_kernel, "comp_kernel", "")) <= {1, 2}:
-        raise ValueError(
-            "complementary_kernel: comp_kernel must be 'auto', 1 or 2 (or one of the numbers for "
-            f"each axis); got {comp_kernel!r}."
-        )
-    return per_axis(comp_kernel, "comp_kernel", "complementary_kernel")
+    if not isinstance(complementary, str):
+        kernel = per_axis(complementary, "complementary", caller)
+        if set(kernel) <= {1, 2}:
+            return kernel
+    raise ValueError(
+        f"{caller}: complementary must be 'auto', 1, 2 or a tuple of three of these numbers; got "
+        f"{complementary!r}."
+    )
 
 
 class ComplementaryMap(nn.Module):

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from math import ceil
 
 import torch
-from torch import nn
 
+from sklearn_iqt.deep.modules._base_net import BaseNet
 from sklearn_iqt.deep.modules._blocks import reconstruct
 from sklearn_iqt.deep.modules._complementary import ComplementaryMap, complementary_kernel
 from sklearn_iqt.deep.modules._dictionary import DeepDictionary
@@ -15,13 +15,11 @@ from sklearn_iqt.deep.modules._fusion import Fusion
 from sklearn_iqt.deep.modules._padding import PaddingMode
 from sklearn_iqt.deep.modules._predictor import PixelPredictor
 from sklearn_iqt.deep.modules._unetpp import UNetPlusPlus, pooling_plan
-from sklearn_iqt.deep.modules._upsample import Upsample
-from sklearn_iqt.patches._grid import per_axis
 
 __all__ = ["DeepDictionaryNet"]
 
 
-class DeepDictionaryNet(nn.Module):
+class DeepDictionaryNet(BaseNet):
     """Enhance low-resolution patches by image quality transfer with a deep dictionary.
 
     Noise grows into a dictionary of high-resolution atoms and its code; a UNet++ and a per-voxel
@@ -35,7 +33,7 @@ class DeepDictionaryNet(nn.Module):
         128.
     scale : int or sequence of 3 ints, default=(1, 1, 4)
         High voxels for each low one.
-    comp_kernel : "auto", 1, 2 or a sequence of 3 ints, default="auto"
+    complementary : "auto", 1, 2 or a sequence of 3 ints, default="auto"
         Kernel of the complementary map. The paper has 2 on every axis. The default "auto" has 2
         only along upscaled axes: elsewhere an atom is one voxel thick, there is no edge between
         blocks to hide, and a kernel of 2 would shift the complement by half a voxel. 1, and "auto"
@@ -61,9 +59,9 @@ class DeepDictionaryNet(nn.Module):
         Bottleneck blocks of the per-voxel predictor.
     fusion_init : {"average", "uniform"}, default="average"
         First weights of the fusion; see :class:`Fusion`.
-    padding_mode : {"zeros", "replicate"}, default="zeros"
-        What 3x3x3 convolutions see beyond the edge. The reference pads with zeros, and so does the
-        default; a repeated edge makes the result depend less on how a volume is cut into tiles.
+    padding_mode : {"replicate", "zeros"}, default="replicate"
+        What 3x3x3 convolutions see beyond the edge. The reference pads with zeros. A repeated edge
+        makes the result depend less on how a volume is cut into tiles.
 
     Attributes
     ----------
@@ -90,7 +88,7 @@ class DeepDictionaryNet(nn.Module):
     >>> with torch.no_grad():
     ...     net(torch.rand(2, 1, 16, 15, 5)).shape
     torch.Size([2, 1, 16, 15, 20])
-    >>> sum(p.numel() for p in DeepDictionaryNet(8, comp_kernel=2).parameters())
+    >>> sum(p.numel() for p in DeepDictionaryNet(8, complementary=2).parameters())
     430867
     """
 
@@ -101,7 +99,7 @@ class DeepDictionaryNet(nn.Module):
         n_atoms: int = 64,
         scale: int | Sequence[int] = (1, 1, 4),
         *,
-        comp_kernel: int | str | Sequence[int] = "auto",
+        complementary: int | str | Sequence[int] = "auto",
         global_skip: bool = True,
         order: int = 3,
         alignment: str = "center",
@@ -110,40 +108,35 @@ class DeepDictionaryNet(nn.Module):
         min_pool_size: int = 2,
         n_blocks: int = 10,
         fusion_init: str = "average",
-        padding_mode: PaddingMode = "zeros",
+        padding_mode: PaddingMode = "replicate",
     ) -> None:
-        super().__init__()
+        super().__init__(scale, global_skip=global_skip, order=order, alignment=alignment)
         if noise not in ("per_sample", "shared"):
             raise ValueError(
                 f"DeepDictionaryNet: noise must be 'per_sample' or 'shared'; got {noise!r}."
             )
-        self.scale = per_axis(scale, "scale", "DeepDictionaryNet")
         self.noise = noise
         self.dictionary = DeepDictionary(n_atoms, self.scale)
         self.extractor = UNetPlusPlus(
             n_atoms, pooling_plan(patch_size, 3, min_pool_size), padding_mode=padding_mode
         )
         self.predictor = PixelPredictor(n_atoms, n_blocks, padding_mode)
-        self.kernel = complementary_kernel(comp_kernel, self.scale)
+        self.kernel = complementary_kernel(complementary, self.scale)
         self.complementary: ComplementaryMap | None = None
         self.fusion: Fusion | None = None
         if max(self.kernel) > 1:
             self.complementary = ComplementaryMap(n_atoms, self.kernel)
             self.fusion = Fusion(self.scale, self.kernel, fusion_init)
-        self.upsample = Upsample(self.scale, order, alignment) if global_skip else None
         self.register_buffer("eval_noise", torch.randn(1, self.dictionary.generator.n_noise))
 
     @property
     def tile_multiple(self) -> tuple[int, int, int]:
-        """Low voxels of which the origin of a tile must be a multiple, for tiles to agree."""
+        """Low voxels; the first voxel of a tile must be a multiple of them, for tiles to agree."""
         return self.extractor.tile_multiple
 
     @property
     def margin(self) -> tuple[int, int, int]:
-        """Low voxels at each end of a tile that may depend on what lies outside of it.
-
-        An upper bound; the global skip, when it is not passed in, is left out of account.
-        """
+        """Low voxels at each end of a tile whose result may depend on voxels outside the tile."""
         reach = [side + len(self.predictor.body) - 1 for side in self.extractor.margin]
         if self.fusion is not None:
             reach = [
@@ -151,6 +144,12 @@ class DeepDictionaryNet(nn.Module):
                 for side, factor, (_, far) in zip(reach, self.scale, self.fusion.crop, strict=True)
             ]
         return tuple(reach)  # type: ignore[return-value]
+
+    @property
+    def bytes_per_voxel(self) -> float:
+        """Memory that prediction takes for each low voxel of a tile, roughly."""
+        # The finest level of the UNet++ joins five maps of n_atoms channels and makes as many.
+        return 4 * 12 * self.predictor.head.out_channels
 
     def fix_dictionary(self, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Choose the noise, and with it the dictionary, of evaluation mode.
@@ -211,11 +210,7 @@ class DeepDictionaryNet(nn.Module):
         out = reconstruct(maps, atoms)
         if self.complementary is not None and self.fusion is not None and self._has_edges(maps):
             out = self.fusion(out, reconstruct(self.complementary(maps), atoms))
-        if self.upsample is not None:
-            return out + (self.upsample(x) if skip is None else skip)
-        if skip is not None:
-            raise ValueError("DeepDictionaryNet: skip was passed, but the net has no global_skip.")
-        return out
+        return self.add_skip(out, x, skip)
 
     def _has_edges(self, maps: torch.Tensor) -> bool:
         """Whether every axis is long enough for the kernel of the complementary map."""

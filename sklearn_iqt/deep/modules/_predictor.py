@@ -21,11 +21,11 @@ class BottleneckBlock(nn.Module):
     ----------
     n_channels : int
         Channels, a multiple of 4.
-    padding_mode : {"zeros", "replicate"}, default="zeros"
+    padding_mode : {"replicate", "zeros"}, default="replicate"
         What 3x3x3 convolutions see beyond the edge.
     """
 
-    def __init__(self, n_channels: int, padding_mode: PaddingMode = "zeros") -> None:
+    def __init__(self, n_channels: int, padding_mode: PaddingMode = "replicate") -> None:
         super().__init__()
         narrow = n_channels // 4
         self.layers = nn.Sequential(
@@ -67,7 +67,7 @@ class PixelPredictor(nn.Module):
         Number of atoms, which is also the number of feature channels. Even.
     n_blocks : int, default=10
         Number of bottleneck blocks.
-    padding_mode : {"zeros", "replicate"}, default="zeros"
+    padding_mode : {"replicate", "zeros"}, default="replicate"
         What 3x3x3 convolutions see beyond the edge.
 
     Notes
@@ -90,7 +90,7 @@ class PixelPredictor(nn.Module):
     """
 
     def __init__(
-        self, n_atoms: int, n_blocks: int = 10, padding_mode: PaddingMode = "zeros"
+        self, n_atoms: int, n_blocks: int = 10, padding_mode: PaddingMode = "replicate"
     ) -> None:
         super().__init__()
         width = 2 * n_atoms

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+from typing import cast
+
 import torch
 from torch import nn
 
+from sklearn_iqt.deep.modules._folding import factor_and_shift, fold_into_next
 from sklearn_iqt.deep.modules._padding import PaddingMode
 
-__all__ = ["ConvReluNorm", "ResidualCore", "keras_batch_norm", "keras_init_"]
+__all__ = ["ConvReluNorm", "ResidualCore", "fold_chain", "keras_batch_norm", "keras_init_"]
 
 
 def keras_batch_norm(n_channels: int) -> nn.BatchNorm3d:
@@ -50,18 +54,36 @@ class ConvReluNorm(nn.Sequential):
         Channels before and after.
     size : int, default=3
         Kernel size, odd.
-    padding_mode : {"zeros", "replicate"}, default="zeros"
+    padding_mode : {"replicate", "zeros"}, default="replicate"
         What the convolution sees beyond the edge.
     """
 
     def __init__(
-        self, n_in: int, n_out: int, size: int = 3, padding_mode: PaddingMode = "zeros"
+        self, n_in: int, n_out: int, size: int = 3, padding_mode: PaddingMode = "replicate"
     ) -> None:
         super().__init__(
             nn.Conv3d(n_in, n_out, size, padding=size // 2, padding_mode=padding_mode),
             nn.ReLU(inplace=True),
             keras_batch_norm(n_out),
         )
+
+
+def fold_chain(layers: nn.Sequential) -> None:
+    """Fold each normalisation of a chain of convolutions into the next convolution.
+
+    Where a convolution pads with zeros, the normalisation before it stays as it is: zeros would not
+    be zeros after it. So does the last one.
+
+    Parameters
+    ----------
+    layers : Sequential of ConvReluNorm
+        In evaluation mode; changed in place.
+    """
+    for first, second in pairwise(cast("list[ConvReluNorm]", list(layers))):
+        conv = cast(nn.Conv3d, second[0])
+        if conv.padding_mode == "replicate" or conv.kernel_size == (1, 1, 1):
+            fold_into_next(cast(nn.BatchNorm3d, first[2]), conv)
+            first[2] = nn.Identity()
 
 
 class ResidualCore(nn.Module):
@@ -73,7 +95,7 @@ class ResidualCore(nn.Module):
         Channels before and after.
     n_convs : int, default=2
         Number of 3x3x3 convolutions.
-    padding_mode : {"zeros", "replicate"}, default="zeros"
+    padding_mode : {"replicate", "zeros"}, default="replicate"
         What 3x3x3 convolutions see beyond the edge.
 
     Notes
@@ -94,7 +116,7 @@ class ResidualCore(nn.Module):
     """
 
     def __init__(
-        self, n_in: int, n_out: int, n_convs: int = 2, padding_mode: PaddingMode = "zeros"
+        self, n_in: int, n_out: int, n_convs: int = 2, padding_mode: PaddingMode = "replicate"
     ) -> None:
         super().__init__()
         self.shortcut = nn.Conv3d(n_in, n_out, 1)
@@ -117,3 +139,22 @@ class ResidualCore(nn.Module):
             Feature maps.
         """
         return self.norm(self.shortcut(x).add_(self.convs(x)).relu_())
+
+    @torch.no_grad()
+    def fold_batch_norm(self) -> None:
+        """Fold the normalisations of the branch, the last one back through its ReLU.
+
+        ReLU and a positive factor can change places, so the last normalisation goes into the
+        convolution before it and the shortcut. If a factor is negative, it stays as it is.
+        """
+        fold_chain(self.convs)
+        if not len(self.convs):
+            return
+        last = cast(ConvReluNorm, self.convs[-1])
+        conv, norm = cast(nn.Conv3d, last[0]), cast(nn.BatchNorm3d, last[2])
+        factor, shift = factor_and_shift(norm)
+        if (factor > 0).all():
+            conv.weight.mul_(factor[:, None, None, None, None])
+            cast(nn.Parameter, conv.bias).mul_(factor)
+            cast(nn.Parameter, self.shortcut.bias).add_(shift)
+            last[2] = nn.Identity()

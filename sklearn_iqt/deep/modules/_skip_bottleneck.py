@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from sklearn_iqt.deep.modules._padding import PaddingMode
-from sklearn_iqt.deep.modules._residual_core import ConvReluNorm
+from sklearn_iqt.deep.modules._residual_core import ConvReluNorm, fold_chain
 from sklearn_iqt.patches._grid import per_axis
 
 __all__ = ["SkipBottleneck"]
@@ -28,7 +28,7 @@ class SkipBottleneck(nn.Module):
         Upsampling factors; (1, 1, u) for slices.
     n_mappings : int, default=2
         Number of 3x3x3 convolutions.
-    padding_mode : {"zeros", "replicate"}, default="zeros"
+    padding_mode : {"replicate", "zeros"}, default="replicate"
         What 3x3x3 convolutions see beyond the edge.
 
     Notes
@@ -53,7 +53,7 @@ class SkipBottleneck(nn.Module):
         n_channels: int,
         scale: int | Sequence[int],
         n_mappings: int = 2,
-        padding_mode: PaddingMode = "zeros",
+        padding_mode: PaddingMode = "replicate",
     ) -> None:
         super().__init__()
         narrow = n_channels // 2
@@ -79,3 +79,7 @@ class SkipBottleneck(nn.Module):
             Feature maps for the same level on the way up.
         """
         return self.upsample(self.mapping(x).add_(x))
+
+    def fold_batch_norm(self) -> None:
+        """Fold each normalisation but the last into the next convolution."""
+        fold_chain(self.mapping)

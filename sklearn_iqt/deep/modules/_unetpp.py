@@ -67,11 +67,11 @@ class ConvBlock(nn.Sequential):
     ----------
     n_in, n_out : int
         Channels before and after.
-    padding_mode : {"zeros", "replicate"}
+    padding_mode : {"replicate", "zeros"}, default="replicate"
         What 3x3x3 convolutions see beyond the edge.
     """
 
-    def __init__(self, n_in: int, n_out: int, padding_mode: PaddingMode = "zeros") -> None:
+    def __init__(self, n_in: int, n_out: int, padding_mode: PaddingMode = "replicate") -> None:
         layers: list[nn.Module] = []
         for channels in (n_in, n_out):
             layers += [
@@ -97,7 +97,7 @@ class UNetPlusPlus(nn.Module):
         Pooling factor of each axis between a level and the next; see :func:`pooling_plan`.
     n_channels : int, default=1
         Channels of the input.
-    padding_mode : {"zeros", "replicate"}, default="zeros"
+    padding_mode : {"replicate", "zeros"}, default="replicate"
         What 3x3x3 convolutions see beyond the edge.
 
     Notes
@@ -129,7 +129,7 @@ class UNetPlusPlus(nn.Module):
         n_features: int,
         pool_sizes: Sequence[tuple[int, int, int]] = ((2, 2, 2),) * 3,
         n_channels: int = 1,
-        padding_mode: PaddingMode = "zeros",
+        padding_mode: PaddingMode = "replicate",
     ) -> None:
         super().__init__()
         self.pool_sizes = tuple(per_axis(p, "pool_sizes", "UNetPlusPlus") for p in pool_sizes)

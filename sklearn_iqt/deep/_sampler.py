@@ -1,0 +1,88 @@
+"""Which patches come when, and batches that are read ahead."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import numpy as np
+from torch.utils.data import DataLoader, Sampler
+
+__all__ = ["EpochSampler", "PrefetchLoader"]
+
+
+class EpochSampler(Sampler):
+    """Walk through the patches in one random order after another, an epoch at a time.
+
+    Orders and views depend on the seed and on the number of patches drawn so far, on nothing else.
+    So a training can go on where it stopped, and patches may be read while the net draws random
+    numbers of its own.
+
+    Parameters
+    ----------
+    n_patches : int
+        Patches in the data set.
+    epoch_size : int
+        Patches of an epoch. It may be less than one walk through all patches, or more.
+    n_patches_total : int
+        Patches of the whole training, at which the last epoch ends.
+    seed : int
+        Determines the orders and views.
+    n_views : int
+        Views of a patch to draw from, if there is more than one; see :class:`VolumePairs`.
+
+    Attributes
+    ----------
+    n_drawn : int
+        Patches of the epochs that have begun. Set it to go on with a training.
+    """
+
+    def __init__(
+        self,
+        n_patches: int,
+        epoch_size: int,
+        n_patches_total: int,
+        seed: int,
+        n_views: int = 1,
+    ) -> None:
+        self.n_patches = n_patches
+        self.epoch_size = epoch_size
+        self.n_patches_total = n_patches_total
+        self.seed = seed
+        self.n_views = n_views
+        self.n_drawn = 0
+
+    def __len__(self) -> int:
+        return max(min(self.epoch_size, self.n_patches_total - self.n_drawn), 0)
+
+    def __iter__(self) -> Iterator[int | tuple[int, int]]:
+        places = np.arange(self.n_drawn, self.n_drawn + len(self))
+        self.n_drawn += len(self)
+        walks = places // self.n_patches
+        for walk in np.unique(walks):
+            random_state = np.random.RandomState([self.seed, int(walk)])
+            within = places[walks == walk] % self.n_patches
+            items = random_state.permutation(self.n_patches)[within].tolist()
+            if self.n_views > 1:
+                views = random_state.randint(self.n_views, size=self.n_patches)[within].tolist()
+                yield from zip(items, views, strict=True)
+            else:
+                yield from items
+
+
+class PrefetchLoader(DataLoader):
+    """Read the next batches in a thread of their own while the net trains on this one.
+
+    Pays where training leaves the processor idle, which is on a GPU.
+    """
+
+    def __iter__(self) -> Iterator:  # type: ignore[override]
+        batches = super().__iter__()
+        with ThreadPoolExecutor(1) as reader:
+            read = partial(reader.submit, next, batches, None)
+            ahead = deque([read(), read()])
+            while (batch := ahead.popleft().result()) is not None:
+                ahead.append(read())
+                yield batch
