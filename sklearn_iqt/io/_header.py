@@ -1,4 +1,4 @@
-"""Understand a NIfTI header that need not be trusted, and repair what is harmless."""
+"""Check a NIfTI header that need not be trusted, and repair harmless faults."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def squeezed_shape(shape: tuple[int, ...], name: str) -> tuple[int, int, int]:
 
 
 def drop_unusable_qform(header: Nifti1Header) -> bool:
-    """Declare the qform absent if it is no finite invertible transform; tell whether it was so."""
+    """Remove a qform that is not a finite invertible transform; return whether it was removed."""
     dropped = False
     if header["qform_code"] > 0:
         try:

@@ -59,7 +59,7 @@ def load_volume(
     Raises
     ------
     VolumeReadError
-        Whatever is wrong with the file; the message names the file and says what to do.
+        If anything is wrong with the file; the message names the file and says what to do.
 
     Warns
     -----
@@ -139,7 +139,7 @@ def read_geometry(
 
 
 def is_compressed(name: str) -> bool | None:
-    """Tell from the name whether a NIfTI file is compressed; None when it is no NIfTI name."""
+    """Return whether a NIfTI file is compressed, by its name; None if it is not a NIfTI name."""
     lower = name.lower()
     if lower.endswith(".nii.gz"):
         return True
@@ -148,7 +148,7 @@ def is_compressed(name: str) -> bool | None:
 
 @contextlib.contextmanager
 def opened(name: str) -> Iterator[tuple[BinaryIO, int, bool]]:
-    """Open a file for reading; whatever fails inside the block becomes a VolumeReadError."""
+    """Open a file for reading; every failure inside the block becomes a VolumeReadError."""
     compressed = is_compressed(name)
     if compressed is None:
         raise VolumeReadError(

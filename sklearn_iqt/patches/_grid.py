@@ -126,16 +126,6 @@ class PatchGrid:
         along = np.unravel_index(index, self.n_starts)
         return np.stack([s[a] for s, a in zip(self.starts, along, strict=True)], axis=-1)
 
-    def counts(self) -> np.ndarray:
-        """Return how many patches cover each voxel.
-
-        Returns
-        -------
-        ndarray of int64, shape ``shape``
-            At least one everywhere.
-        """
-        return np.einsum("i,j,k->ijk", *(self._counts_along(axis) for axis in range(3)))
-
     def covered(self, index: Any) -> np.ndarray:
         """Return the voxels that some patches cover.
 
@@ -175,10 +165,6 @@ class PatchGrid:
         for of_plane, plane in zip(sums, mask, strict=True):
             of_plane[:] = _window_sums(_window_sums(plane, 1, *k, sums.dtype), 0, *j, sums.dtype)
         return _window_sums(sums, 0, *windows[0], sums.dtype).ravel() / self.n_voxels
-
-    def _counts_along(self, axis: int) -> np.ndarray:
-        covered = np.add.outer(self.starts[axis], np.arange(self.patch_size[axis])).ravel()
-        return np.bincount(covered, minlength=self.padded_shape[axis])[: self.shape[axis]]
 
 
 def pad_to(volume: np.ndarray, shape: Sequence[int]) -> np.ndarray:

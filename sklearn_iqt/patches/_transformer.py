@@ -280,7 +280,7 @@ class PatchTransformer(DocLinkMixin, TransformerMixin, BaseEstimator):
         Returns
         -------
         PatchGrid
-            Positions, counts and the high-resolution counterpart.
+            Positions and the high-resolution counterpart.
         """
         check_is_fitted(self)
         return PatchGrid(tuple(shape), self.patch_size_, self.stride_, self.scale_)

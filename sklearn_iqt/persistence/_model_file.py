@@ -50,7 +50,7 @@ def save_model(
     ------
     TypeError
         If a part of the model, such as a forest, cannot be stored without pickle; use ``skops``
-        for such a model. If ``training`` is no :class:`TrainingCard`.
+        for such a model. If ``training`` is not a :class:`TrainingCard`.
     ValueError
         If the suffix is wrong or a weight is not finite.
     sklearn.exceptions.NotFittedError
@@ -140,7 +140,7 @@ def load_model(path: str | os.PathLike[str]) -> Any:
     Raises
     ------
     UntrustedModelError
-        Whatever is wrong with the content of the file; nothing in it is ever executed.
+        If anything is wrong with the content of the file; nothing in it is ever executed.
     OSError
         If there is no such file or it cannot be read.
     ImportError

@@ -1,4 +1,4 @@
-"""Whatever the bytes are, the gate answers with a valid volume or one VolumeReadError."""
+"""Every file, whatever its bytes, ends in a valid volume or in one VolumeReadError."""
 
 from __future__ import annotations
 
