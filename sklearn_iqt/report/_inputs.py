@@ -3,21 +3,128 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from nibabel.affines import voxel_sizes
 from nibabel.nifti1 import Nifti1Image
 from nibabel.spatialimages import SpatialImage
 from numpy.typing import ArrayLike, NDArray
+from sklearn.pipeline import Pipeline
 
 from sklearn_iqt.exceptions import GeometryMismatchError
 from sklearn_iqt.io import as_volumes, grid_offset, load_volume, scaled_affine
+from sklearn_iqt.plotting._slices import Scan, upright
+from sklearn_iqt.plotting._subject import Subject
 from sklearn_iqt.preprocessing import foreground_mask
 
 CALLER = "write_report"
 
 
-def read_image(volume: Any, name: str, affine: ArrayLike | None = None) -> tuple[str, Nifti1Image]:
+@dataclass(frozen=True)
+class Inputs:
+    """A scan, its enhancement and what belongs to them: read, checked and on their grids.
+
+    Parameters
+    ----------
+    name : str
+        What the scan is called.
+    scan, enhanced : Nifti1Image
+        The scan and what the model made of it.
+    spread : Nifti1Image or None
+        Spread of the patches, or None if there are no patches that overlap.
+    foreground : ndarray of bool
+        Voxels of the scan that are not background.
+    mask : ndarray of bool or None
+        The foreground, or None if the user passed none.
+    scale : tuple of 3 ints
+        Voxels of the enhancement for each voxel of the scan.
+    alignment : {"center", "corner"}
+        How the two grids are aligned.
+    subject : Subject
+        The truth, or without one the enhancement.
+    has_truth : bool
+        Whether the user passed a truth.
+    """
+
+    name: str
+    scan: Nifti1Image
+    enhanced: Nifti1Image
+    spread: Nifti1Image | None
+    foreground: NDArray[np.bool_]
+    mask: NDArray[np.bool_] | None
+    scale: tuple[int, ...]
+    alignment: str
+    subject: Subject
+    has_truth: bool
+
+    @property
+    def voxels(self) -> NDArray[Any]:
+        """Intensities of the scan."""
+        return np.asarray(self.scan.dataobj)
+
+    @property
+    def spacing(self) -> list[float]:
+        """Voxel size of the scan in mm."""
+        return voxel_sizes(self.scan.affine).tolist()
+
+
+def read_inputs(
+    model: Any,
+    low: Any,
+    *,
+    enhanced: Any,
+    std: Any,
+    truth: Any,
+    mask: Any,
+    affine: ArrayLike | None,
+) -> Inputs:
+    """Read what the user passed, and enhance the scan unless it was enhanced before."""
+    if std is not None and enhanced is None:
+        raise ValueError(f"{CALLER}: std belongs to enhanced; pass both or none.")
+    name, scan = _read_image(low, "low", affine)
+    voxels = np.asarray(scan.dataobj)
+    inside = None if mask is None else _read_mask(mask, voxels.shape)
+    if enhanced is None:
+        enhanced, std = _enhance(model, scan, inside)
+    alignment = getattr(last_step(model), "alignment", "center")
+    fine, scale = _on_fine_grid(enhanced, "enhanced", scan, alignment)
+    spread = None if std is None else _on_fine_grid(std, "std", scan, alignment)[0]
+    if spread is not None and not np.asarray(spread.dataobj).any():
+        spread = None
+    return Inputs(
+        name=name,
+        scan=scan,
+        enhanced=fine,
+        spread=spread,
+        foreground=foreground_mask(voxels) if inside is None else inside,
+        mask=inside,
+        scale=scale,
+        alignment=alignment,
+        subject=_read_subject(fine, truth),
+        has_truth=truth is not None,
+    )
+
+
+def last_step(model: Any) -> Any:
+    """Return the estimator that makes the enhancement."""
+    return model[-1] if isinstance(model, Pipeline) else model
+
+
+def slice_profile(thickness: Any, scale: tuple[int, ...]) -> tuple[float, ...]:
+    """Return the width of the slice profile along each axis, 1 where nothing is refined."""
+    refined = np.array(scale) > 1
+    given = np.maximum(1, np.array(scale) - 1) if thickness is None else np.asarray(thickness)
+    if given.shape not in ((), (3,)) or given.dtype.kind not in "fiu" or not (given >= 1).all():
+        raise ValueError(
+            f"{CALLER}: thickness must be one number or three, of at least 1 voxel of the "
+            f"enhancement, got {thickness!r}."
+        )
+    return tuple(np.where(refined, given, 1).astype(float).tolist())
+
+
+def _read_image(volume: Any, name: str, affine: ArrayLike | None = None) -> tuple[str, Nifti1Image]:
     """Return what a volume is called, and an image of its checked voxels."""
     file = volume if isinstance(volume, (str, os.PathLike)) else None
     if file is not None:
@@ -32,22 +139,18 @@ def read_image(volume: Any, name: str, affine: ArrayLike | None = None) -> tuple
     return title, Nifti1Image(voxels, own, header)
 
 
-def find_foreground(scan: NDArray[Any], mask: Any) -> NDArray[np.bool_]:
-    """Return the voxels that are not background."""
-    if mask is None:
-        return foreground_mask(scan)
+def _read_mask(mask: Any, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     inside = as_volumes([mask], name="mask", caller=CALLER)[0] > 0
-    if inside.shape != scan.shape:
+    if inside.shape != shape:
         raise GeometryMismatchError(
-            f"{CALLER}: mask has shape {inside.shape} and low {scan.shape}; both must be on one "
-            "grid."
+            f"{CALLER}: mask has shape {inside.shape} and low {shape}; both must be on one grid."
         )
     if not inside.any():
         raise ValueError(f"{CALLER}: mask is empty; pass one that covers the brain.")
     return inside
 
 
-def enhance(model: Any, image: Nifti1Image, mask: NDArray[np.bool_] | None) -> tuple[Any, Any]:
+def _enhance(model: Any, image: Nifti1Image, mask: NDArray[np.bool_] | None) -> tuple[Any, Any]:
     """Enhance the scan, with the spread of the patches if the model has patches that overlap."""
     masks = None if mask is None else [Nifti1Image(mask.astype(np.uint8), image.affine)]
     try:
@@ -57,11 +160,11 @@ def enhance(model: Any, image: Nifti1Image, mask: NDArray[np.bool_] | None) -> t
     return enhanced[0], spread[0]
 
 
-def on_fine_grid(
+def _on_fine_grid(
     volume: Any, name: str, image: Nifti1Image, alignment: str
 ) -> tuple[Nifti1Image, tuple[int, ...]]:
     """Return a volume, and how many of its voxels make one of the scan along each axis."""
-    _, fine = read_image(volume, name)
+    _, fine = _read_image(volume, name)
     scale = tuple(n // m for n, m in zip(fine.shape, image.shape, strict=True))
     if fine.shape != tuple(s * m for s, m in zip(scale, image.shape, strict=True)) or 0 in scale:
         raise GeometryMismatchError(
@@ -79,13 +182,15 @@ def on_fine_grid(
     return Nifti1Image(np.asarray(fine.dataobj), affine), scale
 
 
-def slice_profile(thickness: Any, scale: tuple[int, ...]) -> tuple[float, ...]:
-    """Return the width of the slice profile along each axis, 1 where nothing is refined."""
-    refined = np.array(scale) > 1
-    given = np.maximum(1, np.array(scale) - 1) if thickness is None else np.asarray(thickness)
-    if given.shape not in ((), (3,)) or given.dtype.kind not in "fiu" or not (given >= 1).all():
-        raise ValueError(
-            f"{CALLER}: thickness must be one number or three, of at least 1 voxel of the "
-            f"enhancement, got {thickness!r}."
-        )
-    return tuple(np.where(refined, given, 1).astype(float).tolist())
+def _read_subject(fine: Nifti1Image, truth: Any) -> Subject:
+    """Return the truth, or without one the enhancement, with the place that is shown first."""
+    if truth is None:
+        return Subject(fine, "enhanced", caller=CALLER)
+    subject = Subject(truth, "truth", affine=fine.affine, caller=CALLER)
+    subject.read_same(fine, "enhanced")
+    return subject
+
+
+def turn_upright(image: Nifti1Image) -> Scan:
+    """Return a volume whose axes run to right, anterior and superior."""
+    return upright(np.asarray(image.dataobj), image.affine)

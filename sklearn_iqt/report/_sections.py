@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import nibabel
@@ -18,8 +18,9 @@ from sklearn.pipeline import Pipeline
 from sklearn_iqt._version import __version__
 from sklearn_iqt.metrics import nrmse, psnr, ssim
 from sklearn_iqt.persistence import TrainingCard
-from sklearn_iqt.plotting._slices import Scan
-from sklearn_iqt.plotting._subject import Subject
+from sklearn_iqt.plotting._slices import upright
+from sklearn_iqt.preprocessing import intensity_scale, upsample
+from sklearn_iqt.report._inputs import Inputs, turn_upright
 from sklearn_iqt.report._quality import Consistency, Quality
 
 _LONGEST = 300
@@ -40,6 +41,12 @@ _CONSISTENCY_LIMITS = (
 _NO_SPREAD = (
     "No uncertainty is shown: it is the spread of overlapping patches. Nets and interpolation have "
     "none; with an enhancement that was made before it must be given."
+)
+
+
+_TRUTH = (
+    "Measured where the truth is above zero. A lower NRMSE is better; a higher PSNR or SSIM is "
+    "better."
 )
 
 
@@ -76,9 +83,15 @@ def consistency_section(
     )
 
 
-def truth_section(subject: Subject, estimates: Mapping[str, Scan]) -> Section:
-    """Measure estimates where there is a truth."""
+def truth_section(inputs: Inputs) -> Section:
+    """Measure the enhancement, and cubic interpolation beside it, against the truth."""
+    subject = inputs.subject
     truth, brain = subject.main.voxels, subject.brain
+    interpolated = upsample(inputs.voxels, inputs.scale, alignment=inputs.alignment)
+    estimates = {
+        "enhanced": turn_upright(inputs.enhanced),
+        "cubic interpolation": upright(interpolated, inputs.enhanced.affine),
+    }
     rows = []
     for name, (volume, _) in estimates.items():
         measures = [
@@ -92,24 +105,24 @@ def truth_section(subject: Subject, estimates: Mapping[str, Scan]) -> Section:
             measures.append("not defined")
         rows.append([name, *measures])
     header = ["", "NRMSE (max)", "NRMSE (mean)", "PSNR (dB)", "SSIM"]
-    intro = "Where the truth is above zero. Of NRMSE lower is better, of the others higher."
-    return Section("Against the truth", [Table(rows, header)], [intro])
+    return Section("Against the truth", [Table(rows, header)], [_TRUTH])
 
 
-def scan_section(
-    name: str, image: Any, enhanced: Any, unit: float, window: Sequence[float]
-) -> Section:
+def scan_section(inputs: Inputs, window: Sequence[float]) -> Section:
     """Describe the scan and its enhancement."""
-    voxels = np.asarray(image.dataobj)
-    grids = [f"{size(i.shape)}, of {size(voxel_sizes(i.affine))} mm" for i in (image, enhanced)]
+    scan, voxels = inputs.scan, inputs.voxels
+    grids = [
+        f"{size(image.shape)}, of {size(voxel_sizes(image.affine))} mm"
+        for image in (scan, inputs.enhanced)
+    ]
     rows = [
-        ["scan", one_line(name)],
-        ["description in its header", _header_text(image)],
+        ["scan", one_line(inputs.name)],
+        ["description in its header", _header_text(scan)],
         ["voxels of the scan", grids[0]],
         ["voxels of the enhancement", grids[1]],
-        ["axes run to", ", ".join(_SIDES[side] for side in nibabel.aff2axcodes(image.affine))],
+        ["axes run to", ", ".join(_SIDES[side] for side in nibabel.aff2axcodes(scan.affine))],
         ["intensities", f"{number(voxels.min())} to {number(voxels.max())}"],
-        ["intensity that is one for the model", number(unit)],
+        ["intensity that is one for the model", number(intensity_scale(voxels, inputs.mask))],
         ["black and white in the viewer", " and ".join(map(number, window))],
     ]
     return Section("Scan", [Table([row for row in rows if row[1]])])

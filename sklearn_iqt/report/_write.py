@@ -8,23 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from nibabel.affines import apply_affine, voxel_sizes
-from nibabel.nifti1 import Nifti1Image
+from nibabel.affines import apply_affine
 from numpy.typing import ArrayLike, NDArray
-from sklearn.pipeline import Pipeline
 
 from sklearn_iqt.io import replaced_file
 from sklearn_iqt.persistence import ModelCard, TrainingCard
 from sklearn_iqt.plotting._slices import Scan, upright
-from sklearn_iqt.plotting._subject import Subject, brightness
-from sklearn_iqt.preprocessing import intensity_scale, upsample
+from sklearn_iqt.plotting._subject import brightness
 from sklearn_iqt.report._inputs import (
     CALLER,
-    enhance,
-    find_foreground,
-    on_fine_grid,
-    read_image,
+    Inputs,
+    last_step,
+    read_inputs,
     slice_profile,
+    turn_upright,
 )
 from sklearn_iqt.report._layers import Layer
 from sklearn_iqt.report._page import make_page
@@ -162,52 +159,32 @@ def write_report(
     '<!doctype html>'
     """
     training, saved_by = _read_card(card)
-    if std is not None and enhanced is None:
-        raise ValueError(f"{CALLER}: std belongs to enhanced; pass both or none.")
-    name, image = read_image(low, "low", affine)
-    scan = np.asarray(image.dataobj)
-    foreground = find_foreground(scan, mask)
-    fine, spread = enhanced, std
-    if enhanced is None:
-        fine, spread = enhance(model, image, None if mask is None else foreground)
-    estimator = model[-1] if isinstance(model, Pipeline) else model
-    alignment = getattr(estimator, "alignment", "center")
-    fine, scale = on_fine_grid(fine, "enhanced", image, alignment)
-    if spread is not None:
-        spread, _ = on_fine_grid(spread, "std", image, alignment)
-        if not np.asarray(spread.dataobj).any():  # no patches that overlap
-            spread = None
-    profile = slice_profile(thickness, scale)
-    subject = _subject(fine, truth)
-
-    degraded = degrade(
-        np.asarray(fine.dataobj), scale=scale, thickness=profile, alignment=alignment
+    inputs = read_inputs(
+        model, low, enhanced=enhanced, std=std, truth=truth, mask=mask, affine=affine
     )
-    consistency = measure_consistency(scan, degraded, foreground)
-    quality = _quality(scan, foreground, voxel_sizes(image.affine))
-    layers = _layers(image, fine, spread, consistency.residual, subject, truth is not None)
+    profile = slice_profile(thickness, inputs.scale)
+    degraded = degrade(
+        np.asarray(inputs.enhanced.dataobj),
+        scale=inputs.scale,
+        thickness=profile,
+        alignment=inputs.alignment,
+    )
+    consistency = measure_consistency(inputs.voxels, degraded, inputs.foreground)
+    quality = _quality(inputs)
+    layers = _layers(inputs, consistency.residual)
+    learned = getattr(last_step(model), "spacing_", None)
     sections = [
-        shift_section(
-            quality,
-            voxel_sizes(image.affine),
-            getattr(estimator, "spacing_", None),
-            training,
-        ),
+        shift_section(quality, inputs.spacing, learned, training),
         consistency_section(consistency, quality, profile),
-    ]
-    if truth is not None:
-        interpolated = upright(upsample(scan, scale, alignment=alignment), fine.affine)
-        estimates = {"enhanced": _upright(fine), "cubic interpolation": interpolated}
-        sections.append(truth_section(subject, estimates))
-    unit = intensity_scale(scan, None if mask is None else foreground)
-    sections += [
-        scan_section(name, image, fine, unit, layers[0].window),
-        model_section(model, training, has_spread=spread is not None),
+        *([truth_section(inputs)] if inputs.has_truth else []),
+        scan_section(inputs, layers[0].window),
+        model_section(model, training, has_spread=inputs.spread is not None),
         versions_section(saved_by),
     ]
-    place = apply_affine(np.linalg.inv(layers[1].scan.affine), subject.place)
-    heading = f"{name}, enhanced" if title is None else title
-    page = make_page(heading, layers, layers[1], place, sections)
+    reference = layers[1]
+    place = apply_affine(np.linalg.inv(reference.scan.affine), inputs.subject.place)
+    heading = f"{inputs.name}, enhanced" if title is None else title
+    page = make_page(heading, layers, reference, place, sections)
     with replaced_file(path) as stream:
         # Names of files may hold bytes that are no text.
         stream.write(page.encode("utf-8", "replace"))
@@ -226,22 +203,15 @@ def _read_card(card: Any) -> tuple[TrainingCard | None, str | None]:
     )
 
 
-def _layers(
-    image: Nifti1Image,
-    fine: Nifti1Image,
-    spread: Nifti1Image | None,
-    residual: NDArray[np.float32],
-    subject: Subject,
-    has_truth: bool,
-) -> list[Layer]:
+def _layers(inputs: Inputs, residual: NDArray[np.float32]) -> list[Layer]:
     """Return the volumes of the viewer: pictures, in one window, and maps."""
-    pictures = {"low": _upright(image), "enhanced": _upright(fine)}
-    maps = {"residual": upright(residual, image.affine)}
-    if spread is not None:
-        maps["spread"] = _upright(spread)
-    if has_truth:
-        pictures["truth"] = subject.main
-        maps["error"] = subject.error(pictures["enhanced"])
+    pictures = {"low": turn_upright(inputs.scan), "enhanced": turn_upright(inputs.enhanced)}
+    maps = {"residual": upright(residual, inputs.scan.affine)}
+    if inputs.spread is not None:
+        maps["spread"] = turn_upright(inputs.spread)
+    if inputs.has_truth:
+        pictures["truth"] = inputs.subject.main
+        maps["error"] = inputs.subject.error(pictures["enhanced"])
     windows = [brightness(picture.voxels) for picture in pictures.values()]
     window = min(first for first, _ in windows), max(last for _, last in windows)
     layers = [Layer(key, *_LABELS[key], picture, window) for key, picture in pictures.items()]
@@ -251,24 +221,12 @@ def _layers(
     ]
 
 
-def _subject(fine: Nifti1Image, truth: Any) -> Subject:
-    """Return the truth, or without one the enhancement, with the place that is shown first."""
-    if truth is None:
-        return Subject(fine, "enhanced", caller=CALLER)
-    subject = Subject(truth, "truth", affine=fine.affine, caller=CALLER)
-    subject.read_same(fine, "enhanced")
-    return subject
-
-
-def _quality(scan: NDArray[Any], foreground: NDArray[np.bool_], size: Any) -> Quality | str:
+def _quality(inputs: Inputs) -> Quality | str:
+    """Return contrast and noise of the scan, or why they cannot be estimated."""
     try:
-        return estimate_quality(scan, foreground, size)
+        return estimate_quality(inputs.voxels, inputs.foreground, inputs.spacing)
     except ValueError as error:
         return str(error)
-
-
-def _upright(image: Nifti1Image) -> Scan:
-    return upright(np.asarray(image.dataobj), image.affine)
 
 
 def _window_of(picture: Scan) -> tuple[float, float]:
