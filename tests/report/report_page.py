@@ -1,0 +1,77 @@
+"""A page as a browser splits it, and what the tests of the report share."""
+
+import base64
+import json
+import zlib
+from html.parser import HTMLParser
+
+import numpy as np
+
+from sklearn_iqt.persistence import ModelCard, TrainingCard
+
+# Left, superior and posterior: turning it upright flips two axes and swaps two.
+AFFINE = np.array([[-1.0, 0, 0, 12], [0, 0, -1.5, 20], [0, 2.0, 0, -8], [0, 0, 0, 1]])
+VIEW_AXES = {"axial": 2, "coronal": 1, "sagittal": 0}
+EVIL = '"\'><img src=x onerror="window.caught=1"></script><script>window.caught=1</script>&lt;'
+
+
+def make_labels(shape=(40, 36, 48)):
+    """Return a label map of shells, thick enough to hold pure voxels."""
+    i, j, k = np.indices(shape) - (np.reshape(shape, (3, 1, 1, 1)) - 1) / 2
+    radius = np.sqrt((i / shape[0]) ** 2 + (j / shape[1]) ** 2 + (k / shape[2]) ** 2)
+    return np.digitize(-radius, [-0.46, -0.41, -0.3])
+
+
+def make_card(version="0", **training):
+    """Return the card of a model file."""
+    return ModelCard(
+        class_name="PatchwiseRegressor",
+        params={},
+        version=version,
+        training=TrainingCard(**training),
+        format=2,
+        arrays={},
+    )
+
+
+class Page(HTMLParser):
+    """The tags and the text of a page, as a browser splits them."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.source = path.read_text(encoding="utf-8")
+        self.tags, self.blocks, self.cells, self._open = [], {}, [], None
+        self.feed(self.source)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self._open = (tag, dict(attrs).get("id"))
+        if tag in ("th", "td"):
+            self.cells.append("")
+
+    def handle_data(self, data):
+        if self._open and self._open[0] in ("th", "td"):
+            self.cells[-1] += data
+        self.blocks[self._open] = self.blocks.get(self._open, "") + data
+
+    def handle_endtag(self, tag):
+        self._open = None
+
+    def after(self, text, n=1):
+        """Return the cell that follows another."""
+        return self.cells[self.cells.index(text) + n]
+
+    @property
+    def setup(self):
+        return json.loads(self.blocks["script", "setup"])
+
+
+def unpack(text, layer):
+    """Return the levels of a volume, written as plainly as can be."""
+    stored = np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8)
+    differences = stored.reshape(layer["shape"], order="F").astype(int)
+    levels = np.zeros([n + 1 for n in layer["shape"]], int)
+    for i, j, k in np.ndindex(*layer["shape"]):
+        before = levels[i, j + 1, k + 1] + levels[i + 1, j, k + 1] + levels[i + 1, j + 1, k]
+        levels[i + 1, j + 1, k + 1] = (differences[i, j, k] + before // 3) % 256
+    return levels[1:, 1:, 1:]

@@ -1,0 +1,100 @@
+"""What write_report takes and what it refuses."""
+
+import nibabel
+import numpy as np
+import pytest
+from report_page import Page
+from sklearn.exceptions import NotFittedError
+
+from sklearn_iqt import PatchwiseRegressor
+from sklearn_iqt.exceptions import GeometryMismatchError
+from sklearn_iqt.io import save_volume, scaled_affine
+from sklearn_iqt.plotting._slices import upright
+from sklearn_iqt.preprocessing import foreground_mask
+from sklearn_iqt.report import write_report
+
+
+def test_cards_of_other_types_are_refused(pair, model, tmp_path):
+    with pytest.raises(TypeError, match=r"card must be a TrainingCard.*got dict"):
+        write_report(model, pair.low, tmp_path / "r.html", card={"snr_presets": ["t1w_036t"]})
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_enhancement_of_before_is_not_made_again(pair, model, page, tmp_path):
+    enhanced, spread = model.predict([pair.low], return_std=True)
+    save_volume(enhanced[0], tmp_path / "enhanced.nii")
+
+    def refuse(*_, **__):
+        raise AssertionError
+
+    idle = PatchwiseRegressor()
+    idle.predict = refuse
+    path = tmp_path / "r.html"
+    write_report(idle, pair.low, path, enhanced=tmp_path / "enhanced.nii", std=spread[0])
+    made, given = Page(page), Page(path)
+    block = ("script", "voxels-spread")
+    assert made.blocks[block] == given.blocks[block]
+    with pytest.raises(ValueError, match="std belongs to enhanced"):
+        write_report(model, pair.low, path, std=spread[0])
+
+
+def test_estimators_write_reports_themselves(pair, model, tmp_path):
+    path = model.report(pair.low, tmp_path / "a.html", truth=pair.high, title="mine")
+    same = write_report(model, pair.low, tmp_path / "b.html", truth=pair.high, title="mine")
+    assert path == tmp_path / "a.html"
+    assert path.read_bytes() == same.read_bytes()
+    with pytest.raises(NotFittedError):
+        PatchwiseRegressor().report(pair.low, tmp_path / "c.html")
+    assert not (tmp_path / "c.html").exists()
+
+
+def test_a_model_without_spread_has_no_uncertainty(pair, model, tmp_path):
+    class Net(PatchwiseRegressor):
+        def predict(self, X, *, mask=None, return_std=False):
+            if return_std:
+                raise ValueError("return_std is not available")
+            return model.predict(X, mask=mask)
+
+    read = Page(write_report(Net(), pair.low, tmp_path / "r.html"))
+    assert [layer["name"] for layer in read.setup["layers"]] == ["low", "enhanced", "residual"]
+
+
+def test_grids_that_do_not_fit_are_refused_and_the_old_page_stays(pair, model, tmp_path):
+    path = tmp_path / "r.html"
+    path.write_text("old")
+    elsewhere = pair.high.affine.copy()
+    elsewhere[0, 3] += 7
+    moved = nibabel.Nifti1Image(np.asarray(pair.high.dataobj), elsewhere)
+    wrong = {
+        "truth": moved,
+        "enhanced": moved,
+        "mask": np.ones((3, 3, 3)),
+    }
+    for name, volume in wrong.items():
+        with pytest.raises(GeometryMismatchError, match=r"write_report: "):
+            write_report(model, pair.low, path, **{name: volume})
+    with pytest.raises(GeometryMismatchError, match="no multiple"):
+        write_report(model, pair.low, path, enhanced=np.ones((40, 36, 13)))
+    with pytest.raises(GeometryMismatchError, match="truth"):
+        write_report(model, pair.low, path, truth=np.ones((40, 36, 13)))
+    with pytest.raises(ValueError, match="mask is empty"):
+        write_report(model, pair.low, path, mask=np.zeros(pair.low.shape))
+    for thickness in (0.5, [1, 2], "thick", np.nan):
+        with pytest.raises(ValueError, match="thickness must be"):
+            write_report(model, pair.low, path, thickness=thickness)
+    assert path.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["r.html"]
+
+
+def test_arrays_and_inputs_that_cannot_be_written(pair, model, tmp_path):
+    low = np.asarray(pair.low.dataobj).copy()
+    low.flags.writeable = False
+    mask = foreground_mask(low)
+    page = write_report(
+        model, low, tmp_path / "r.html", mask=mask, affine=pair.low.affine, thickness=4
+    )
+    read = Page(page)
+    assert read.after("slice profile, FWHM in voxels of the enhancement") == "1 × 1 × 4"
+    assert read.blocks["h1", None] == "scan, enhanced"
+    fine = scaled_affine(pair.low.affine, (1, 1, 4))
+    np.testing.assert_allclose(read.setup["affine"], upright(np.ones(pair.high.shape), fine).affine)
