@@ -15,6 +15,7 @@ import tempfile
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -36,10 +37,16 @@ def check_surroundings() -> None:
 
 
 def check_star_import() -> None:
-    """Import all public names that need no torch."""
-    names: dict[str, object] = {}
+    """Import all public names; the nets say what to install when they are used."""
+    names: dict[str, Any] = {}
     exec("from sklearn_iqt import *", names)
     assert {"CoupledDictionaryIQT", "PatchTransformer", "save_model"} <= names.keys()
+    message = ""
+    try:
+        names["DDLRegressor"]()
+    except ImportError as error:
+        message = str(error)
+    assert 'pip install "sklearn-iqt[deep]"' in message, f"a net without torch says {message!r}"
 
 
 def check_estimator(folder: Path) -> None:
