@@ -13,7 +13,6 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 from filelock import FileLock
 from joblib import Parallel, delayed
 from sklearn.pipeline import Pipeline
@@ -23,7 +22,7 @@ from benchmarks.paper.config import Cell, build_estimator, list_cells
 from benchmarks.paper.pairs import high_files, low_files, write_json
 from sklearn_iqt import load_model, save_model
 from sklearn_iqt.io import as_volumes, save_volume
-from sklearn_iqt.metrics import nrmse, psnr, ssim
+from sklearn_iqt.metrics import nrmse, psnr, score_table, ssim
 from sklearn_iqt.persistence import TrainingCard
 
 __all__ = ["METRICS", "is_done", "run_cell"]
@@ -126,9 +125,9 @@ def _fitted_model(output: Path, folder: Path, cell: Cell, subjects: list[str], o
 
 
 def _scores(truth: Path, image) -> dict[str, float]:
-    true, estimate = as_volumes([truth])[0], as_volumes([image])[0]
-    brain = np.asarray(true != 0)
-    return {name: float(metric(true, estimate, brain)) for name, metric in METRICS.items()}
+    brain = as_volumes([truth])[0] != 0
+    (row,) = score_table([truth], {"estimate": [image]}, mask=[brain], measures=METRICS)
+    return {name: row[name] for name in METRICS}
 
 
 def peak_memory() -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from itertools import combinations
 from pathlib import Path
@@ -14,6 +13,8 @@ from scipy import stats
 from benchmarks.paper.cell import METRICS
 from benchmarks.paper.config import Cell, list_cells
 from benchmarks.paper.figures import draw_figures
+from sklearn_iqt.metrics import mean_scores
+from sklearn_iqt.metrics._table import format_csv
 
 __all__ = ["write_report"]
 
@@ -43,6 +44,8 @@ PAPER_TIMES = (
     "volume, MATLAB on a laptop; IQT-DDL 4 to 7 min a volume (64 and 128 atoms)."
 )
 CONFIDENCE = 0.95
+KEYS = ("method", "test_set")
+Means = dict[tuple[str, str], dict[str, Any]]
 REFERENCE = "interpolation"
 
 
@@ -65,20 +68,22 @@ def write_report(output: Path, *, figures: bool = True) -> str:
     manifest = json.loads((output / "manifest.json").read_text())
     cells = list_cells(manifest["profile"])
     results = {cell: _load(output, cell) for cell in cells}
-    _write_csv(output / "scores.csv", _score_rows(results))
+    scores = _score_rows(results)
+    (output / "scores.csv").write_text(format_csv(scores))
+    means = {(row["method"], row["test_set"]): row for row in mean_scores(scores, KEYS)}
     # The reference comes first, so that differences to it are differences of the others.
     named = sorted((c for c in cells if not c.column), key=lambda cell: cell.name != REFERENCE)
     methods = {cell.name: results[cell] for cell in named}
     differences = _difference_rows(methods)
-    _write_csv(output / "differences.csv", differences)
+    (output / "differences.csv").write_text(format_csv(differences))
     sections = [
         _heading(output, manifest),
         _missing(output, results),
-        _summary(methods, manifest["profile"]["test_sets"]),
+        _summary(list(methods), manifest["profile"]["test_sets"], means),
         _distances(output, manifest["profile"]["test_sets"]),
-        _table_1(methods, manifest["profile"]),
+        _table_1(list(methods), manifest["profile"], means),
         _differences_table(differences, manifest["profile"]["test_sets"]),
-        *_variant_tables(manifest["profile"], results),
+        *_variant_tables(manifest["profile"], means),
         _times(output, results),
     ]
     if figures:
@@ -99,13 +104,6 @@ def _load(output: Path, cell: Cell) -> dict[str, Any]:
     folder = output / "cells" / cell.folder
     files = {name: folder / f"{name}.json" for name in cell.test_sets}
     return {name: json.loads(f.read_text()) for name, f in files.items() if f.exists()}
-
-
-def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]) if rows else [])
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def _score_rows(results: dict[Cell, dict]) -> list[dict[str, Any]]:
@@ -171,22 +169,17 @@ def _missing(output: Path, results: dict[Cell, dict]) -> str:
     return f"**Not done or failed:** {'; '.join(missing)}." if missing else ""
 
 
-def _summary(methods: dict[str, dict], test_sets: list[str]) -> str:
-    means = {
-        (method, name): float(np.mean(by_set[name]["scores"]["NRMSE"]))
-        for method, by_set in methods.items()
-        for name in test_sets
-        if name in by_set
-    }
+def _summary(methods: list[str], test_sets: list[str], means: Means) -> str:
     lowest = {
-        name: min((mean for (_, n), mean in means.items() if n == name), default=np.nan)
+        name: min((means[m, name]["NRMSE"] for m in methods if (m, name) in means), default=np.nan)
         for name in test_sets
     }
     rows = []
     for method in methods:
         row = [method]
         for name in test_sets:
-            shown = f"{means[method, name]:.4f}" if (method, name) in means else ""
+            mean = means.get((method, name))
+            shown = "" if mean is None else f"{mean['NRMSE']:.4f}"
             row.append(f"**{shown}**" if shown == f"{lowest[name]:.4f}" else shown)
         rows.append(row)
     header = ["method", *(f"`{name}`" for name in test_sets)]
@@ -212,15 +205,15 @@ def _distances(output: Path, test_sets: list[str]) -> str:
     return f"## Test sets\n\n{markdown(header, rows)}"
 
 
-def _table_1(methods: dict[str, dict], profile: dict[str, Any]) -> str:
+def _table_1(methods: list[str], profile: dict[str, Any], means: Means) -> str:
     header = ["test set", "method", *METRICS, "paper NRMSE", "paper SSIM"]
     rows = []
     for name in profile["test_sets"]:
         published = PAPER_1.get("ood" if name == profile["out_of_distribution"] else name, {})
-        for method, by_set in methods.items():
-            if name in by_set:
-                means = [float(np.mean(v)) for v in by_set[name]["scores"].values()]
-                rows.append([name, method, *means, *published.get(method, ("", ""))])
+        for method in methods:
+            if (method, name) in means:
+                scores = [means[method, name][metric] for metric in METRICS]
+                rows.append([name, method, *scores, *published.get(method, ("", ""))])
     note = (
         "The paper's numbers are of another cohort, normaliser and, for the nets, size and length "
         "of training; its out-of-distribution set mixes contrast and noise and stands beside "
@@ -253,23 +246,22 @@ def _differences_table(rows: list[dict[str, Any]], test_sets: list[str]) -> str:
     )
 
 
-def _variant_tables(profile: dict[str, Any], results: dict[Cell, dict]) -> list[str]:
+def _variant_tables(profile: dict[str, Any], means: Means) -> list[str]:
     sections = []
-    by_name = {cell.name: by_set for cell, by_set in results.items()}
     tables = profile.get("tables", [])
     for number in sorted({table["number"] for table in tables}):
-        columns: dict[str, dict] = {}
+        columns: dict[str, str] = {}
         for table in tables:
             if table["number"] == number:
                 title = table["title"]
                 for column, params in table["columns"].items():
                     cell = f"{table['method']} {column}" if params else table["method"]
-                    columns[f"{table['method']} {column}"] = by_name[cell]
+                    columns[f"{table['method']} {column}"] = cell
         rows = [
             [name, metric]
             + [
-                float(np.mean(by_set[name]["scores"][metric])) if name in by_set else ""
-                for by_set in columns.values()
+                means[cell, name][metric] if (cell, name) in means else ""
+                for cell in columns.values()
             ]
             for name in profile["table_sets"]
             for metric in ("NRMSE", "SSIM (brain)", "SSIM")

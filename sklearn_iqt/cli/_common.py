@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -147,16 +147,19 @@ def write_text(path: Path, text: str) -> None:
         stream.write(text.encode())
 
 
-def format_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Return rows of text and numbers in columns; numbers have four decimals."""
-    cells = [list(header)]
-    cells += [[f"{c:.4f}" if isinstance(c, float) else str(c) for c in row] for row in rows]
-    widths = [max(len(row[n]) for row in cells) for n in range(len(header))]
-    texts = [all(isinstance(row[n], str) for row in rows) for n in range(len(header))]
+def format_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return rows of text and numbers in columns below a header; numbers have four decimals."""
+    header = list(rows[0])
+    cells = [header]
+    for row in rows:
+        values = [row[name] for name in header]
+        cells.append([f"{v:.4f}" if isinstance(v, float) else str(v) for v in values])
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    is_text = [all(isinstance(row[name], str) for row in rows) for name in header]
     lines = [
         "  ".join(
             cell.ljust(width) if text else cell.rjust(width)
-            for cell, width, text in zip(row, widths, texts, strict=True)
+            for cell, width, text in zip(row, widths, is_text, strict=True)
         ).rstrip()
         for row in cells
     ]

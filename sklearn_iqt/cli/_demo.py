@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sklearn_iqt.cli._common import add_command, check_outputs, format_table, say, write_text
-from sklearn_iqt.cli._evaluate import HEADER, measure, to_csv
 
 if TYPE_CHECKING:
     from sklearn_iqt.persistence import TrainingCard
@@ -64,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
     from sklearn_iqt.datasets import make_subjects
     from sklearn_iqt.dictionary import CoupledDictionaryIQT
     from sklearn_iqt.io import save_volume
+    from sklearn_iqt.metrics._table import format_csv, mean_scores, score_table
     from sklearn_iqt.patches import PatchTransformer
     from sklearn_iqt.persistence import save_model
     from sklearn_iqt.plotting import plot_comparison
@@ -118,18 +118,16 @@ def run(args: argparse.Namespace) -> int:
     }
 
     say(args, "measuring, drawing and writing")
-    rows: list[list[Any]] = []
+    brains = [np.asarray(truth.dataobj) > 0 for truth in testing.high]
+    rows = score_table(testing.high, estimates, mask=brains, subjects=held_out)
+    means = {row.pop("method"): row for row in mean_scores(rows)}
+    for mean in means.values():
+        mean.pop("n_rows")
+    rows += [{"subject": "mean", "method": method, **mean} for method, mean in means.items()]
     for n, subject in enumerate(held_out):
-        truth = testing.high[n]
-        brain = (np.asarray(truth.dataobj) > 0).astype(np.float32)
-        for method, volumes in estimates.items():
-            rows.append([subject, method, *measure([truth], [volumes[n]], [brain])])
-        shown = (testing.low[n], *(volumes[n] for volumes in estimates.values()), truth)
+        shown = (testing.low[n], *(volumes[n] for volumes in estimates.values()), testing.high[n])
         for kind, image in zip(kinds, shown, strict=True):
             save_volume(image, files[subject, kind])
-    for method in models:
-        numbers = np.array([row[2:] for row in rows if row[1] == method], dtype=float)
-        rows.append(["mean", method, *numbers.mean(axis=0).tolist()])
     # Beside the midline, where a sagittal slice shows more than the gap between the hemispheres.
     middle = (np.array(args.shape) - 1) / 2 + [min(24, args.shape[0] // 4), 0, 0]
     figure = plot_comparison(
@@ -142,11 +140,10 @@ def run(args: argparse.Namespace) -> int:
         position=apply_affine(subjects.affine, middle),
     )
     figure.savefig(figure_file, dpi=110)
-    header = ["subject", "method", *HEADER[1:]]
-    write_text(table_file, to_csv(header, rows))
-    scores = dict(zip(header[2:], rows[-1][2:], strict=True))
-    save_model(model, model_file, training=_describe(args, n_train, training.snr, scores))
-    print(format_table(header, rows))
+    write_text(table_file, format_csv(rows))
+    card = _describe(args, n_train, training.snr, means["IQT-SRep"])
+    save_model(model, model_file, training=card)
+    print(format_table(rows))
     say(
         args,
         f"{figure_file} and {len(files) + 2} more files in {time.perf_counter() - start:.0f} s",

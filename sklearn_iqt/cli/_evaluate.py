@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import io
-from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from sklearn_iqt.cli._common import add_command, check_outputs, format_table, run_batch, write_text
 from sklearn_iqt.cli._grids import check_grids
-
-HEADER = ("volume", "NRMSE (max)", "NRMSE (mean)", "PSNR (dB)", "SSIM")
-COLUMNS = (*HEADER, "truth", "mask", "method")
 
 _EPILOG = """\
 NRMSE is the root of the mean squared error over the largest, or over the mean, true intensity;
@@ -54,6 +47,8 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure one pair after the other."""
+    from sklearn_iqt.metrics._table import MEASURES, format_csv, mean_scores, score_table
+
     n, masks = len(args.truth), args.mask or []
     for estimates in args.estimate:
         if len(estimates) != n or len(masks) not in (0, n):
@@ -66,46 +61,28 @@ def run(args: argparse.Namespace) -> int:
     files = [file for estimates in args.estimate for file in estimates]
     if args.csv is not None:
         check_outputs([args.csv], [*args.truth, *files, *masks], args.force)
-    rows: list[list[Any]] = []
+    rows: list[dict[str, Any]] = []
 
     def evaluate(place: int) -> None:
         truth, mask = args.truth[place % n], masks[place % n] if masks else None
-        scores = measure(truth, files[place], mask)
-        rows.append([files[place], *scores, truth, mask, place // n + 1])
+        (row,) = score_table(
+            [truth], {"estimate": [files[place]]}, mask=None if mask is None else [mask]
+        )
+        scores = {name: row[name] for name in MEASURES}
+        method = place // n + 1
+        rows.append(
+            {"volume": files[place], **scores, "truth": truth, "mask": mask, "method": method}
+        )
 
     code = run_batch(args, range(len(files)), evaluate, "evaluating")
     if rows:
-        methods = [list(group) for _, group in groupby(rows, key=itemgetter(-1))]
-        shown = [row for method in methods for row in _with_mean(method, n)]
-        print(format_table(HEADER, shown))
+        columns = ("volume", *MEASURES)
+        shown: list[dict[str, Any]] = []
+        for mean in mean_scores(rows):
+            shown += [row for row in rows if row["method"] == mean["method"]]
+            if n > 1:
+                shown.append({"volume": f"mean of {mean['n_rows']}", **mean})
+        print(format_table([{name: row[name] for name in columns} for row in shown]))
         if args.csv is not None:
-            write_text(args.csv, to_csv(COLUMNS, rows))
+            write_text(args.csv, format_csv(rows))
     return code
-
-
-def _with_mean(rows: list[list[Any]], n_truths: int) -> list[list[Any]]:
-    """Return what is shown of a method's rows, and their mean, which says of how many it is."""
-    shown = [row[: len(HEADER)] for row in rows]
-    if n_truths == 1:
-        return shown
-    means = [float(sum(column)) / len(shown) for column in list(zip(*shown, strict=True))[1:]]
-    return [*shown, [f"mean of {len(shown)}", *means]]
-
-
-def measure(truth: Any, estimate: Any, mask: Any) -> list[float]:
-    """Return the measures of one pair, in the order of the header."""
-    from sklearn_iqt.metrics import nrmse, psnr, ssim
-
-    return [
-        float(nrmse(truth, estimate, mask=mask, normalization="max")),
-        float(nrmse(truth, estimate, mask=mask, normalization="mean")),
-        float(psnr(truth, estimate, mask=mask)),
-        float(ssim(truth, estimate, mask=mask)),
-    ]
-
-
-def to_csv(header: Any, rows: Any) -> str:
-    """Return a table as comma-separated text."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([header, *rows])
-    return text.getvalue()

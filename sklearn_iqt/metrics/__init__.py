@@ -1,4 +1,4 @@
-"""Metrics between 3-D volumes and the scorers made of them."""
+"""Metrics between 3-D volumes, and the scorers and tables made of them."""
 
 from sklearn_iqt.metrics._scorers import (
     neg_nrmse_scorer,
@@ -6,13 +6,16 @@ from sklearn_iqt.metrics._scorers import (
     ssim_scorer,
     volume_scorers,
 )
+from sklearn_iqt.metrics._table import mean_scores, score_table
 from sklearn_iqt.metrics._volume import nrmse, psnr, ssim
 
 __all__ = [
+    "mean_scores",
     "neg_nrmse_scorer",
     "nrmse",
     "psnr",
     "psnr_scorer",
+    "score_table",
     "ssim",
     "ssim_scorer",
     "volume_scorers",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import sys
@@ -16,7 +17,8 @@ from nibabel.affines import voxel_sizes
 from sklearn.pipeline import Pipeline
 
 from sklearn_iqt._version import __version__
-from sklearn_iqt.metrics import nrmse, psnr, ssim
+from sklearn_iqt.metrics import score_table, ssim
+from sklearn_iqt.metrics._table import MEASURES
 from sklearn_iqt.persistence import TrainingCard
 from sklearn_iqt.plotting._slices import upright
 from sklearn_iqt.preprocessing import intensity_scale, upsample
@@ -89,23 +91,34 @@ def truth_section(inputs: Inputs) -> Section:
     truth, brain = subject.main.voxels, subject.brain
     interpolated = upsample(inputs.voxels, inputs.scale, alignment=inputs.alignment)
     estimates = {
-        "enhanced": turn_upright(inputs.enhanced),
-        "cubic interpolation": upright(interpolated, inputs.enhanced.affine),
+        "enhanced": turn_upright(inputs.enhanced).voxels,
+        "cubic interpolation": upright(interpolated, inputs.enhanced.affine).voxels,
     }
-    rows = []
-    for name, (volume, _) in estimates.items():
-        measures = [
-            f"{nrmse(truth, volume, mask=brain):.4f}",
-            f"{nrmse(truth, volume, normalization='mean', mask=brain):.4f}",
-            f"{psnr(truth, volume, mask=brain):.2f}",
-        ]
-        try:
-            measures.append(f"{ssim(truth, volume, mask=brain):.4f}")
-        except ValueError:  # smaller than its window
-            measures.append("not defined")
-        rows.append([name, *measures])
-    header = ["", "NRMSE (max)", "NRMSE (mean)", "PSNR (dB)", "SSIM"]
-    return Section("Against the truth", [Table(rows, header)], [_TRUTH])
+    rows = score_table(
+        [truth],
+        {name: [voxels] for name, voxels in estimates.items()},
+        mask=[brain],
+        measures=_MEASURES,
+    )
+    cells = [[row["method"], *(_score(name, row[name]) for name in _MEASURES)] for row in rows]
+    header = ["", *_MEASURES]
+    return Section("Against the truth", [Table(cells, header)], [_TRUTH])
+
+
+def _ssim(truth: Any, estimate: Any, mask: Any) -> float:
+    try:
+        return float(ssim(truth, estimate, mask=mask))
+    except ValueError:  # the volume is smaller than the window
+        return math.nan
+
+
+_MEASURES = {**MEASURES, "SSIM": _ssim}
+
+
+def _score(name: str, score: float) -> str:
+    if math.isnan(score):
+        return "not defined"
+    return f"{score:.2f}" if name == "PSNR (dB)" else f"{score:.4f}"
 
 
 def scan_section(inputs: Inputs, window: Sequence[float]) -> Section:
