@@ -39,7 +39,8 @@ class PatchwiseRegressor(BaseIQTRegressor):
         high patch itself. Trees cannot extrapolate, so the difference, which does not depend on
         brightness as much, serves them better.
     max_patches : int or None, default=50_000
-        Most pairs of patches that are learned from, shared evenly by the volumes.
+        Most pairs of patches that are learned from, shared evenly by the volumes. Half as many as
+        a :class:`CoupledDictionaryIQT` takes, because a forest needs long for each of them.
     random_state : int, RandomState instance or None, default=None
         Determines the patches that are drawn. The regressor has its own.
     verbose : int, default=0
