@@ -56,26 +56,18 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Make, simulate, learn, enhance, measure and draw."""
-    import numpy as np
-    from nibabel.affines import apply_affine
-
     from sklearn_iqt.compose import InterpolationIQT
     from sklearn_iqt.datasets import make_subjects
-    from sklearn_iqt.dictionary import CoupledDictionaryIQT
     from sklearn_iqt.io import save_volume
-    from sklearn_iqt.metrics._table import format_csv, mean_scores, score_table
-    from sklearn_iqt.patches import PatchTransformer
+    from sklearn_iqt.metrics._table import MEASURES, format_csv
     from sklearn_iqt.persistence import save_model
-    from sklearn_iqt.plotting import plot_comparison
-    from sklearn_iqt.simulation import LowFieldSimulator
 
     if args.subjects < 2:
         raise ValueError(
             f"--subjects must be at least 2, to learn and to test, got {args.subjects}"
         )
     start = time.perf_counter()
-    n_test = max(args.subjects // 3, 1)
-    n_train = args.subjects - n_test
+    n_train = args.subjects - max(args.subjects // 3, 1)
     held_out = [f"sub-{n + 1:02d}" for n in range(n_train, args.subjects)]
     kinds = ("low", "interpolated", "enhanced", "truth")
     files = {
@@ -90,15 +82,50 @@ def run(args: argparse.Namespace) -> int:
     subjects = make_subjects(
         args.subjects, shape=args.shape, random_state=args.seed, n_jobs=args.jobs
     )
-    learn, test = slice(n_train), slice(n_train, None)
-    simulator = LowFieldSimulator("t1w_036t", random_state=args.seed)
-    training = simulator.simulate(subjects.images[learn], subjects.tissues[learn])
-    simulator.set_params(snr="ind1", random_state=args.seed + 1)
-    testing = simulator.simulate(subjects.images[test], subjects.tissues[test])
+    training, testing = _simulate(subjects, n_train, args.seed)
 
     say(args, "learning coupled dictionaries")
-    # Chosen on the brains of seed 0; the default seed shows others.
-    model = CoupledDictionaryIQT(
+    model = _make_model(args)
+    estimates = {
+        name: estimator.fit(training.low, training.high).predict(testing.low)
+        for name, estimator in (("interpolation", InterpolationIQT()), ("IQT-SRep", model))
+    }
+
+    say(args, "measuring, drawing and writing")
+    for n, subject in enumerate(held_out):
+        shown = (testing.low[n], *(volumes[n] for volumes in estimates.values()), testing.high[n])
+        for kind, image in zip(kinds, shown, strict=True):
+            save_volume(image, files[subject, kind])
+    _draw(args, testing, estimates, subjects.affine).savefig(figure_file, dpi=110)
+    rows = _score(testing.high, estimates, held_out)
+    write_text(table_file, format_csv(rows))
+    scores = {name: rows[-1][name] for name in MEASURES}
+    save_model(model, model_file, training=_describe(args, n_train, training.snr, scores))
+    print(format_table(rows))
+    say(
+        args,
+        f"{figure_file} and {len(files) + 2} more files in {time.perf_counter() - start:.0f} s",
+    )
+    return 0
+
+
+def _simulate(subjects: Any, n_train: int, seed: int) -> tuple[Any, Any]:
+    """Return the pairs to learn from and those that are held out, of another kind of noise."""
+    from sklearn_iqt.simulation import LowFieldSimulator
+
+    learn, test = slice(n_train), slice(n_train, None)
+    simulator = LowFieldSimulator("t1w_036t", random_state=seed)
+    training = simulator.simulate(subjects.images[learn], subjects.tissues[learn])
+    simulator.set_params(snr="ind1", random_state=seed + 1)
+    return training, simulator.simulate(subjects.images[test], subjects.tissues[test])
+
+
+def _make_model(args: argparse.Namespace) -> Any:
+    """Return the unfitted model, chosen on the brains of seed 0; the default seed shows others."""
+    from sklearn_iqt.dictionary import CoupledDictionaryIQT
+    from sklearn_iqt.patches import PatchTransformer
+
+    return CoupledDictionaryIQT(
         n_atoms=512,
         alpha=0.1,
         # Along the thick slices a patch sees two of them.
@@ -111,44 +138,38 @@ def run(args: argparse.Namespace) -> int:
         random_state=args.seed,
         verbose=int(not args.quiet),
     )
-    models = {"interpolation": InterpolationIQT(), "IQT-SRep": model}
-    estimates = {
-        name: estimator.fit(training.low, training.high).predict(testing.low)
-        for name, estimator in models.items()
-    }
 
-    say(args, "measuring, drawing and writing")
-    brains = [np.asarray(truth.dataobj) > 0 for truth in testing.high]
-    rows = score_table(testing.high, estimates, mask=brains, subjects=held_out)
-    means = {row.pop("method"): row for row in mean_scores(rows)}
-    for mean in means.values():
-        mean.pop("n_rows")
-    rows += [{"subject": "mean", "method": method, **mean} for method, mean in means.items()]
-    for n, subject in enumerate(held_out):
-        shown = (testing.low[n], *(volumes[n] for volumes in estimates.values()), testing.high[n])
-        for kind, image in zip(kinds, shown, strict=True):
-            save_volume(image, files[subject, kind])
+
+def _score(truths: Any, estimates: dict[str, Any], subjects: list[str]) -> list[dict[str, Any]]:
+    """Return the scores inside the brain, and their means in the last rows."""
+    import numpy as np
+
+    from sklearn_iqt.metrics._table import mean_scores, score_table
+
+    brains = [np.asarray(truth.dataobj) > 0 for truth in truths]
+    rows = score_table(truths, estimates, mask=brains, subjects=subjects)
+    means = [{**mean, "subject": "mean"} for mean in mean_scores(rows)]
+    return rows + [{name: mean[name] for name in rows[0]} for mean in means]
+
+
+def _draw(args: argparse.Namespace, testing: Any, estimates: dict[str, Any], affine: Any) -> Any:
+    """Return a figure of the first subject that is held out."""
+    import numpy as np
+    from nibabel.affines import apply_affine
+
+    from sklearn_iqt.plotting import plot_comparison
+
     # Beside the midline, where a sagittal slice shows more than the gap between the hemispheres.
     middle = (np.array(args.shape) - 1) / 2 + [min(24, args.shape[0] // 4), 0, 0]
-    figure = plot_comparison(
+    return plot_comparison(
         {
             "low field, simulated": testing.low[0],
             **{method: volumes[0] for method, volumes in estimates.items()},
         },
         truth=testing.high[0],
         views=("coronal", "sagittal", "axial"),
-        position=apply_affine(subjects.affine, middle),
+        position=apply_affine(affine, middle),
     )
-    figure.savefig(figure_file, dpi=110)
-    write_text(table_file, format_csv(rows))
-    card = _describe(args, n_train, training.snr, means["IQT-SRep"])
-    save_model(model, model_file, training=card)
-    print(format_table(rows))
-    say(
-        args,
-        f"{figure_file} and {len(files) + 2} more files in {time.perf_counter() - start:.0f} s",
-    )
-    return 0
 
 
 def _describe(args: argparse.Namespace, n_train: int, snr: Any, scores: dict) -> TrainingCard:

@@ -104,8 +104,6 @@ def plot_snr(
         for label, distribution in distributions.items()
     }
     ax = axes_or_new(ax, (4.5, 4.2), _CALLER)
-    from matplotlib.patheffects import withStroke
-
     for n, (label, pairs) in enumerate(samples.items()):
         ax.scatter(
             pairs[:, 1],
@@ -117,6 +115,21 @@ def plot_snr(
             linewidths=0,
             label=label,
         )
+    edges = _draw_rings(ax, gaussian, distances)
+    # From zero, where there is no signal, to beyond what is drawn.
+    end = 1.08 * float(np.concatenate([*edges, *samples.values()]).max())
+    _draw_diagonal(ax, end)
+    ax.set(xlim=(0, end), ylim=(0, end), aspect="equal")
+    plain(ax, xlabel="SNR of grey matter", ylabel="SNR of white matter")
+    if samples:
+        ax.legend(frameon=False, loc="upper left", fontsize="small", handletextpad=0.1)
+    return ax
+
+
+def _draw_rings(ax: Any, gaussian: GaussianSNR, distances: Any) -> list[NDArray[np.float64]]:
+    """Draw pairs of equal Mahalanobis distance, and return them and the centre."""
+    from matplotlib.patheffects import withStroke
+
     circle = np.linspace(0, 2 * np.pi, 200)
     factor = np.linalg.cholesky(np.array(gaussian.covariance))
     edges = [np.array([gaussian.mean])]
@@ -132,8 +145,11 @@ def plot_snr(
             f"{distance:g}", (gm[top], wm[top]), (0, 2), textcoords="offset points", ha="center"
         )
         name.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
-    # From zero, where there is no signal, to beyond what is drawn.
-    end = 1.08 * float(np.concatenate([*edges, *samples.values()]).max())
+    return edges
+
+
+def _draw_diagonal(ax: Any, end: float) -> None:
+    """Draw where white and grey matter are equally bright."""
     ax.plot([0, end], [0, end], color=GREY, linewidth=0.8, linestyle="--")
     ax.annotate(
         "WM = GM",
@@ -146,11 +162,6 @@ def plot_snr(
         va="top",
         rotation_mode="anchor",
     )
-    ax.set(xlim=(0, end), ylim=(0, end), aspect="equal")
-    plain(ax, xlabel="SNR of grey matter", ylabel="SNR of white matter")
-    if samples:
-        ax.legend(frameon=False, loc="upper left", fontsize="small", handletextpad=0.1)
-    return ax
 
 
 def _pairs(label: str, distribution: Any, n: int, rng: Any) -> NDArray[np.float64]:
