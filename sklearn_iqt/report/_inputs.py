@@ -1,4 +1,4 @@
-"""What a report is made of: images read and checked, their grids, and the enhancement."""
+"""Read and check the volumes of a report, and enhance the scan."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def read_inputs(
 ) -> Inputs:
     """Read what the user passed, and enhance the scan unless it was enhanced before."""
     if std is not None and enhanced is None:
-        raise ValueError(f"{CALLER}: std belongs to enhanced; pass both or none.")
+        raise ValueError(f"{CALLER}: std belongs to enhanced. Pass both, or neither of them.")
     name, scan = _read_image(low, "low", affine)
     voxels = np.asarray(scan.dataobj)
     inside = None if mask is None else _read_mask(mask, voxels.shape)
@@ -146,7 +146,7 @@ def _read_mask(mask: Any, shape: tuple[int, ...]) -> NDArray[np.bool_]:
             f"{CALLER}: mask has shape {inside.shape} and low {shape}; both must be on one grid."
         )
     if not inside.any():
-        raise ValueError(f"{CALLER}: mask is empty; pass one that covers the brain.")
+        raise ValueError(f"{CALLER}: mask is empty. Pass one that covers the brain.")
     return inside
 
 
@@ -155,7 +155,7 @@ def _enhance(model: Any, image: Nifti1Image, mask: NDArray[np.bool_] | None) -> 
     masks = None if mask is None else [Nifti1Image(mask.astype(np.uint8), image.affine)]
     try:
         enhanced, spread = model.predict([image], mask=masks, return_std=True)
-    except ValueError:  # nets refuse at once; whatever else is wrong is wrong again
+    except ValueError:  # nets have no spread; any other error is raised again here
         return model.predict([image], mask=masks)[0], None
     return enhanced[0], spread[0]
 
@@ -168,8 +168,8 @@ def _on_fine_grid(
     scale = tuple(n // m for n, m in zip(fine.shape, image.shape, strict=True))
     if fine.shape != tuple(s * m for s, m in zip(scale, image.shape, strict=True)) or 0 in scale:
         raise GeometryMismatchError(
-            f"{CALLER}: {name} has shape {fine.shape}, which is no multiple of the shape "
-            f"{image.shape} of low; pass what the model made of this scan."
+            f"{CALLER}: {name} has shape {fine.shape}, which is not a multiple of the "
+            f"shape {image.shape} of low. Pass the enhancement of this scan."
         )
     affine = scaled_affine(image.affine, scale, alignment)
     if isinstance(volume, (str, os.PathLike, SpatialImage)):

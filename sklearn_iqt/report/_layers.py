@@ -1,4 +1,4 @@
-"""Volumes of at most 256 levels that a page carries in its text."""
+"""Volumes of at most 256 levels, as text in the page."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class Layer(NamedTuple):
 
     @property
     def levels(self) -> int:
-        """How many intensities are told apart: noise of maps takes space and tells nothing."""
+        """Number of intensities; fewer for maps, whose noise takes space and shows nothing."""
         return 256 if self.colors == "gray" else 64
 
 
 def describe(layer: Layer, reference: Scan) -> dict[str, Any]:
-    """Return what the viewer must know of a layer: its grid in mm along the reference's axes."""
+    """Return what the viewer needs: the grid of a layer in mm along the axes of the reference."""
     to_reference = np.linalg.inv(reference.affine) @ layer.scan.affine
     sizes = voxel_sizes(reference.affine)
     return {

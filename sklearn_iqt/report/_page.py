@@ -1,4 +1,4 @@
-"""A page that needs nothing but itself: text, style, script and voxels in one file."""
+"""Make the page: text, style, script and voxels in one file."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def make_page(
 ) -> str:
     """Return the page.
 
-    Nothing that comes from a file is ever code: texts are escaped, numbers are JSON in which no
-    tag can end, and the policy of the page lets run the one script whose checksum it names.
+    Nothing that comes from a file is code: texts are escaped, numbers are JSON in which no tag can
+    end, and the policy of the page allows only the script whose checksum it names.
     """
     style, script = _asset("page.css"), _asset("page.js")
     viewer = {

@@ -1,4 +1,4 @@
-"""What a scan says of itself: contrast, noise, and whether its enhancement agrees with it."""
+"""Estimate the contrast and noise of a scan, and how well its enhancement agrees with it."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from sklearn_iqt.preprocessing import TissueScaler
 # Median absolute deviation of a Gaussian, and median of a Rayleigh distribution, of unit width.
 _MAD = 0.6745
 _RAYLEIGH = math.sqrt(2 * math.log(2))
-# Fewer voxels than this say nothing about noise.
+# Noise is not estimated from fewer voxels than this.
 _FEWEST = 200
 # Background within this many voxels of the head may belong to it.
 _MARGIN = 3
 
 
 class Quality(NamedTuple):
-    """Mean intensities of grey and white matter, standard deviation of the noise, and whence."""
+    """Mean intensities of grey and white matter, and the noise with where it was measured."""
 
     gm: float
     wm: float
@@ -43,7 +43,7 @@ class Quality(NamedTuple):
 
 
 class Consistency(NamedTuple):
-    """How far the enhancement, made coarse again, is from the scan, in the foreground."""
+    """Differences in the foreground between the scan and the enhancement made coarse again."""
 
     raw: float
     mapped: float
@@ -54,7 +54,7 @@ class Consistency(NamedTuple):
 def estimate_quality(
     low: NDArray[Any], foreground: NDArray[np.bool_], spacing: Sequence[float]
 ) -> Quality:
-    """Return what can be told from the scan alone; ValueError says why if nothing can."""
+    """Return what the scan alone shows; raise ValueError with the reason if that is nothing."""
     _, gm, wm = TissueScaler().tissue_means(low, foreground)
     noise = _background_noise(low, foreground)
     source = "background"
@@ -62,7 +62,7 @@ def estimate_quality(
         noise = _white_matter_noise(low, foreground & (low > (gm + wm) / 2), spacing)
         source = "white matter"
     if noise is None or not noise > 0:
-        raise ValueError("no noise can be measured: neither background nor white matter varies")
+        raise ValueError("noise cannot be measured: neither background nor white matter varies")
     return Quality(float(gm), float(wm), float(noise), source)
 
 

@@ -1,4 +1,4 @@
-"""What a report says in words and tables; all of it plain text."""
+"""The sections of a report: headings, sentences and tables, all of them plain text."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ _SIDES = dict(
 
 _CONSISTENCY = (
     "The enhancement, blurred by the slice profile and sampled at the voxels of the scan, should "
-    "give the scan back. A model that was trained to change the contrast between tissues moves "
-    "intensities on purpose; the second number is what is left after the best monotone map of "
-    "intensities, and so tells of structure. Its map can be chosen in the viewer."
+    "be the scan again. A model that was trained to change the contrast between tissues moves "
+    "intensities on purpose. The second number is what is left after the best monotone map of "
+    "intensities, so it measures structure; the viewer shows its map as inconsistency."
 )
 _CONSISTENCY_LIMITS = (
-    "Agreement says that nothing of the scan was lost, not that what was added between its slices "
-    "is true. The scan is noisy itself: a residual of about its noise is the best there is."
+    "Agreement means that nothing of the scan was lost, not that what was added between its slices "
+    "is true. The scan is noisy itself, so a residual of about its noise is the best possible."
 )
 _NO_SPREAD = (
-    "No uncertainty is shown: it is the spread of overlapping patches. Nets and interpolation have "
-    "none; with an enhancement that was made before it must be given."
+    "No uncertainty is shown. It is the spread of overlapping patches, which nets and "
+    "interpolation do not have. Pass std with an enhancement that was made before."
 )
 
 
@@ -60,7 +60,7 @@ class Table(NamedTuple):
 
 
 class Section(NamedTuple):
-    """A heading, what is said before the tables, and what limits them."""
+    """A heading, tables, sentences before them, and sentences on their limits after them."""
 
     heading: str
     tables: Sequence[Table]
@@ -71,7 +71,7 @@ class Section(NamedTuple):
 def consistency_section(
     consistency: Consistency, quality: Quality | str, thickness: Sequence[float]
 ) -> Section:
-    """Say how well the enhancement explains the scan."""
+    """Return how well the enhancement agrees with the scan."""
     rows = [
         ["NRMSE, of the largest intensity", number(consistency.raw)],
         ["the same after the best monotone map of intensities", number(consistency.mapped)],
@@ -86,7 +86,7 @@ def consistency_section(
 
 
 def truth_section(inputs: Inputs) -> Section:
-    """Measure the enhancement, and cubic interpolation beside it, against the truth."""
+    """Return the scores of the enhancement and of cubic interpolation against the truth."""
     subject = inputs.subject
     truth, brain = subject.main.voxels, subject.brain
     interpolated = upsample(inputs.voxels, inputs.scale, alignment=inputs.alignment)
@@ -180,7 +180,7 @@ def _header_text(image: Any) -> str:
 
 
 def one_line(value: Any) -> str:
-    """Return a value in one line; of a path only the name, as folders tell of people."""
+    """Return a value in one line; only the name of a path, because folders may name people."""
     text = os.fspath(value) if isinstance(value, os.PathLike) else value
     if isinstance(value, os.PathLike):
         text = os.path.basename(text)

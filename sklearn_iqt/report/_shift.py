@@ -1,4 +1,4 @@
-"""How far a scan is from what the model was trained on, as far as scan and model say."""
+"""Compare a scan with the scans that the model was trained on."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from sklearn_iqt.report._quality import Quality
 from sklearn_iqt.report._sections import Section, Table, size
 from sklearn_iqt.simulation import SNR_PRESETS, GaussianSNR, mahalanobis_distance
 
-# Draws from a distribution, and the percentiles between which most of it lies.
+# Number of draws from a distribution, and the percentiles between which most of them lie.
 _N_DRAWS = 2000
 _WITHIN = (5, 95)
-# Estimates of contrast up to this cannot be told from lower ones.
+# The true contrast may be lower than an estimate up to this.
 _LEAST_CONTRAST = 1.3
 
 _SHIFT = (
-    "How far this scan is from what the model was trained on decides how much can be expected of "
-    "the enhancement. These numbers are estimated from the scan alone."
+    "The more this scan differs from the scans that the model was trained on, the less the "
+    "enhancement can be trusted. These numbers are estimated from the scan alone."
 )
 _SHIFT_LIMITS = (
-    "They hold for skull-stripped T1-weighted scans in which white matter is brighter than grey "
-    "matter, and mean nothing for others: of a whole head, pass a mask of the brain.",
-    "A contrast of up to 1.3 cannot be told from any lower or inverted one: in scans simulated "
-    "from six real brains, true contrasts of 0.86 to 1.20 were read as 1.08 to 1.30, and 1.56 as "
-    "1.45 to 1.55. So the distance tells of noise, not of a loss of contrast: true distances of "
-    "4.5 to 5.2, mostly by noise, were read as 4.5 to 5.2, but of 2.4 and 6.0 by low or inverted "
-    "contrast as 0.4 to 2.1.",
+    "They are right for skull-stripped T1-weighted scans in which white matter is brighter than "
+    "grey matter, and mean nothing for other scans. For a whole head, pass a mask of the brain.",
+    "Where the estimated contrast is at most 1.3, the true contrast may be lower or inverted: in "
+    "scans simulated from six real brains, true contrasts of 0.86 to 1.20 were estimated as 1.08 "
+    "to 1.30, and 1.56 as 1.45 to 1.55. So the distance shows noise, but not a loss of contrast: "
+    "true distances of 4.5 to 5.2, mostly from noise, were estimated as 4.5 to 5.2, but distances "
+    "of 2.4 and 6.0 from low or inverted contrast as 0.4 to 2.1.",
 )
 _NOISE = {
-    "background": "Noise is the spread of the background, far from the brain; in the same scans "
-    "it gave the signal-to-noise ratio of white matter, where that was brighter, to 5 %. Where a "
-    "scanner filters or suppresses the background, the brain is noisier than this says.",
-    "white matter": "The background of this scan is erased, so noise is taken from differences of "
-    "neighbours deep in white matter. Structure adds to them: in the same scans, true ratios of "
-    "80, 64 and 20 to 25 were read up to 33, 25 and 8 % too low. Interpolation hides noise.",
+    "background": "Noise is the spread of the background, far from the brain. In the same scans, "
+    "where white matter was brighter, it gave the signal-to-noise ratio of white matter to within "
+    "5 %. If a scanner filters or suppresses the background, the brain is noisier than this.",
+    "white matter": "The background of this scan is erased, so noise is estimated from differences "
+    "of neighbours deep in white matter. Structure adds to them: in the same scans, true ratios of "
+    "80, 64 and 20 to 25 were estimated up to 33, 25 and 8 % too low. Interpolation hides noise.",
 }
 
 
@@ -60,8 +60,8 @@ def shift_section(
         limits += [*_SHIFT_LIMITS, _NOISE[quality.source]]
     if learned is None and training.snr_wm is None:
         limits.append(
-            "The model does not say what it was trained on. It does if it was fitted by "
-            "sklearn-iqt fit, or saved with save_model(model, path, training=TrainingCard(...))."
+            "The model does not say what it was trained on. Fit it by sklearn-iqt fit, or save it "
+            "with save_model(model, path, training=TrainingCard(...))."
         )
     header = ["", "this scan", "in training", ""]
     return Section("Shift from the training", [Table(rows, header)], [_SHIFT], limits)
@@ -75,7 +75,7 @@ def _compare_snr(quality: Quality, training: TrainingCard) -> list[list[str]]:
     is_certain = quality.contrast > _LEAST_CONTRAST
     rows = [_compare("contrast, WM / GM", quality.contrast, ratio, ".2f")]
     if not is_certain:
-        rows[0][-1] = "cannot be told"
+        rows[0][-1] = "not certain"
     spans = (training.snr_wm, training.snr_gm)
     for name, value, span, column in zip(("WM", "GM"), quality.snr, spans, (0, 1), strict=True):
         if span is None and drawn is not None:
@@ -89,7 +89,7 @@ def _compare_snr(quality: Quality, training: TrainingCard) -> list[list[str]]:
             row = _compare(f"Mahalanobis distance to {name}", distance, (0, farthest), ".1f")
             rows.append(row)
             if distance <= farthest and not is_certain:
-                row[-1] = "inside, if the contrast is"
+                row[-1] = "inside, if the contrast is right"
     return rows
 
 

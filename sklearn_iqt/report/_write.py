@@ -1,4 +1,4 @@
-"""The report of one scan: what a model made of it, and what can be said of that."""
+"""Write the report on one scan."""
 
 from __future__ import annotations
 
@@ -42,21 +42,21 @@ from sklearn_iqt.simulation import degrade
 
 __all__ = ["write_report"]
 
-# What the viewer calls its volumes, and what it says of them.
+# The names of the volumes in the viewer, and what it says about them.
 _LABELS = {
-    "low": ("scan", "The scan as it came, each voxel as thick as it is."),
+    "low": ("scan", "The scan as it is, with thick slices."),
     "enhanced": ("enhanced", "What the model made of the scan."),
     "truth": ("truth", "The high-quality volume that the enhancement should be."),
-    "error": ("error", "Absolute difference of the enhancement and the truth."),
+    "error": ("error", "Absolute difference between the enhancement and the truth."),
     "residual": (
         "inconsistency",
-        "Absolute difference of the scan and the enhancement made coarse again, after the best "
-        "monotone map of intensities, in the foreground.",
+        "Absolute difference between the scan and the enhancement made coarse again, after the "
+        "best monotone map of intensities, in the foreground.",
     ),
     "spread": (
         "uncertainty",
-        "Standard deviation of the overlapping patches that were predicted for each voxel: where "
-        "they disagree. It is no confidence interval.",
+        "Standard deviation of the overlapping patches that were predicted for each voxel. It "
+        "shows where they disagree, and is not a confidence interval.",
     ),
 }
 
@@ -75,12 +75,12 @@ def write_report(
     thickness: float | Sequence[float] | None = None,
     title: str | None = None,
 ) -> Path:
-    """Write one page on what a model makes of a scan, and on how far that can be trusted.
+    """Write a page on the enhancement of a scan and on how far it can be trusted.
 
-    The page is one HTML file that needs no other and sends nothing anywhere. It shows slices of
-    the scan, its enhancement, the spread of the overlapping patches and, given a truth, the error,
-    in three planes; and tells how far the scan is from what the model was trained on, whether the
-    enhancement is consistent with the scan, and what the model is.
+    The page is one HTML file that needs no other file and sends nothing anywhere. It shows slices
+    of the scan, its enhancement, the spread of the overlapping patches and, with a truth, the
+    error, in three planes. It says how far the scan is from what the model was trained on, whether
+    the enhancement is consistent with the scan, and what the model is.
 
     Parameters
     ----------
@@ -91,25 +91,25 @@ def write_report(
     path : str or path-like
         File to write. An existing file is replaced only once the new one is complete.
     enhanced : array, nibabel image or path, default=None
-        What the model made of the scan, if it has done so before; by default it does so now.
+        The enhancement of the scan if it was made before. By default the model makes it now.
     std : array, nibabel image or path, default=None
         The spread of the patches that belongs to `enhanced`.
     truth : array, nibabel image or path, default=None
         The high-quality volume, on the grid of the enhancement.
     mask : array of shape (i, j, k), nibabel image or path, default=None
-        The brain of the scan, where positive. By default the voxels at or above its mean; of a
-        whole head, contrast and noise can only be told with a mask.
+        The brain of the scan, where positive. By default the voxels at or above its mean. Contrast
+        and noise of a whole head can only be estimated with a mask.
     affine : array-like of shape (4, 4), default=None
         Voxel to mm of the scan if it is an array; the identity by default.
     card : ModelCard or TrainingCard, default=None
-        What the scan is compared with: the training card of the model, or what
-        :func:`sklearn_iqt.persistence.read_model_card` returns, which holds one.
+        What the model was trained on: its training card, or the card of its file, which
+        :func:`sklearn_iqt.persistence.read_model_card` returns.
     thickness : float or sequence of 3 floats, default=None
         Full width at half maximum of the slice profile of the scan, in voxels of the enhancement,
         at least 1, along axes that are refined. By default ``scale - 1``, as that of
         :class:`sklearn_iqt.simulation.LowFieldSimulator`: a gap of one voxel.
     title : str, default=None
-        Heading; by default it names the scan.
+        Heading. By default it names the scan.
 
     Returns
     -------
@@ -121,9 +121,9 @@ def write_report(
     ValueError
         If a volume is not finite, `std` comes without `enhanced`, or the thickness is wrong.
     TypeError
-        If `card` is no card.
+        If `card` is not a card.
     GeometryMismatchError
-        If the volumes are not on the grids that belong to each other.
+        If the volumes are not on the grids that belong together.
     OSError
         If the file cannot be written. The old file, if any, is left as it was.
 
@@ -136,12 +136,12 @@ def write_report(
     White and grey matter are found by the mixture of :class:`~sklearn_iqt.preprocessing.
     TissueScaler` and noise by the median absolute deviation of the background, or, where it was
     erased, of differences of neighbours deep in white matter. Consistency is measured by the slice
-    profile and sampling of the simulator. The page names what these estimates cannot tell.
+    profile and sampling of the simulator. The page states the limits of these estimates.
 
     Volumes are stored with 256 intensities, between the black and white that are shown, and maps
     with 64. A page of 160 x 200 x 160 voxels takes about 6.5 MB, or 12 MB with a truth; a whole
-    head of four times as many takes 32 MB. Folders are not named; the name of the scan and the
-    description in its header are. Slices need a browser of 2023 or later.
+    head of four times as many takes 32 MB. The page names the scan and shows the
+    description in its header, but names no folders. Slices need a browser of 2023 or later.
 
     Examples
     --------
@@ -192,7 +192,7 @@ def write_report(
 
 
 def _read_card(card: Any) -> tuple[TrainingCard | None, str | None]:
-    """Return what is known of the training, and which version saved the model."""
+    """Return what is known about the training, and which version saved the model."""
     if isinstance(card, ModelCard):
         return card.training, card.version
     if card is None or isinstance(card, TrainingCard):

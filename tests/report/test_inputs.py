@@ -73,7 +73,7 @@ def test_grids_that_do_not_fit_are_refused_and_the_old_page_stays(pair, model, t
     for name, volume in wrong.items():
         with pytest.raises(GeometryMismatchError, match=r"write_report: "):
             write_report(model, pair.low, path, **{name: volume})
-    with pytest.raises(GeometryMismatchError, match="no multiple"):
+    with pytest.raises(GeometryMismatchError, match="not a multiple"):
         write_report(model, pair.low, path, enhanced=np.ones((40, 36, 13)))
     with pytest.raises(GeometryMismatchError, match="truth"):
         write_report(model, pair.low, path, truth=np.ones((40, 36, 13)))

@@ -70,8 +70,8 @@ def test_a_low_contrast_is_never_called_that_of_the_training(pair):
         quality, (1, 2, 6), None, TrainingCard(snr_presets="t1w_036t", snr_wm=(1, 2))
     )
     verdicts = {row[0]: row[3] for row in section.tables[0].rows}
-    assert verdicts["contrast, WM / GM"] == "cannot be told"
-    assert verdicts["Mahalanobis distance to t1w_036t"] == "inside, if the contrast is"
+    assert verdicts["contrast, WM / GM"] == "not certain"
+    assert verdicts["Mahalanobis distance to t1w_036t"] == "inside, if the contrast is right"
     assert verdicts["signal-to-noise ratio of WM"] == "above"
     assert verdicts["signal-to-noise ratio of GM"] == "inside"
 
