@@ -81,7 +81,7 @@ def chunks(index: np.ndarray, n_rows: int) -> Iterator[np.ndarray]:
 
 
 @njit(cache=True, nogil=True)
-def _copy_lines(lines, positions, rows):  # pragma: no cover  (compiled)
+def _copy_lines(lines, positions, rows):
     for n in range(len(rows)):
         i, j, k = positions[n]
         for a in range(rows.shape[1]):

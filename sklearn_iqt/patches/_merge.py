@@ -221,7 +221,7 @@ def _why_not_into(fill: np.ndarray | None, dtype: Any) -> str | None:
 
 
 @njit(cache=True, nogil=True)
-def _accumulate(sums, rows, positions, window):  # pragma: no cover  (compiled)
+def _accumulate(sums, rows, positions, window):
     size_i, size_j, size_k = window.shape
     for n in range(len(rows)):
         i, j, k = positions[n]
