@@ -1,4 +1,4 @@
-"""What happens without the optional dependencies: an error that names the extra to install."""
+"""Errors for missing optional dependencies, which name the extra to install."""
 
 from __future__ import annotations
 

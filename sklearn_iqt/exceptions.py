@@ -1,4 +1,4 @@
-"""Errors and warnings that carry a meaning of their own."""
+"""Errors and warnings of this package."""
 
 __all__ = [
     "GeometryMismatchError",

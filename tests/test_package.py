@@ -1,4 +1,4 @@
-"""What importing costs, and what every name promises."""
+"""Importing the package is cheap, and works without torch."""
 
 import subprocess
 import sys
@@ -85,7 +85,7 @@ def test_without_torch_doctests_of_the_rest_are_collected():
 
 @pytest.mark.processes
 @pytest.mark.parametrize("package", ["torch", "skorch"])
-def test_without_torch_a_net_says_what_to_install(package):
+def test_without_torch_a_net_names_the_extra(package):
     uses = """
 for use in (
     "from sklearn_iqt import DDLRegressor; DDLRegressor(8)",

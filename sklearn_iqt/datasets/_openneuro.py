@@ -39,7 +39,7 @@ def fetch_ds002748(
 ) -> Bunch:
     """Fetch T1-weighted brains of OpenNeuro ds002748, which may be used for any purpose.
 
-    Files that are there are not downloaded again, and an interrupted download goes on where it
+    Complete files are not downloaded again, and an interrupted download continues where it
     stopped.
 
     Parameters
@@ -68,7 +68,7 @@ def fetch_ds002748(
         If there is no such subject, or the address is not http or https.
     OSError
         If a file cannot be downloaded or is not the one that was published. Complete files are
-        kept, and the next call goes on from there.
+        kept, and the next call continues from there.
 
     Notes
     -----
@@ -132,7 +132,7 @@ def _label(subject: str | int) -> str:
 
 
 def _describe(data_dir: Path) -> None:
-    """Make the folder a BIDS dataset, which other tools take as it is."""
+    """Make the folder a BIDS dataset that other tools accept."""
     path = data_dir / "dataset_description.json"
     if path.exists():
         return

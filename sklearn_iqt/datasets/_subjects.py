@@ -26,7 +26,7 @@ _STEP = 4
 _LOBES, _GYRI = (14.0, 2.5), (5.0, 0.7)
 # Nowhere does the warp squeeze tissue to less than this part of its volume.
 _MIN_JACOBIAN = 0.3
-# An individual's tissue borders are sharper than those of an average of 152.
+# One brain has sharper tissue borders than an average of 152.
 _SHARPNESS = 3
 
 

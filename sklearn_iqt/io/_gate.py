@@ -122,7 +122,7 @@ def check_image(image: SpatialImage, name: str = "image") -> tuple[NDArray, NDAr
     affine = np.array(affine, dtype=np.float64)
     fault = affine_fault(affine)
     if fault is not None:
-        raise VolumeReadError(f"{name}: the affine {fault}. Put the geometry of the scan right.")
+        raise VolumeReadError(f"{name}: the affine {fault}. Correct the geometry of the scan.")
     on_disk = nibabel.is_proxy(image.dataobj)
     if on_disk and math.prod(shape) > MAX_VOXELS:
         raise VolumeReadError(

@@ -1,4 +1,4 @@
-"""Check a NIfTI header that need not be trusted, and repair harmless faults."""
+"""Check an untrusted NIfTI header, and repair harmless faults."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sklearn_iqt.exceptions import VolumeReadError
 from sklearn_iqt.io._geometry import affine_fault
 
-# NIfTI extensions in front of the voxels are skipped; this much of them is plenty.
+# NIfTI extensions in front of the voxels are skipped up to this many bytes.
 _MAX_OFFSET = 2**26
 
 VOXEL_DTYPES = {
@@ -26,7 +26,7 @@ VOXEL_DTYPES = {
 
 @dataclass(frozen=True)
 class VolumeHeader:
-    """What a checked header says: where the voxels are and how to understand them."""
+    """A checked header: the position, type and scaling of the voxels."""
 
     header: Nifti1Header
     affine: NDArray[np.float64]
@@ -214,7 +214,7 @@ def _intensity_scaling(raw: Nifti1Header, name: str, repairs: list[str]) -> tupl
     except HeaderDataError as fault:
         raise VolumeReadError(
             f"{name}: scl_inter is {raw['scl_inter']:g} beside scl_slope {raw['scl_slope']:g}, so "
-            "the intensities are unknown. Put scl_inter right."
+            "the intensities are unknown. Correct scl_inter."
         ) from fault
     if slope is None:
         repairs.append(f"scl_slope {raw['scl_slope']:g} read as no scaling")
@@ -227,7 +227,7 @@ def _repair_pixdim(header: Nifti1Header, name: str, repairs: list[str]) -> None:
     sizes = pixdim[1:4].astype(np.float64)
     if not np.isfinite(pixdim[:4]).all():
         raise VolumeReadError(
-            f"{name}: pixdim is {pixdim[:4].tolist()}, so the voxel size is unknown. Put it right."
+            f"{name}: pixdim is {pixdim[:4].tolist()}, so the voxel size is unknown. Correct it."
         )
     if (sizes == 0).any():
         repairs.append("pixdim 0 read as 1")
@@ -239,7 +239,7 @@ def _repair_pixdim(header: Nifti1Header, name: str, repairs: list[str]) -> None:
 
 
 def _repair_codes(header: Nifti1Header, repairs: list[str]) -> None:
-    """Replace codes that nibabel would stumble over later."""
+    """Replace codes on which nibabel would fail later."""
     for field in ("qform_code", "sform_code"):
         code = int(header[field])
         if code not in xform_codes.code:
@@ -257,11 +257,11 @@ def _best_affine(header: Nifti1Header, name: str, repairs: list[str]) -> NDArray
         if header["sform_code"] <= 0:
             raise VolumeReadError(
                 f"{name}: the qform is not a finite invertible transform and there is no sform. "
-                "Put the geometry of the scan right."
+                "Correct the geometry of the scan."
             )
         repairs.append("unusable qform dropped in favour of the sform")
     affine = np.asarray(header.get_best_affine(), dtype=np.float64)
     fault = affine_fault(affine)
     if fault is not None:
-        raise VolumeReadError(f"{name}: the affine {fault}. Put the geometry of the scan right.")
+        raise VolumeReadError(f"{name}: the affine {fault}. Correct the geometry of the scan.")
     return affine

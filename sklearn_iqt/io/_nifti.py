@@ -1,4 +1,4 @@
-"""Read single volumes from NIfTI files that need not be trusted.
+"""Read single volumes from untrusted NIfTI files.
 
 nibabel knows the fields of a header, and gzip inflates. ``nibabel.load`` and its array proxy do not
 carry the rest: they repair headers without a warning, drop a transform whose code they do not know,
@@ -39,7 +39,7 @@ _SLAB_BYTES = 1 << 24
 def load_volume(
     path: str | os.PathLike[str], *, max_voxels: int = MAX_VOXELS
 ) -> nibabel.Nifti1Image:
-    """Read one 3-D volume from a NIfTI file that need not be trusted.
+    """Read one 3-D volume from an untrusted NIfTI file.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def load_volume(
     Raises
     ------
     VolumeReadError
-        If anything is wrong with the file; the message names the file and says what to do.
+        If anything is wrong with the file; the message names the file and a remedy.
 
     Warns
     -----
@@ -69,7 +69,7 @@ def load_volume(
     Notes
     -----
     Sizes are checked against the bytes on disk before memory is asked for, and a compressed file
-    is inflated only as far as its header declares, so that a decompression bomb costs nothing.
+    is inflated only as far as its header declares, so that a decompression bomb takes no memory.
     Extensions of the header are skipped.
 
     Examples
@@ -118,7 +118,7 @@ def read_geometry(
     Raises
     ------
     VolumeReadError
-        If there is no such file or its header is not that of a volume.
+        If there is no such file or its header does not describe a volume.
 
     Examples
     --------
@@ -242,6 +242,6 @@ def _check_end(stream: BinaryIO) -> None:
     try:
         stream.read(1)
     except gzip.BadGzipFile as fault:
-        # Other bytes behind the last gzip member do no harm.
+        # Other bytes behind the last gzip member are ignored.
         if not str(fault).startswith("Not a gzipped file"):
             raise

@@ -17,7 +17,7 @@ __all__ = ["replaced_file"]
 def replaced_file(target: str | os.PathLike) -> Iterator[BufferedWriter]:
     """Open another file in the same folder, and rename it to the target when all is written.
 
-    A failed or interrupted write leaves the old file, and nothing else. Symbolic links are
+    A failed or interrupted write leaves only the old file. Symbolic links are
     followed, and the mode of an old file is kept.
 
     Parameters

@@ -124,7 +124,7 @@ def _storable(volume: ArrayLike | SpatialImage, dtype: np.dtype) -> NDArray:
     if dtype.kind != "f" and voxels.dtype.kind == "f":
         voxels = np.rint(voxels)
     limits = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
-    # As Python numbers they compare exactly; as floats, 2**63 would pass for an int64.
+    # As Python numbers they compare exactly; as floats, 2**63 would count as an int64.
     smallest, largest = np.array([limits.min, limits.max], dtype=dtype).tolist()
     lowest, highest = voxels.min().item(), voxels.max().item()
     if lowest < smallest or highest > largest:
@@ -159,7 +159,7 @@ def _geometry(
                 f"`like`, shape {like_shape} times zoom {tuple(zoom.tolist())}. Pass the zoom "
                 "between the two, or the affine of the volume."
             )
-        if affine is None and (zoom == 1).all() and _tells(header, base):
+        if affine is None and (zoom == 1).all() and _has_affine(header, base):
             return _reshaped(header, shape), base
     header = _reshaped(header, shape)
     for field in ("slice_start", "slice_end", "slice_code", "slice_duration"):
@@ -199,8 +199,8 @@ def _reference(
     return header, affine, shape
 
 
-def _tells(header: Nifti1Header, affine: NDArray[np.float64]) -> bool:
-    """Tell whether a header already says this affine, to the bit that a file can hold."""
+def _has_affine(header: Nifti1Header, affine: NDArray[np.float64]) -> bool:
+    """Return whether a header already has this affine, as exactly as a file can store it."""
     coded = header["sform_code"] > 0 or header["qform_code"] > 0
     return coded and np.array_equal(np.float32(header.get_best_affine()), np.float32(affine))
 
@@ -222,7 +222,7 @@ def _set_affine(
     zoom: NDArray[np.float64],
     alignment: str,
 ) -> None:
-    """Write the affine as sform, and carry a qform that names a space of its own along."""
+    """Write the affine as sform, and keep a qform that names another space."""
     sform_code, qform_code = int(header["sform_code"]), int(header["qform_code"])
     moved = not np.allclose(scaled_affine(base, zoom, alignment), matrix)
     if qform_code > 0 and not moved:

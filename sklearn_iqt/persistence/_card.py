@@ -1,4 +1,4 @@
-"""What a model file says about its model: its class, its parameters and its training."""
+"""The cards in a model file: its class, its parameters and its training."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from sklearn_iqt.persistence._card_checks import CHECKS, NotAllowed
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingCard:
-    """What a model remembers of its training, for whoever has to decide whether to trust it.
+    """Facts about the training of a model, for readers who decide whether to trust it.
 
-    Every field is optional: say what you know. :func:`save_model` writes the card into the model
+    Every field is optional. :func:`save_model` writes the card into the model
     file, :func:`read_model_card` and the report on a scan read it.
 
     Parameters
@@ -128,7 +128,7 @@ class TrainingCard:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelCard:
-    """What a model file says about its model.
+    """Class, parameters, arrays and training of a model, read from its file.
 
     Parameters
     ----------

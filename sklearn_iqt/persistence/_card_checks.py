@@ -15,7 +15,7 @@ Check = Callable[[Any], Any]
 
 
 class NotAllowed(Exception):
-    """A value of the wrong type or size; the message says what is allowed."""
+    """A value of the wrong type or size; the message names the allowed ones."""
 
 
 def text(value: Any) -> str:

@@ -88,7 +88,7 @@ def _check_scaler(scaler: Any, name: str, learned: str | None) -> None:
             and abs(numbers[1] - 1) < 1e-6
             and 1 / _MAX_RATIO < numbers[0] < numbers[1] < numbers[2] < _MAX_RATIO
         ):
-            raise UntrustedModelError(f"{name}.ratios_ are not those of three tissues.")
+            raise UntrustedModelError(f"{name}.ratios_ are not possible ratios of three tissues.")
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 4, size=(12, 12, 12)) * (np.arange(12) > 5)
     volume = np.array([0.0, 40, 100, 150])[labels] + rng.uniform(0, 5, labels.shape)

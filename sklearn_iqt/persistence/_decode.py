@@ -1,4 +1,4 @@
-"""From JSON values and arrays of a file that need not be trusted back to estimators."""
+"""Decode the JSON values and arrays of an untrusted file into estimators."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Decoder:
         self._unused = dict(arrays)
 
     def model(self, node: Any) -> Any:
-        """Return the model of the outermost node, once every array has found its place."""
+        """Return the model of the outermost node, after checking that it uses every array."""
         model = self._estimator(node, 0, MODELS)
         if self._unused:
             raise UntrustedModelError(
@@ -78,7 +78,7 @@ class Decoder:
         if not (isinstance(pair, list) and len(pair) == 2 and pair[0] in _SCALARS):
             raise UntrustedModelError("a numpy number of an unknown type.")
         if not isinstance(pair[1], (int, float)):
-            raise UntrustedModelError("a numpy number whose value is not a number.")
+            raise UntrustedModelError("a numpy number that holds something else.")
         dtype: np.dtype[Any] = np.dtype(pair[0])
         try:
             number = dtype.type(pair[1])

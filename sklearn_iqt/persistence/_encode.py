@@ -1,4 +1,4 @@
-"""From fitted estimators to JSON values and named arrays."""
+"""Encode fitted estimators as JSON values and named arrays."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sklearn.pipeline import Pipeline
 
 from sklearn_iqt.persistence._registry import FOLDERS, HOMES, MODELS, class_name
 
-# Settings of scikit-learn on the instance, which say nothing about what was learned.
+# Settings of scikit-learn on the instance, which are not learned.
 _SETTINGS = ("_metadata_request", "_sklearn_output_config")
 
 
@@ -107,7 +107,7 @@ class Encoder:
             path = prefix + key
             if isinstance(value, np.random.RandomState):
                 warnings.warn(
-                    f"{self._caller}: {path} is a RandomState, whose state is not stored; the "
+                    f"{self._caller}: {path} is a RandomState, which is not stored; the "
                     f"loaded model has {path}=None. Pass an integer seed to keep it.",
                     UserWarning,
                     stacklevel=2,
@@ -150,7 +150,7 @@ class Encoder:
 
 
 def plain_json(value: Any, caller: str, path: str = "training") -> Any:
-    """Return what a user wrote about a training run in types of JSON."""
+    """Return a user's notes about a training in types of JSON."""
     if isinstance(value, (np.generic, np.ndarray)):
         value = value.tolist()
     if value is None or isinstance(value, (bool, str)):

@@ -108,7 +108,7 @@ def save_model(
     if training is not None and not isinstance(training, TrainingCard):
         raise TypeError(
             f"save_model: training must be a TrainingCard or None, got {type(training).__name__}. "
-            "Pass TrainingCard(...); what has no field of its own goes into notes={...}."
+            "Pass TrainingCard(...); other facts go into notes={...}."
         )
     for step in steps:
         if step != "passthrough":
@@ -125,7 +125,7 @@ def save_model(
 
 
 def load_model(path: str | os.PathLike[str]) -> Any:
-    """Read a model from a file that need not be trusted.
+    """Read a model from an untrusted file.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Which classes a model file may name, and the shapes that their arrays must have."""
+"""The classes that a model file may name, and the shapes that their arrays must have."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ PARTS = {
     **dict.fromkeys(SCALERS, "sklearn_iqt.preprocessing"),
 }
 
-# Parameters that name folders of whoever trained a model. They are not stored, and not believed:
-# what lies in such a folder is unpickled.
+# Parameters that name folders of the person who trained a model. They are neither stored nor read
+# from a file, because the files in such a folder are unpickled.
 FOLDERS = ("checkpoint", "memory")
 
 HOMES = {**ESTIMATORS, **PARTS}

@@ -42,7 +42,7 @@ def test_its_tissue_maps_share_out_the_brain(template):
     np.testing.assert_allclose(template.tissues.sum(axis=0), volume > 0, atol=1e-5)
     fluid, grey, white = (volume[tissue > 0.9].mean() for tissue in template.tissues)
     assert fluid < 0.6 * grey < 0.6 * white
-    # Ventricles are CSF and the corpus callosum is white matter, at their place in MNI space.
+    # Ventricles are CSF and the corpus callosum is white matter, at these positions in MNI space.
     to_voxel = np.linalg.inv(template.affine)
     for mm, tissue in (((-8, -22, 18), 0), ((0, 18, 16), 2), ((-26, 2, 2), 1)):
         voxel = tuple(np.round(to_voxel @ [*mm, 1]).astype(int)[:3])
@@ -141,7 +141,7 @@ def test_wrong_parameters_are_named(params, match):
         make_subjects(**params)
 
 
-def test_without_nilearn_the_error_says_what_to_install(monkeypatch):
+def test_without_nilearn_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "nilearn", None)
     with pytest.raises(ImportError, match=r"sklearn-iqt\[demo\]"):
         load_icbm152()

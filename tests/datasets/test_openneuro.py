@@ -63,16 +63,16 @@ class Server:
             return
         body = self.files[request.path]
         start = int(asked[len("bytes=") : -1]) if asked and fault != "no ranges" else 0
-        told = f"bytes {start}-{len(body) - 1}/{len(body)}"
+        content_range = f"bytes {start}-{len(body) - 1}/{len(body)}"
         if fault == "other range":
             start -= 1_000
-            told = f"bytes {start}-{len(body) - 1}/{len(body)}"
-        elif fault == "lying range":  # says what was asked for, sends something else
+            content_range = f"bytes {start}-{len(body) - 1}/{len(body)}"
+        elif fault == "lying range":  # claims the right range and sends another
             start -= 1_000
         elif fault == "other total":
-            told = f"bytes {start}-{len(body) - 1}/{len(body) + 1}"
-        elif fault == "no range told":
-            told = ""
+            content_range = f"bytes {start}-{len(body) - 1}/{len(body) + 1}"
+        elif fault == "no content range":
+            content_range = ""
         sent = body[start:]
         if fault == "corrupt":
             sent = bytes([sent[0] ^ 1]) + sent[1:]
@@ -81,8 +81,8 @@ class Server:
         elif fault == "shorter file":
             sent = sent[:-7]
         request.send_response(206 if asked and fault != "no ranges" else 200)
-        if asked and told and fault != "no ranges":
-            request.send_header("Content-Range", told)
+        if asked and content_range and fault != "no ranges":
+            request.send_header("Content-Range", content_range)
         if fault not in ("no length", "longer, no length"):
             request.send_header("Content-Length", str(len(sent)))
         request.end_headers()
@@ -171,14 +171,14 @@ def test_the_folder_can_be_set_once_for_all(where, server, tmp_path, monkeypatch
     assert path == str(folder / "ds002748/sub-01/anat/sub-01_T1w.nii.gz")
 
 
-def test_a_truncated_download_goes_on_where_it_stopped(fetch, server, target):
+def test_a_truncated_download_continues_where_it_stopped(fetch, server, target):
     server.faults = ["truncated", "truncated"]
     fetch()
     assert target.read_bytes() == content("sub-01")
     assert server.ranges == [None, f"bytes={SIZE // 2}-", f"bytes={SIZE * 3 // 4}-"]
 
 
-def test_an_interrupted_download_goes_on_in_the_next_call(fetch, server, target, monkeypatch):
+def test_an_interrupted_download_continues_in_the_next_call(fetch, server, target, monkeypatch):
     class Interrupt(_openneuro.tqdm):
         def update(self, n=1):
             if self.n > SIZE // 3:
@@ -222,7 +222,7 @@ def test_a_damaged_beginning_is_thrown_away(fetch, server, target):
 
 
 @pytest.mark.parametrize(
-    "fault", ["other range", "lying range", "other total", "no range told", "longer", 416]
+    "fault", ["other range", "lying range", "other total", "no content range", "longer", 416]
 )
 def test_an_answer_to_another_question_is_not_used(fault, fetch, server, target):
     leave_part(target, content("sub-01")[:20_000])
@@ -232,7 +232,7 @@ def test_an_answer_to_another_question_is_not_used(fault, fetch, server, target)
     assert server.ranges == ["bytes=20000-", None]
 
 
-def test_a_server_without_ranges_starts_anew(fetch, server, target):
+def test_a_server_without_ranges_sends_the_whole_file(fetch, server, target):
     leave_part(target, content("sub-02")[:20_000])  # must not become a part of the file
     server.faults = ["no ranges"]
     fetch()
@@ -266,7 +266,7 @@ def test_no_more_than_the_file_is_ever_stored(fetch, server, target, monkeypatch
     assert part_of(target).stat().st_size <= SIZE
 
 
-def test_a_length_need_not_be_told(fetch, server, target):
+def test_a_length_is_optional(fetch, server, target):
     server.faults = ["no length"]
     fetch()
     assert target.read_bytes() == content("sub-01")
@@ -345,7 +345,7 @@ def test_verbose_is_loud_only_when_asked(fetch, capsys):
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "fetch_ds002748" in captured.err
-    fetch(["sub-02"], verbose=1)  # nothing left to tell
+    fetch(["sub-02"], verbose=1)  # nothing to download
     assert capsys.readouterr().err == ""
 
 

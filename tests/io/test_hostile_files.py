@@ -1,4 +1,4 @@
-"""Every file, whatever its bytes, ends in a valid volume or in one VolumeReadError."""
+"""Reading any bytes ends in a valid volume or in one VolumeReadError."""
 
 from __future__ import annotations
 

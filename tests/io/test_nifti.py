@@ -86,7 +86,7 @@ def test_multi_member_gzip_and_junk_behind_it_are_read(tmp_path):
     np.testing.assert_array_equal(load_volume(path).get_fdata(), small_volume())
 
 
-def test_extensions_are_skipped_whatever_they_claim(tmp_path):
+def test_extensions_are_skipped_even_if_they_claim_a_wrong_size(tmp_path):
     content = nifti_bytes(vox_offset=384)
     extension = b"\1\0\0\0" + b"\xff\xff\xff\x7f" + bytes(28)
     path = tmp_path / "v.nii"

@@ -1,4 +1,4 @@
-"""What comes back from a model file is what was saved."""
+"""A model file gives back the model that was saved."""
 
 import os
 import warnings
@@ -155,7 +155,7 @@ def test_loaded_arrays_are_our_own_and_writable(pairs, tmp_path):
         assert getattr(loaded, name).dtype == getattr(model, name).dtype
 
 
-def test_the_card_says_what_the_model_is(pairs, tmp_path):
+def test_the_card_describes_the_model(pairs, tmp_path):
     training = TrainingCard(
         scale=(1, 1, 4),
         spacing_low_mm=np.array([1.0, 1.0, 4.0]),
@@ -263,7 +263,7 @@ def test_links_are_followed(ridge, pairs, tmp_path):
     np.testing.assert_array_equal(load_model(link).predict(pairs[0]), ridge.predict(pairs[0]))
 
 
-def test_a_missing_file_is_no_untrusted_one(tmp_path):
+def test_a_missing_file_is_not_called_untrusted(tmp_path):
     with pytest.raises(FileNotFoundError):
         load_model(tmp_path / "model.iqt")
 

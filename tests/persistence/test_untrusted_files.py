@@ -105,7 +105,7 @@ def deep(depth):
 DOCUMENTS = {
     "unknown class": (at("model", "class", value="Popen"), "asks for the class 'Popen'"),
     "class by path": (at("model", "class", value="os.system"), "asks for the class"),
-    "class that is no string": (at("model", "class", value=["Ridge"]), "asks for the class"),
+    "class that is not a string": (at("model", "class", value=["Ridge"]), "asks for the class"),
     "a part as model": (at("model", "class", value="Ridge"), "asks for the class 'Ridge'"),
     "nested unknown class": (
         at("model", "params", "estimator", value={"class": "Pipeline", "params": {}}),
@@ -180,7 +180,7 @@ DOCUMENTS = {
     ),
     "no kind of rows": (lambda d: d["model"]["fitted"].pop("_flat_target"), "which kind of rows"),
     "no spacing": (lambda d: d["model"]["fitted"].pop("spacing_"), "not a voxel size"),
-    "a spacing that is none": (at("model", "fitted", "spacing_", value="4 mm"), "not a voxel size"),
+    "a spacing that is text": (at("model", "fitted", "spacing_", value="4 mm"), "not a voxel size"),
     "a scale that is not": (at("model", "params", "scale", value={"tuple": [1, 1, 2]}), "scale"),
     "an absurd scale": (at("model", "params", "scale", value=10**12), "scale"),
     "an absurd patch": (
@@ -481,7 +481,7 @@ def test_devices_and_folders_are_refused(tmp_path):
         load_model(tmp_path)
 
 
-def test_the_card_refuses_what_is_no_model_file(tmp_path):
+def test_the_card_refuses_other_files(tmp_path):
     path = tmp_path / "model.iqt"
     for content in (b"", b"junk" * 100, save({"weight": np.zeros(3)})):
         path.write_bytes(content)
@@ -522,7 +522,7 @@ FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__", "joblib.load", "np.l
 
 
 def offence(node):
-    """Return what in a piece of code could run what a file says, or None."""
+    """Return the part of a piece of code that could run code from a file, or None."""
     if isinstance(node, (ast.Import, ast.ImportFrom)):
         module = getattr(node, "module", None) or ""
         names = {module.split(".")[0], *(alias.name.split(".")[0] for alias in node.names)}
