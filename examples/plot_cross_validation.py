@@ -25,10 +25,8 @@ low, high = ([image.get_fdata() for image in images] for images in (pairs.low, p
 units = [intensity_scale(volume) for volume in low]
 low, high = ([v / u for v, u in zip(volumes, units, strict=True)] for volumes in (low, high))
 
-patcher = PatchTransformer(
-    (5, 5, 3), (1, 1, 1), scale=(1, 1, 4), max_patches=20_000, random_state=0
-)
-low_rows, high_rows, subjects = patcher.fit(low).sample(low, high)
+patcher = PatchTransformer((5, 5, 3), (1, 1, 1)).fit(low, high)
+low_rows, high_rows, subjects = patcher.sample(low, high, max_patches=20_000, random_state=0)
 print(low_rows.shape, "from", len(np.unique(subjects)), "subjects")
 
 # %%

@@ -8,7 +8,7 @@ import pytest
 
 from sklearn_iqt import InterpolationIQT, PatchwiseRegressor, load_model, save_model
 from sklearn_iqt.exceptions import GeometryMismatchError, VolumeReadError
-from sklearn_iqt.io import as_volumes, scaled_affine
+from sklearn_iqt.io import Cohort, scaled_affine
 
 LOW = nibabel.affines.from_matvec(np.diag([1.0, 1.0, 4.0]), [-10, 5, 3])
 HIGH = scaled_affine(LOW, (1, 1, 4))
@@ -32,7 +32,7 @@ def moved(affine, millimetres):
     [
         (moved(HIGH, 7), "7 mm apart"),
         (np.diag([-1, 1, 1, 1]) @ HIGH, "same order"),
-        (scaled_affine(LOW, (1, 1, 4), "corner"), "With alignment='corner' they lie"),
+        (scaled_affine(LOW, (1, 1, 4), "corner"), "With alignment='corner' they fit"),
     ],
 )
 def test_a_high_volume_elsewhere_is_refused(image, model, affine, advice):
@@ -86,10 +86,10 @@ def test_nothing_is_known_of_the_voxels_of_arrays(image, tmp_path):
     assert model.fit([low], [high]).spacing_ is not None
     assert model.fit([low.get_fdata()], [high.get_fdata()]).spacing_ is None
     model.predict([high])
-    # Files count by their headers; what cannot be read is reported where it is read.
+    # Voxel sizes come from headers, and a file that cannot be read is named.
     names = [tmp_path / f"{n}.nii" for n in range(2)]
     nibabel.save(low, names[0])
     names[1].write_bytes(b"no scan")
-    np.testing.assert_allclose(as_volumes(names).spacing(), [1, 1, 4])
+    np.testing.assert_allclose(Cohort(names[:1]).spacing(), [1, 1, 4])
     with pytest.raises(VolumeReadError, match=r"1\.nii"):
         model.fit(names, [high, high])

@@ -16,11 +16,12 @@ from sklearn_iqt import (
     PatchwiseRegressor,
     PercentileScaler,
     TissueScaler,
-    base,
 )
+from sklearn_iqt.base import _dispatch
 from sklearn_iqt.datasets import make_subjects
 from sklearn_iqt.deep import _progress
 from sklearn_iqt.metrics import nrmse, psnr, ssim
+from sklearn_iqt.patches import _prediction
 from sklearn_iqt.simulation import estimate_tissue_maps
 
 RNG = np.random.default_rng(0)
@@ -77,8 +78,8 @@ def test_estimators_show_progress_if_asked_and_else_nothing(estimator, capfd):
 
 
 def test_a_bar_moves_within_a_volume(capfd, monkeypatch):
-    monkeypatch.setattr(base, "CHUNK_BYTES", 2**16)
-    monkeypatch.setattr(base, "tqdm", partial(base.tqdm, mininterval=0))
+    monkeypatch.setattr(_prediction, "CHUNK_BYTES", 2**16)
+    monkeypatch.setattr(_dispatch, "tqdm", partial(_dispatch.tqdm, mininterval=0))
     ridge = PatchwiseRegressor(max_patches=100, patcher=PatchTransformer(5, stride=1), verbose=1)
     net = AnisoUNetRegressor(
         2, 3, patch_size=(8, 8, 2), max_steps=1, tile_size=(8, 8, 4), verbose=1

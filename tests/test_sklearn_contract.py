@@ -224,6 +224,13 @@ def test_parameters_of_the_default_patcher_are_searched_by_name(estimator):
     assert clone(estimator).set_params(patcher=None).patcher is None
 
 
+@every_estimator
+def test_a_nested_patcher_lists_only_what_the_estimator_uses(estimator):
+    params = clone(estimator).get_params()
+    nested = {name.removeprefix("patcher__") for name in params if name.startswith("patcher__")}
+    assert nested <= {"patch_size", "stride", "window", "background"}
+
+
 def test_default_score_and_ssim_in_a_learning_curve():
     low, high = make_pairs([(16, 16, 4)] * 4)
     for scoring in (None, ssim_scorer):
@@ -342,7 +349,7 @@ def test_mismatches_are_refused_by_name(estimator):
         estimator.fit(low[0], high[0])
     with pytest.raises(ValueError, match="4 volumes but y holds 3"):
         estimator.fit(low, high[:3])
-    with pytest.raises(GeometryMismatchError, match=r"pair 1 does not fit.*\(1, 1, 4\)"):
+    with pytest.raises(GeometryMismatchError, match=r"y\[1\] has shape .* scale \(1, 1, 4\)"):
         estimator.fit(low, [high[0], high[1][..., :-1], *high[2:]])
     bad = [low[0], low[1].copy(), *low[2:]]
     bad[1][3, 3, 1] = np.nan
@@ -384,7 +391,7 @@ def test_rows_that_are_no_patches_are_said(rng):
         fitted = CoupledDictionaryIQT(8).fit(rng.random((30, 4)), rng.random(30))
     with pytest.raises(ValueError, match="cannot enhance volumes"):
         fitted.predict(rng.random((1, 8, 8, 8)))
-    with pytest.raises(ValueError, match="belong to volumes"):
+    with pytest.raises(ValueError, match="are for volumes"):
         fitted.predict(rng.random((30, 4)), return_std=True)
 
 

@@ -8,18 +8,18 @@ import numpy as np
 from sklearn.isotonic import IsotonicRegression
 
 from sklearn_iqt import PatchTransformer
-from sklearn_iqt.base import BaseIQTRegressor
+from sklearn_iqt.base import BasePatchRegressor, VolumeTags
 
 __all__ = ["IntensityCurveIQT"]
 
 
-class IntensityCurveIQT(BaseIQTRegressor):
+class IntensityCurveIQT(BasePatchRegressor):
     """Interpolate, and replace each intensity by the mean high intensity that goes with it.
 
     It knows nothing of neighbours, so what another method gains over it is not contrast alone.
     """
 
-    _interpolates_first = True
+    _volume_tags = VolumeTags(interpolates_first=True)
 
     def __init__(
         self,

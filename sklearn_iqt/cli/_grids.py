@@ -1,4 +1,4 @@
-"""Whether files lie on each other: told from their headers, before any work is done."""
+"""Compare the grids of files by their headers, before any work is done."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 
 from sklearn_iqt.exceptions import GeometryMismatchError, VolumeReadError
 
+# How many times as long or as short voxels may be as those of the training without a warning.
+USUAL_RATIO = 1.1
 Name = str | os.PathLike[str]
 _SUBJECT = re.compile(r"sub-[a-zA-Z0-9]+")
-# By what factor voxels may differ from those of the training without a word.
-NEAR = 1.1
 
 
 def check_grids(
@@ -23,9 +23,9 @@ def check_grids(
     alignment: str = "center",
     skip_unreadable: bool = False,
 ) -> None:
-    """Refuse pairs of which the second file is not on the grid of the first, refined by a scale.
+    """Refuse pairs whose second file is not on the grid of the first, refined by a scale.
 
-    A batch skips files that cannot be read, each of which is told when it is its turn.
+    A batch skips files that cannot be read, and reports each of them at its turn.
     """
     faults, pairs = [], list(pairs)
     for first, second in pairs:
@@ -45,34 +45,34 @@ def check_grids(
 
 
 def compare_spacing(image: Any, model: Any, name: Name) -> None:
-    """Warn of voxels of another size than an estimator has learned from.
+    """Warn of voxels of another size than those that an estimator has learned from.
 
-    It refuses those that are very different by itself.
+    The estimator itself refuses sizes that are very different.
     """
     from nibabel.affines import voxel_sizes
 
-    from sklearn_iqt.base import FAR
+    from sklearn_iqt.io import compare_voxel_sizes
 
     if model.spacing_ is None:
         return
     spacing = voxel_sizes(image.affine)
-    ratios = spacing / model.spacing_
-    if NEAR < max(ratios.max(), 1 / ratios.min()) <= FAR:
+    ratio, fault = compare_voxel_sizes(spacing, model.spacing_, model.scale_)
+    if fault is None and ratio > USUAL_RATIO:
         ours, theirs = (_by(f"{size:.4g}" for size in sizes) for sizes in (spacing, model.spacing_))
         warnings.warn(
-            f"{name} has voxels of {ours} mm, but the model has learned from {theirs} mm; expect "
-            "less of it",
+            f"{name} has voxels of {ours} mm, but the model has learned from {theirs} mm; the "
+            "result may be worse than on scans like those of the training",
             UserWarning,
             stacklevel=2,
         )
 
 
 def _compare_subjects(first: Name, second: Name) -> None:
-    """Warn of names that, by BIDS, are of two subjects: on one grid nothing else tells."""
+    """Warn of file names that belong to two subjects by BIDS; their grids may be the same."""
     subjects = [_SUBJECT.findall(os.path.basename(name)) for name in (first, second)]
     if all(subjects) and subjects[0] != subjects[1]:
         warnings.warn(
-            f"{first} and {second} are given as a pair, but their names are of different subjects; "
+            f"{first} and {second} are given as a pair, but their names name different subjects; "
             "give files that belong together, in the same order",
             UserWarning,
             stacklevel=2,
@@ -80,29 +80,30 @@ def _compare_subjects(first: Name, second: Name) -> None:
 
 
 def _fault(first: Name, second: Name, scale: Sequence[int], alignment: str) -> str | None:
-    from sklearn_iqt.io import grid_offset, read_geometry, scaled_affine
+    from sklearn_iqt.io import Grid, compare_grids, read_geometry
 
-    (shape, affine), (other_shape, other_affine) = read_geometry(first), read_geometry(second)
-    expected = tuple(n * s for n, s in zip(shape, scale, strict=True))
-    if other_shape != expected:
-        wanted = "" if expected == shape else f" and scale {_by(scale)} makes {_by(expected)} of it"
-        return (
-            f"{second} has {_by(other_shape)} voxels, but {first} has {_by(shape)}{wanted}; "
-            "give files that belong together, in the same order"
-        )
-
-    def offset(alignment: str) -> float:
-        return grid_offset(expected, scaled_affine(affine, scale, alignment), other_affine)
-
-    if not (apart := offset(alignment)):
+    grid, found = Grid(*read_geometry(first)), Grid(*read_geometry(second))
+    difference = compare_grids(grid.scaled(scale, alignment), found)
+    if difference is None:
         return None
+    same_order = "give files that belong together, in the same order"
+    if difference.shape_differs:
+        wanted = ""
+        if difference.expected_shape != grid.shape:
+            wanted = f", which needs {_by(difference.expected_shape)} at scale {_by(scale)}"
+        return (
+            f"{second} has {_by(found.shape)} voxels, but {first} has {_by(grid.shape)}{wanted}; "
+            f"{same_order}"
+        )
     other = "corner" if alignment == "center" else "center"
-    advice = (
-        "give files that belong together, in the same order, or resample one onto the other"
-        if offset(other)
-        else f"with --alignment {other} they lie on each other"
+    if compare_grids(grid.scaled(scale, other), found) is None:
+        advice = f"with --alignment {other} they fit"
+    else:
+        advice = f"{same_order}, or resample one onto the other"
+    return (
+        f"{second} and {first} lie up to {difference.offset_mm:.3g} mm apart by their affines; "
+        f"{advice}"
     )
-    return f"{second} and {first} lie up to {apart:.3g} mm apart by their affines; {advice}"
 
 
 def _by(numbers: Iterable[Any]) -> str:

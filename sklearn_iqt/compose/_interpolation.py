@@ -10,9 +10,9 @@ import numpy as np
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval
 
-from sklearn_iqt.base import BaseIQTRegressor
-from sklearn_iqt.io import as_volumes
-from sklearn_iqt.patches import check_pairs
+from sklearn_iqt.base import BaseIQTRegressor, VolumeTags
+from sklearn_iqt.io import Cohort
+from sklearn_iqt.patches import PatchTransformer
 
 __all__ = ["InterpolationIQT"]
 
@@ -31,8 +31,9 @@ class InterpolationIQT(BaseIQTRegressor):
         High-resolution voxels for each voxel, along each axis.
     alignment : {"center", "corner"}, default="center"
         How the grids lie on each other, see :func:`sklearn_iqt.preprocessing.upsample`.
-    patcher : PatchTransformer, default=None
-        Says which patches the rows are, if rows are interpolated; volumes do without.
+    patch_size : int or tuple of 3 ints, default=7
+        Shape of the patches, in low voxels, if rows of patches are interpolated. It does not matter
+        for volumes.
     verbose : int, default=0
         Whether to show progress.
 
@@ -50,10 +51,11 @@ class InterpolationIQT(BaseIQTRegressor):
     (2, 8, 8, 16)
     """
 
-    _why_no_spread = "interpolation averages no patches, so there is no spread to report"
+    _volume_tags = VolumeTags(no_spread_reason="interpolation does not average patches")
 
     _parameter_constraints: dict = {
         **BaseIQTRegressor._parameter_constraints,
+        "patch_size": [Interval(Integral, 1, None, closed="left"), tuple, list, np.ndarray],
         "order": [Interval(Integral, 0, 5, closed="both")],
     }
 
@@ -63,24 +65,22 @@ class InterpolationIQT(BaseIQTRegressor):
         *,
         scale: int | Sequence[int] = (1, 1, 4),
         alignment: str = "center",
-        patcher: Any = None,
+        patch_size: int | Sequence[int] = 7,
         verbose: int = 0,
     ) -> None:
         self.order = order
         self.scale = scale
         self.alignment = alignment
-        self.patcher = patcher
+        self.patch_size = patch_size
         self.verbose = verbose
 
-    def _fit_volumes(self, X: Any, y: Any, mask: Any) -> InterpolationIQT:
-        name = type(self).__name__
-        low, high = as_volumes(X, caller=name), as_volumes(y, name="y", caller=name)
-        masks = None if mask is None else as_volumes(mask, name="mask", caller=name)
-        check_pairs(low, high, masks, caller=name)
-        for n in self._progress(range(len(low)), "checking pairs"):
-            self._read_pair(low, high, masks, n)
-        self._set_row_shapes()
-        return self
+    def _make_patcher(self) -> PatchTransformer:
+        return PatchTransformer(self.patch_size).fit_geometry(self._patch_scale())
+
+    def _fit_cohort(self, cohort: Cohort) -> None:
+        for _ in self._progress(cohort, "checking pairs", total=len(cohort)):
+            pass
+        self._expect_patches()
 
     def _fit_patches(self, X: np.ndarray, y: np.ndarray, groups: np.ndarray | None) -> None:
         pass
@@ -89,9 +89,13 @@ class InterpolationIQT(BaseIQTRegressor):
         return self._baseline_patches(X)
 
     def _predict_volume(
-        self, volume: np.ndarray, mask: np.ndarray | None, return_std: bool, tell: Any
+        self,
+        volume: np.ndarray,
+        mask: np.ndarray | None,
+        return_std: bool,
+        report_progress: Any,
     ) -> tuple[np.ndarray, ...]:
-        return (self._interpolate(volume.astype(np.float32)),)
+        return (self._patch_source().interpolate(volume.astype(np.float32)),)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

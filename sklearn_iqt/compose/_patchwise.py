@@ -11,13 +11,13 @@ from sklearn.base import clone
 from sklearn.linear_model import Ridge
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
-from sklearn_iqt.base import BaseIQTRegressor
+from sklearn_iqt.base import BasePatchRegressor
 from sklearn_iqt.patches import PatchTransformer
 
 __all__ = ["PatchwiseRegressor"]
 
 
-class PatchwiseRegressor(BaseIQTRegressor):
+class PatchwiseRegressor(BasePatchRegressor):
     """Learn the step from low to high patches with any multi-output regressor.
 
     Given a forest of regression trees this is image quality transfer as first proposed; given
@@ -74,7 +74,7 @@ class PatchwiseRegressor(BaseIQTRegressor):
     """
 
     _parameter_constraints: dict = {
-        **BaseIQTRegressor._parameter_constraints,
+        **BasePatchRegressor._parameter_constraints,
         "estimator": [HasMethods(["fit", "predict"]), None],
         "target": [StrOptions({"residual", "high"})],
         "max_patches": [Interval(Integral, 1, None, closed="left"), None],

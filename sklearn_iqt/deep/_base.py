@@ -17,7 +17,7 @@ from skorch.helper import predefined_split
 from torch import nn
 from torch.utils.data import DataLoader
 
-from sklearn_iqt.base import BaseIQTRegressor
+from sklearn_iqt.base import BaseIQTRegressor, VolumeTags, check_foreground
 from sklearn_iqt.deep._checkpoint import Checkpoint, training_fingerprint
 from sklearn_iqt.deep._inference import Predictor, lay_channels_last
 from sklearn_iqt.deep._net import PatchNet
@@ -31,14 +31,8 @@ from sklearn_iqt.deep._user_callbacks import copy_callbacks
 from sklearn_iqt.deep._validation import BestWeights, ValidationNRMSE, average_batch_norm
 from sklearn_iqt.deep.modules import BaseNet
 from sklearn_iqt.deep.modules._padding import PaddingMode
-from sklearn_iqt.io import VolumeCollection, as_volumes
-from sklearn_iqt.patches import (
-    PatchTransformer,
-    check_pairs,
-    foreground_index,
-    per_axis,
-    sample_index,
-)
+from sklearn_iqt.io import Cohort
+from sklearn_iqt.patches import PatchTransformer, foreground_index, per_axis
 
 __all__ = ["BaseNetRegressor"]
 
@@ -132,7 +126,7 @@ class BaseNetRegressor(BaseIQTRegressor):
     _loss: ClassVar[type[nn.Module]] = nn.MSELoss
     # Whether this fit starts from the weights of the last one, whatever ``warm_start`` says.
     _goes_on = False
-    _why_no_spread = "the tiles of a net do not overlap, so there is no spread to report"
+    _volume_tags = VolumeTags(no_spread_reason="the tiles of a net do not overlap")
     # What is rebuilt from the arrays of a model file.
     _restored_attributes = ("net_",)
 
@@ -185,24 +179,19 @@ class BaseNetRegressor(BaseIQTRegressor):
         patch_size = self.patch_size
         if patch_size is None:
             patch_size = tuple(max(PATCH_LENGTH // factor, 1) for factor in self.scale_)
-        return PatchTransformer(
-            patch_size, self.stride, scale=self.scale_, background=self.background
-        ).fit()
+        patcher = PatchTransformer(patch_size, self.stride, background=self.background)
+        return patcher.fit_geometry(self.scale_)
 
     def _forget_last_fit(self) -> None:
         """Be unfitted until the new training ends, unless it starts from the last weights."""
         if self._fits_anew():
             self.__dict__.pop("net_", None)
 
-    def _fit_volumes(self, X: Any, y: Any, mask: Any) -> Any:
+    def _fit_cohort(self, cohort: Cohort) -> None:
         self._forget_last_fit()
-        name = type(self).__name__
-        low, high = as_volumes(X, caller=name), as_volumes(y, name="y", caller=name)
-        masks = None if mask is None else as_volumes(mask, name="mask", caller=name)
-        check_pairs(low, high, masks, caller=name)
-        training, validation = self._read_pairs(low, high, masks)
-        self._set_row_shapes()
-        return self._train(training, validation)
+        training, validation = self._read_pairs(cohort)
+        self._expect_patches()
+        self._train(training, validation)
 
     def _fit_patches(self, X: np.ndarray, y: np.ndarray, groups: np.ndarray | None) -> None:
         self._forget_last_fit()
@@ -214,34 +203,32 @@ class BaseNetRegressor(BaseIQTRegressor):
             )
         if len(X) < 2:
             raise ValueError(f"{name}: a net needs more than n_samples=1 row to train.")
-        if self._rows_are_patches():
-            rows = RowPairs(X, y, self.patcher_.patch_size_)
-        else:
-            rows = RowPairs(X, y - self.y_mean_, (1, 1, X.shape[1]))
-        self._train(rows, None)
+        geometry = self.row_geometry_
+        self._train(RowPairs(X, geometry.to_high_patches(y), geometry.patch_size), None)
 
-    def _read_pairs(
-        self, low: VolumeCollection, high: VolumeCollection, masks: VolumeCollection | None
-    ) -> tuple[VolumePairs, VolumePairs | None]:
+    def _read_pairs(self, cohort: Cohort) -> tuple[VolumePairs, VolumePairs | None]:
         """Read the volumes and choose their patches; return those to train on and to validate."""
+        name = type(self).__name__
         random_state = check_random_state(self.random_state)
-        n_valid = int(np.ceil(self.validation_fraction * len(low)))
-        if n_valid >= len(low):
+        n_valid = int(np.ceil(self.validation_fraction * len(cohort)))
+        if n_valid >= len(cohort):
             raise ValueError(
-                f"{type(self).__name__}: validation_fraction={self.validation_fraction} of "
-                f"{len(low)} volumes leaves none to train on; lower it or give more volumes."
+                f"{name}: validation_fraction={self.validation_fraction} of {len(cohort)} volumes "
+                "leaves none to train on; lower it or give more volumes."
             )
-        held_out = set(random_state.permutation(len(low))[:n_valid])
+        held_out = set(random_state.permutation(len(cohort))[:n_valid])
         train: list[PatchedPair] = []
         valid: list[PatchedPair] = []
-        pairs = self._scaled_pairs(low, high, masks, "reading")
-        for n, (inputs, target, drawing) in enumerate(pairs):
-            grid = self.patcher_.grid(inputs.shape)
-            index = sample_index(grid, target, random_state=random_state, **drawing)
-            (valid if n in held_out else train).append(PatchedPair(inputs, target, grid, index))
+        pairs = self._patch_source().training_pairs(cohort, self.max_patches, random_state)
+        for n, pair in enumerate(self._progress(pairs, "reading", total=len(cohort))):
+            grid = self.patcher_.grid(pair.inputs.shape)
+            (valid if n in held_out else train).append(
+                PatchedPair(pair.inputs, pair.target, grid, pair.index)
+            )
         for part in (train, valid):
             if part:
-                self._refuse_background(sum(len(pair.index) for pair in part))
+                n_patches = sum(len(pair.index) for pair in part)
+                check_foreground(n_patches, self.background, name)
         options: dict[str, Any] = {"with_skip": self.global_skip, "alignment": self.alignment}
         training = VolumePairs(train, augment=self.augment, **options)
         return training, VolumePairs(valid, **options) if valid else None
@@ -343,12 +330,8 @@ class BaseNetRegressor(BaseIQTRegressor):
 
     def _make_net(self, batch_size: int, **options: Any) -> PatchNet:
         """Return an initialised net, which is not trained yet."""
-        module: nn.Module
-        if self._rows_are_patches():
-            module = self._build_net(self.scale_, self.patcher_.patch_size_)
-        else:
-            net = self._build_net((1, 1, 1), (1, 1, self.n_features_in_))
-            module = BareRows(net, self.n_features_in_, self.n_outputs_)
+        geometry = self.row_geometry_
+        module = self._build_net(geometry.scale, geometry.patch_size)
         device = self._torch_device()
         on_cpu = torch.device(device).type == "cpu"
         return PatchNet(
@@ -382,20 +365,22 @@ class BaseNetRegressor(BaseIQTRegressor):
         return hasattr(self, "net_")
 
     def _predict_patches(self, X: np.ndarray) -> np.ndarray:
-        patches = self._rows_are_patches()
-        shape = self.patcher_.patch_size_ if patches else (1, 1, X.shape[1])
+        geometry = self.row_geometry_
         predict, size = self._predictor(X.dtype), self.batch_size
-        rows = [
-            predict(X[start : start + size].reshape(-1, 1, *shape)).reshape(-1, self.n_outputs_)
+        patches = [
+            predict(X[start : start + size].reshape(-1, 1, *geometry.patch_size))
             for start in range(0, len(X), size)
         ]
-        outputs = np.concatenate(rows)
-        return outputs if patches else outputs + self.y_mean_
+        return geometry.from_high_patches(np.concatenate(patches))
 
     def _predict_volume(
-        self, volume: np.ndarray, mask: np.ndarray | None, return_std: bool, tell: Any
+        self,
+        volume: np.ndarray,
+        mask: np.ndarray | None,
+        return_std: bool,
+        report_progress: Any,
     ) -> tuple[np.ndarray, ...]:
-        low, baseline, unit = self._scaled(volume, mask)
+        low, baseline, unit = self._patch_source().scaled(volume, mask)
         predict, tiling = self._predictor(low.dtype), self._tiling(low.shape)
         work, done = sum(low[read].size for read, _ in plan_tiles(low.shape, **tiling)), 0
 
@@ -404,16 +389,12 @@ class BaseNetRegressor(BaseIQTRegressor):
             skip = interpolated[None, None] if self.global_skip else None
             high = predict(tile[None, None], skip)[0, 0]
             done += tile.size
-            tell(min(done / work, 1))  # more tiles than planned if memory ran out
+            report_progress(min(done / work, 1))  # more tiles than planned if memory ran out
             return high
 
         out = predict_tiles(predict_tile, low, baseline, scale=self.scale_, **tiling)
         if mask is not None:
             out = self._filled_outside(mask, out, baseline)
-        if not np.isfinite(out).all():
-            raise FloatingPointError(
-                f"{type(self).__name__}: the prediction is not finite; train it again."
-            )
         return (out * np.float32(unit),)
 
     def _predictor(self, dtype: np.dtype) -> Predictor:
@@ -438,7 +419,7 @@ class BaseNetRegressor(BaseIQTRegressor):
     ) -> np.ndarray:
         """Return the result where patches hold enough foreground, and the baseline elsewhere."""
         grid = self.patcher_.grid(mask.shape)
-        index = foreground_index(grid, mask, self.background, caller=type(self).__name__)
+        index = foreground_index(grid, mask, self.background)
         covered = grid.covered(index)
         for axis, factor in enumerate(self.scale_):
             covered = covered.repeat(factor, axis=axis)
@@ -462,27 +443,3 @@ class BaseNetRegressor(BaseIQTRegressor):
         tags.regressor_tags.poor_score = True
         tags.non_deterministic = False
         return tags
-
-
-class BareRows(nn.Module):
-    """Let a net look at rows that are not patches, as patches one voxel thick.
-
-    Parameters
-    ----------
-    net : Module
-        A net with scale one.
-    n_features : int
-        Length of the rows.
-    n_outputs : int
-        Number of targets.
-    """
-
-    def __init__(self, net: nn.Module, n_features: int, n_outputs: int) -> None:
-        super().__init__()
-        self.net = net
-        self.head = nn.Linear(n_features, n_outputs)
-        self.fold_batch_norm = net.fold_batch_norm
-
-    def forward(self, x: torch.Tensor, **options: Any) -> torch.Tensor:
-        """Predict the targets."""
-        return self.head(self.net(x, **options).flatten(1))

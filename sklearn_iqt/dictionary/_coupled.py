@@ -17,18 +17,18 @@ from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import check_is_fitted, check_memory, validate_data
 
 from sklearn_iqt._version import __version__
-from sklearn_iqt.base import BaseIQTRegressor
+from sklearn_iqt.base import BasePatchRegressor, VolumeTags
 from sklearn_iqt.dictionary._coding import SOLVERS, sparse_encode
 from sklearn_iqt.dictionary._features import feature_operator, fit_projection
 from sklearn_iqt.dictionary._learning import ksvd, normalize_atoms
 from sklearn_iqt.dictionary._slopes import cut_panels, multiply
 from sklearn_iqt.io import as_volumes, is_rows
-from sklearn_iqt.patches import PatchTransformer, cut_patches
+from sklearn_iqt.patches import PatchTransformer, chunks, cut_patches, rows_per_chunk
 
 __all__ = ["CoupledDictionaryIQT"]
 
 
-class CoupledDictionaryIQT(TransformerMixin, BaseIQTRegressor):
+class CoupledDictionaryIQT(TransformerMixin, BasePatchRegressor):
     """Enhance volumes by dictionaries of low and high patches that share their sparse codes.
 
     The low volume is interpolated onto the high-resolution grid. The features of each of its
@@ -135,10 +135,10 @@ class CoupledDictionaryIQT(TransformerMixin, BaseIQTRegressor):
     (2, 16, 16, 16)
     """
 
-    _interpolates_first = True
+    _volume_tags = VolumeTags(interpolates_first=True)
 
     _parameter_constraints: dict = {
-        **BaseIQTRegressor._parameter_constraints,
+        **BasePatchRegressor._parameter_constraints,
         "n_atoms": [Interval(Integral, 1, None, closed="left")],
         "alpha": [Interval(Real, 0, None, closed="neither")],
         "n_components": [
@@ -287,13 +287,11 @@ class CoupledDictionaryIQT(TransformerMixin, BaseIQTRegressor):
         return self._encode(X) @ self.dictionary_high_ + self._constant_patches(X)
 
     def _operators(self) -> list[sparse.csr_matrix]:
-        if not self._rows_are_patches():
-            return feature_operator((1, 1, self.n_features_in_), (1, 1, 1), "intensity")
-        return feature_operator(self.patcher_.patch_size_, self.scale_, self.features)
+        return feature_operator(self.row_geometry_.patch_size, self.scale_, self.features)
 
     def _constant_patches(self, X: np.ndarray) -> np.ndarray:
         """The part of the prediction that has no code."""
-        if self.target == "residual" or not self._rows_are_patches():
+        if self.target == "residual":
             return self._baseline_patches(X)
         return X.mean(axis=1, keepdims=True)
 
@@ -310,9 +308,9 @@ class CoupledDictionaryIQT(TransformerMixin, BaseIQTRegressor):
         )
 
     def _encode_volume(self, volume: np.ndarray) -> sparse.csr_matrix:
-        inputs, _, _ = self._scaled(volume, None)
+        inputs, _, _ = self._patch_source().scaled(volume, None)
         grid = self.patcher_.grid(inputs.shape)
-        parts = self._chunks(grid, np.arange(grid.n_patches))
+        parts = chunks(np.arange(grid.n_patches), rows_per_chunk(grid))
         return sparse.vstack(
             [self._encode(cut_patches(inputs, grid, part)) for part in parts], format="csr"
         )

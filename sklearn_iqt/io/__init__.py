@@ -1,18 +1,26 @@
 """Volumes in and out: containers, NIfTI files, and the gate that refuses bad ones."""
 
-from sklearn_iqt.io._collection import VolumeCollection, as_volumes, is_rows
-from sklearn_iqt.io._geometry import grid_offset, scaled_affine
+from sklearn_iqt.io._cohort import Cohort, Pair
+from sklearn_iqt.io._collection import VolumeCollection, as_volumes, is_rows, read_volume
+from sklearn_iqt.io._geometry import scaled_affine
+from sklearn_iqt.io._grid import Grid, GridDifference, compare_grids, compare_voxel_sizes
 from sklearn_iqt.io._nifti import load_volume, read_geometry
 from sklearn_iqt.io._replace import replaced_file
 from sklearn_iqt.io._save import save_volume
 
 __all__ = [
+    "Cohort",
+    "Grid",
+    "GridDifference",
+    "Pair",
     "VolumeCollection",
     "as_volumes",
-    "grid_offset",
+    "compare_grids",
+    "compare_voxel_sizes",
     "is_rows",
     "load_volume",
     "read_geometry",
+    "read_volume",
     "replaced_file",
     "save_volume",
     "scaled_affine",

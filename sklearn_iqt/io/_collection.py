@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from typing import Any, Literal, overload
 
 import joblib
 import numpy as np
-from nibabel.affines import voxel_sizes
 from nibabel.nifti1 import Nifti1Image
 from nibabel.spatialimages import SpatialImage
+from numpy.typing import NDArray
 
-from sklearn_iqt.exceptions import VolumeReadError
-from sklearn_iqt.io._gate import check_image
+from sklearn_iqt.io._gate import check_image, check_place
 from sklearn_iqt.io._geometry import scaled_affine
+from sklearn_iqt.io._grid import Grid
 from sklearn_iqt.io._nifti import load_volume, read_geometry
 
-__all__ = ["VolumeCollection", "as_volumes", "is_rows"]
+__all__ = ["VolumeCollection", "as_volumes", "is_rows", "read_volume"]
 
 _NO_VOXELS = np.zeros((1, 1, 1), np.float32)
 
@@ -113,6 +112,42 @@ def as_volumes(X: Any, *, name: str = "X", caller: str = "as_volumes") -> Volume
     return VolumeCollection(X, name=name, caller=caller)
 
 
+def read_volume(
+    volume: Any, *, name: str, caller: str
+) -> tuple[NDArray, NDArray[np.float64] | None]:
+    """Read and check one volume.
+
+    Parameters
+    ----------
+    volume : array of shape (i, j, k), nibabel image or path
+        The volume.
+    name, caller : str
+        What error messages call it, and the class or function that they name.
+
+    Returns
+    -------
+    voxels : ndarray of shape (i, j, k), float32 or float64
+        Possibly the user's own memory: do not write to it.
+    affine : ndarray of shape (4, 4) or None
+        Voxel to mm; None for an array.
+
+    Raises
+    ------
+    VolumeReadError
+        If a file or image cannot be read as one finite volume.
+    ValueError
+        If an array is not a finite 3-D volume of real numbers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> voxels, affine = read_volume(np.ones((2, 2, 2)), name="scan", caller="example")
+    >>> voxels.shape, affine
+    ((2, 2, 2), None)
+    """
+    return VolumeCollection([volume], name=name, caller=caller, single=True).read(0)
+
+
 class VolumeCollection(Sequence):
     """Sequence of volumes that checks each one when it is read.
 
@@ -124,17 +159,24 @@ class VolumeCollection(Sequence):
         What messages call the collection.
     caller : str, default="as_volumes"
         What messages start with.
+    single : bool, default=False
+        Whether the collection stands for its only volume, which messages then call by ``name``.
 
     Attributes
     ----------
+    name : str
+        The parameter.
     kind : {"stack", "arrays", "images"}
         The user's container: a 4-D array, a sequence of arrays, or images and paths.
     """
 
-    def __init__(self, items: Any, *, name: str = "X", caller: str = "as_volumes") -> None:
+    def __init__(
+        self, items: Any, *, name: str = "X", caller: str = "as_volumes", single: bool = False
+    ) -> None:
         self._items = items
-        self._name = name
+        self.name = name
         self._caller = caller
+        self._single = single
         self._sources: dict[int, SpatialImage] = {}
         self.kind: Literal["stack", "arrays", "images"]
         if isinstance(items, np.ndarray) and items.dtype.kind not in "OU":
@@ -155,7 +197,7 @@ class VolumeCollection(Sequence):
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
-            return VolumeCollection(self._items[index], name=self._name, caller=self._caller)
+            return VolumeCollection(self._items[index], name=self.name, caller=self._caller)
         return self.read(index)[0]
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray | None]:
@@ -181,7 +223,7 @@ class VolumeCollection(Sequence):
             If an array is not a finite, non-empty 3-D volume of real numbers.
         """
         item = self._items[index]
-        where = f"{self._caller}: {self._name}[{index}]"
+        where = f"{self._caller}: {self.name_of(index)}"
         if isinstance(item, (str, os.PathLike)):
             image = load_volume(item)
             # What wrap needs later, without the voxels.
@@ -191,8 +233,8 @@ class VolumeCollection(Sequence):
             return check_image(item, name=where)
         return self._check_array(item, where), None
 
-    def affine(self, index: int) -> np.ndarray | None:
-        """Return the voxel-to-mm matrix of one volume, or None for plain arrays.
+    def name_of(self, index: int) -> str:
+        """Return what messages call one volume.
 
         Parameters
         ----------
@@ -201,27 +243,39 @@ class VolumeCollection(Sequence):
 
         Returns
         -------
-        ndarray of shape (4, 4) or None
-            The affine of the image or file.
+        str
+            For instance ``"X[2]"``.
         """
-        return self.read(index)[1] if self.kind == "images" else None
+        return self.name if self._single else f"{self.name}[{index}]"
 
-    def spacing(self) -> np.ndarray | None:
-        """Return the median size of voxels, from headers alone, or None for plain arrays.
+    def grid(self, index: int) -> Grid:
+        """Return the shape and place of one volume without reading its voxels.
+
+        Parameters
+        ----------
+        index : int
+            Position in the collection.
 
         Returns
         -------
-        ndarray of shape (3,), float64, or None
-            In mm. Files that cannot be read do not count.
+        Grid
+            From the header of an image or a file. Arrays have no affine.
+
+        Raises
+        ------
+        VolumeReadError
+            If a file is missing or its header is damaged.
+        ValueError
+            If an array is not 3-D.
         """
-        if self.kind != "images":
-            return None
-        sizes = []
-        for item in self._items:
-            with suppress(VolumeReadError):
-                known = isinstance(item, SpatialImage)
-                sizes.append(voxel_sizes(item.affine if known else read_geometry(item)[1]))
-        return np.median(sizes, axis=0) if sizes else None
+        item = self._items[index]
+        if isinstance(item, (str, os.PathLike)):
+            return Grid(*read_geometry(item))
+        where = f"{self._caller}: {self.name_of(index)}"
+        if isinstance(item, SpatialImage):
+            return Grid(*check_place(item, where))
+        _check_dimensions(item, where)
+        return Grid(np.shape(item))
 
     def fingerprint(self) -> str:
         """Return what tells these volumes from others, for caches.
@@ -287,12 +341,9 @@ class VolumeCollection(Sequence):
         image.header["cal_min"] = image.header["cal_max"] = 0
         return image
 
-    def _check_array(self, item: Any, where: str) -> np.ndarray:
-        if np.ndim(item) != 3:
-            raise ValueError(
-                f"{where} has {np.ndim(item)} dimensions, shape {np.shape(item)}; each volume "
-                "must be a 3-D array, all items of one kind."
-            )
+    @staticmethod
+    def _check_array(item: Any, where: str) -> np.ndarray:
+        _check_dimensions(item, where)
         volume = np.asarray(item)
         if volume.dtype.kind not in "fiub":
             raise ValueError(f"{where} has dtype {volume.dtype}; volumes hold real numbers.")
@@ -308,3 +359,11 @@ class VolumeCollection(Sequence):
                 "or mask them before."
             )
         return volume
+
+
+def _check_dimensions(item: Any, where: str) -> None:
+    if np.ndim(item) != 3:
+        raise ValueError(
+            f"{where} has {np.ndim(item)} dimensions, shape {np.shape(item)}; each volume must be "
+            "a 3-D array, all items of one kind."
+        )

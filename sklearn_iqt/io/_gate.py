@@ -113,16 +113,7 @@ def check_image(image: SpatialImage, name: str = "image") -> tuple[NDArray, NDAr
     VolumeReadError
         If the image is not one finite 3-D volume of real numbers with a usable affine.
     """
-    shape = squeezed_shape(tuple(image.shape), name)
-    affine = image.affine
-    if affine is None:
-        raise VolumeReadError(
-            f"{name} has no affine. Build the image with its 4 x 4 voxel-to-mm matrix."
-        )
-    affine = np.array(affine, dtype=np.float64)
-    fault = affine_fault(affine)
-    if fault is not None:
-        raise VolumeReadError(f"{name}: the affine {fault}. Correct the geometry of the scan.")
+    shape, affine = check_place(image, name)
     on_disk = nibabel.is_proxy(image.dataobj)
     if on_disk and math.prod(shape) > MAX_VOXELS:
         raise VolumeReadError(
@@ -143,6 +134,43 @@ def check_image(image: SpatialImage, name: str = "image") -> tuple[NDArray, NDAr
         ) from error
     check_finite(voxels, name)
     return voxels, affine
+
+
+def check_place(
+    image: SpatialImage, name: str = "image"
+) -> tuple[tuple[int, ...], NDArray[np.float64]]:
+    """Return the shape and the affine of a nibabel image, without reading its voxels.
+
+    Parameters
+    ----------
+    image : nibabel.spatialimages.SpatialImage
+        Image of one volume; trailing axes of length one are dropped.
+    name : str, default="image"
+        How errors call the image.
+
+    Returns
+    -------
+    shape : tuple of 3 ints
+        Voxels along each axis.
+    affine : ndarray of shape (4, 4)
+        Finite invertible voxel-to-mm matrix.
+
+    Raises
+    ------
+    VolumeReadError
+        If the image is not one 3-D volume or has no usable affine.
+    """
+    shape = squeezed_shape(tuple(image.shape), name)
+    affine = image.affine
+    if affine is None:
+        raise VolumeReadError(
+            f"{name} has no affine. Build the image with its 4 x 4 voxel-to-mm matrix."
+        )
+    affine = np.array(affine, dtype=np.float64)
+    fault = affine_fault(affine)
+    if fault is not None:
+        raise VolumeReadError(f"{name}: the affine {fault}. Correct the geometry of the scan.")
+    return shape, affine
 
 
 def working_dtype(dtype: DTypeLike) -> np.dtype:

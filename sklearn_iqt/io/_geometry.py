@@ -1,12 +1,8 @@
-"""Affines of grids that share a field of view."""
+"""Affines: which are usable, and that of a finer grid over the same field of view."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
-
 import numpy as np
-from nibabel.affines import apply_affine, voxel_sizes
 from numpy.typing import ArrayLike, NDArray
 
 # Below this ratio of the smallest to the largest singular value, an affine read from 32-bit
@@ -14,8 +10,6 @@ from numpy.typing import ArrayLike, NDArray
 _SINGULAR = 1e-5
 # Sizes and positions beyond these limits (mm) are no scan's, and overflow in later arithmetic.
 _SMALLEST, _LARGEST = 1e-9, 1e9
-# Two grids are the same if no corner is off by more than this part of a voxel.
-_SAME_GRID = 0.1
 
 
 def affine_fault(affine: NDArray[np.float64]) -> str | None:
@@ -111,46 +105,3 @@ def scaled_affine(
     if alignment == "center":
         step[:3, 3] = 0.5 / factors - 0.5
     return matrix @ step
-
-
-def grid_offset(shape: Sequence[int], affine: ArrayLike, other: ArrayLike) -> float:
-    """Return how far apart two grids of one shape lie, and 0 if they count as the same.
-
-    Parameters
-    ----------
-    shape : tuple of 3 ints
-        Voxels along each axis.
-    affine : array-like of shape (4, 4)
-        Voxel-to-mm matrix of the grid whose voxels set the tolerance.
-    other : array-like of shape (4, 4)
-        Voxel-to-mm matrix of the other.
-
-    Returns
-    -------
-    float
-        Largest distance of two corners along an axis, in mm; 0 if it is not above a tenth of the
-        smallest side of a voxel of the first grid, since headers round.
-
-    Raises
-    ------
-    ValueError
-        If an affine is not finite and invertible.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from sklearn_iqt.io import grid_offset, scaled_affine
-    >>> affine = np.diag([1.0, 1.0, 4.0, 1.0])
-    >>> grid_offset((8, 8, 4), affine, affine)
-    0.0
-    >>> center, corner = (scaled_affine(affine, (1, 1, 4), a) for a in ("center", "corner"))
-    >>> grid_offset((8, 8, 16), center, corner)
-    1.5
-    """
-    first, second = (
-        check_affine(matrix, f"grid_offset: {name}")
-        for matrix, name in ((affine, "affine"), (other, "other"))
-    )
-    corners = list(itertools.product(*[(0, n - 1) for n in shape]))
-    offset = np.abs(apply_affine(first, corners) - apply_affine(second, corners)).max()
-    return float(offset) if offset > _SAME_GRID * voxel_sizes(first).min() else 0.0

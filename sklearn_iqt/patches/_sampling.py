@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
 from sklearn_iqt.exceptions import GeometryMismatchError
-from sklearn_iqt.patches._cut import cut_patches
 from sklearn_iqt.patches._grid import PatchGrid
 from sklearn_iqt.preprocessing import foreground_mask
 
-__all__ = ["foreground_index", "sample_index", "sample_pair", "share"]
+__all__ = ["foreground_index", "join_rows", "sample_index", "share"]
 
 
 def share(total: int | None, n_volumes: int) -> list[int | None]:
@@ -44,9 +43,7 @@ def share(total: int | None, n_volumes: int) -> list[int | None]:
     return np.diff(np.linspace(0, total, n_volumes + 1).astype(int)).tolist()
 
 
-def foreground_index(
-    grid: PatchGrid, mask: np.ndarray, background: float, *, caller: str
-) -> np.ndarray:
+def foreground_index(grid: PatchGrid, mask: np.ndarray, background: float) -> np.ndarray:
     """Return the patches that are not mostly background.
 
     Parameters
@@ -57,8 +54,6 @@ def foreground_index(
         Foreground.
     background : float, in [0, 1]
         Patches with a larger fraction of background are left out.
-    caller : str
-        Used in the message.
 
     Returns
     -------
@@ -72,7 +67,7 @@ def foreground_index(
     """
     if mask.shape != grid.shape:
         raise GeometryMismatchError(
-            f"{caller}: a mask has shape {mask.shape}, its volume {grid.shape}."
+            f"foreground_index: the mask has shape {mask.shape}, but the grid {grid.shape}."
         )
     return np.flatnonzero(1 - grid.fraction(mask) <= background)
 
@@ -112,30 +107,35 @@ def sample_index(
         mask_grid, mask = grid.high, foreground_mask(high)
     else:
         mask_grid = grid
-    index = foreground_index(mask_grid, mask, background, caller="sample_index")
+    index = foreground_index(mask_grid, mask, background)
     if n_patches is not None and len(index) > n_patches:
         index = np.sort(random_state.choice(index, n_patches, replace=False))
     return index
 
 
-def sample_pair(
-    low: np.ndarray, high: np.ndarray, grid: PatchGrid, **drawing: Any
-) -> tuple[np.ndarray, np.ndarray]:
-    """Cut the same random patches out of both volumes of a pair.
+def join_rows(
+    rows: Sequence[tuple[np.ndarray, np.ndarray]],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Join the paired rows of all volumes.
 
     Parameters
     ----------
-    low, high : ndarray
-        Volumes of shape ``grid.shape`` and ``grid.high.shape``.
-    grid : PatchGrid
-        Geometry of the pair.
-    **drawing : dict
-        See :func:`sample_index`.
+    rows : sequence of (low_rows, high_rows)
+        Paired rows of each volume.
 
     Returns
     -------
-    low_rows, high_rows : ndarray of shape (n, voxels of a patch)
-        Paired rows, in the order of the grid.
+    low_rows, high_rows : ndarray of shape (n_rows, voxels of a patch)
+        All rows, volume after volume.
+    groups : ndarray of int, shape (n_rows,)
+        Position of the volume that each row comes from.
+
+    Examples
+    --------
+    >>> rows = [(np.zeros((2, 3)), np.ones((2, 12))), (np.zeros((1, 3)), np.ones((1, 12)))]
+    >>> [part.shape for part in join_rows(rows)]
+    [(3, 3), (3, 12), (3,)]
     """
-    index = sample_index(grid, high, **drawing)
-    return cut_patches(low, grid, index), cut_patches(high, grid.high, index)
+    groups = np.repeat(np.arange(len(rows)), [len(low_rows) for low_rows, _ in rows])
+    low_rows, high_rows = map(np.concatenate, zip(*rows, strict=True))
+    return low_rows, high_rows, groups

@@ -14,11 +14,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_iqt._doc_link import DocLinkMixin
 from sklearn_iqt.exceptions import GeometryMismatchError
-from sklearn_iqt.io import as_volumes
+from sklearn_iqt.io import Cohort, as_volumes
 from sklearn_iqt.patches._cut import cut_patches
 from sklearn_iqt.patches._grid import PatchGrid, per_axis
 from sklearn_iqt.patches._merge import WINDOWS, PatchMerger
-from sklearn_iqt.patches._sampling import sample_pair, share
+from sklearn_iqt.patches._sampling import join_rows, sample_index, share
 
 __all__ = ["PatchTransformer"]
 
@@ -37,24 +37,20 @@ class PatchTransformer(DocLinkMixin, TransformerMixin, BaseEstimator):
         Shape of a patch, in voxels of the volume that is cut.
     stride : int or tuple of 3 ints, default=None
         Steps between patches, in voxels. Half the patch size by default.
-    scale : int or tuple of 3 ints, default=1
-        High-resolution voxels for each voxel. Rows given to :meth:`inverse_transform` hold patches
-        of ``patch_size * scale`` voxels.
     window : {"uniform", "hann", "gaussian"}, default="uniform"
         Weights with which overlapping patches are averaged.
-    max_patches : int, default=None
-        Most rows that :meth:`sample` draws, shared evenly by the volumes. All by default. An
-        estimator that holds the patcher has a ``max_patches`` and a ``random_state`` of its own.
     background : float, in [0, 1], default=0.8
         Patches with a larger fraction of background are neither drawn by :meth:`sample` nor
         enhanced by an estimator.
-    random_state : int, RandomState instance or None, default=None
-        Determines the rows that :meth:`sample` draws.
 
     Attributes
     ----------
-    patch_size_, stride_, scale_ : tuple of 3 ints
+    patch_size_, stride_ : tuple of 3 ints
         The parameters, one number for each axis.
+    scale_ : tuple of 3 ints
+        High voxels for each low voxel along each axis, found from the shapes of the pairs in
+        ``fit``; (1, 1, 1) without high volumes. Rows given to :meth:`inverse_transform` hold
+        patches of ``patch_size_ * scale_`` voxels.
     shapes_ : list of tuple
         Shapes of the volumes seen in ``fit``.
 
@@ -79,41 +75,67 @@ class PatchTransformer(DocLinkMixin, TransformerMixin, BaseEstimator):
     _parameter_constraints: dict = {
         "patch_size": [Interval(Integral, 1, None, closed="left"), tuple, list, np.ndarray],
         "stride": [Interval(Integral, 1, None, closed="left"), tuple, list, np.ndarray, None],
-        "scale": [Interval(Integral, 1, None, closed="left"), tuple, list, np.ndarray],
         "window": [StrOptions(set(WINDOWS))],
-        "max_patches": [Interval(Integral, 1, None, closed="left"), None],
         "background": [Interval(Real, 0, 1, closed="both")],
-        "random_state": ["random_state"],
     }
 
     def __init__(
         self,
         patch_size: int | Sequence[int] = 7,
         stride: int | Sequence[int] | None = None,
-        scale: int | Sequence[int] = 1,
+        *,
         window: str = "uniform",
-        max_patches: int | None = None,
         background: float = 0.8,
-        random_state: Any = None,
     ) -> None:
         self.patch_size = patch_size
         self.stride = stride
-        self.scale = scale
         self.window = window
-        self.max_patches = max_patches
         self.background = background
-        self.random_state = random_state
 
-    @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any = None, y: Any = None) -> PatchTransformer:
         """Check the parameters and remember the shapes of the volumes.
 
         Parameters
         ----------
         X : array of shape (n, i, j, k), or sequence of volumes, default=None
-            3-D arrays, nibabel images or paths. Without volumes no shapes are remembered.
-        y : None
-            Ignored.
+            Low volumes: 3-D arrays, nibabel images or paths, of which only headers are read.
+            Without volumes no shapes are remembered.
+        y : same kind as X, default=None
+            High volumes, as large as the low volumes or a whole number of times as large along
+            each axis.
+
+        Returns
+        -------
+        PatchTransformer
+            The fitted transformer.
+
+        Raises
+        ------
+        GeometryMismatchError
+            If the pairs do not have one scale, or do not lie in one place.
+        """
+        if X is None:
+            return self.fit_geometry()
+        caller = type(self).__name__
+        low = as_volumes(X, caller=caller)
+        scale: Sequence[int] = (1, 1, 1)
+        if y is not None:
+            high = as_volumes(y, name="y", caller=caller)
+            scale = _find_scale(low.grid(0).shape, high.grid(0).shape, caller)
+            Cohort(low, high, scale=scale, alignment=None, caller=caller)
+        self.fit_geometry(scale)
+        self.shapes_ = [low.grid(n).shape for n in range(len(low))]
+        self._kind = low.kind
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit_geometry(self, scale: int | Sequence[int] = 1) -> PatchTransformer:
+        """Check the parameters for volumes of a known scale, without any volume.
+
+        Parameters
+        ----------
+        scale : int or tuple of 3 ints, default=1
+            High voxels for each low voxel.
 
         Returns
         -------
@@ -122,15 +144,11 @@ class PatchTransformer(DocLinkMixin, TransformerMixin, BaseEstimator):
         """
         caller = type(self).__name__
         self.patch_size_ = per_axis(self.patch_size, "patch_size", caller)
-        self.scale_ = per_axis(self.scale, "scale", caller)
+        self.scale_ = per_axis(scale, "scale", caller)
         half = tuple(max(size // 2, 1) for size in self.patch_size_)
         self.stride_ = half if self.stride is None else per_axis(self.stride, "stride", caller)
         self.shapes_, self._kind = [], "arrays"
         self.grid(self.patch_size_)  # refuses a stride that is too large
-        if X is not None:
-            volumes = as_volumes(X, caller=caller)
-            self.shapes_ = [volume.shape for volume in volumes]
-            self._kind = volumes.kind
         return self
 
     def transform(self, X: Any) -> np.ndarray:
@@ -218,17 +236,27 @@ class PatchTransformer(DocLinkMixin, TransformerMixin, BaseEstimator):
         return np.repeat(labels, [self.grid(volume.shape).n_patches for volume in volumes])
 
     def sample(
-        self, low: Any, high: Any, mask: Any = None
+        self,
+        low: Any,
+        high: Any,
+        mask: Any = None,
+        *,
+        max_patches: int | None = None,
+        random_state: Any = None,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Draw paired rows for training, leaving out background.
 
         Parameters
         ----------
         low, high : array of shape (n, i, j, k), or sequence of volumes
-            Pairs; a high volume is ``scale`` times as large as its low volume.
+            Pairs; a high volume is ``scale_`` times as large as its low volume.
         mask : sequence of volumes, default=None
-            Foreground on the grid of the low volumes, where positive. By default what is at or
-            above the mean of a high volume.
+            Foreground on the grid of the low volumes, where positive. By default
+            :func:`sklearn_iqt.preprocessing.foreground_mask` of the high volumes.
+        max_patches : int, default=None
+            Most rows to draw, shared evenly by the volumes. All by default.
+        random_state : int, RandomState instance or None, default=None
+            Determines the rows that are drawn.
 
         Returns
         -------
@@ -237,37 +265,35 @@ class PatchTransformer(DocLinkMixin, TransformerMixin, BaseEstimator):
         high_rows : ndarray of shape (n_rows, voxels of a high patch)
             Their counterparts.
         groups : ndarray of int, shape (n_rows,)
-            Number of the volume that each row comes from.
+            Position of the volume that each row comes from.
 
         Raises
         ------
         GeometryMismatchError
-            If the volumes of a pair do not fit.
+            If the volumes of a pair and its mask do not fit each other.
+        ValueError
+            If ``max_patches`` is less than the number of volumes.
         """
         check_is_fitted(self)
-        caller = type(self).__name__
-        low, high = as_volumes(low, caller=caller), as_volumes(high, name="y", caller=caller)
-        check_pairs(low, high, mask, caller=caller)
-        mask = None if mask is None else as_volumes(mask, name="mask", caller=caller)
-        random_state = check_random_state(self.random_state)
+        # Patches of a pair start at the same voxels whichever way the two grids are aligned.
+        cohort = Cohort(
+            low, high, mask, scale=self.scale_, alignment=None, caller=type(self).__name__
+        )
+        random_state = check_random_state(random_state)
         rows = []
-        for n, quota in enumerate(share(self.max_patches, len(low))):
-            pair = low[n], high[n]
-            grid = self.grid(pair[0].shape)
-            check_pair_shapes(*pair, self.scale_, n, caller=caller)
-            rows.append(
-                sample_pair(
-                    *pair,
-                    grid,
-                    mask=None if mask is None else mask[n] > 0,
-                    n_patches=quota,
-                    background=self.background,
-                    random_state=random_state,
-                )
+        for pair, quota in zip(cohort, share(max_patches, len(cohort)), strict=True):
+            grid = self.grid(pair.low.shape)
+            index = sample_index(
+                grid,
+                pair.high,
+                mask=pair.mask,
+                n_patches=quota,
+                background=self.background,
+                random_state=random_state,
             )
-        groups = np.repeat(np.arange(len(rows)), [len(low_rows) for low_rows, _ in rows])
-        low_rows, high_rows = map(np.concatenate, zip(*rows, strict=True))
-        return low_rows, high_rows, groups
+            low_rows = cut_patches(pair.low, grid, index)
+            rows.append((low_rows, cut_patches(pair.high, grid.high, index)))
+        return join_rows(rows)
 
     def grid(self, shape: Sequence[int]) -> PatchGrid:
         """Return the geometry of the patches of one volume.
@@ -310,67 +336,12 @@ class PatchTransformer(DocLinkMixin, TransformerMixin, BaseEstimator):
         return tags
 
 
-def check_pairs(
-    low: Sequence, high: Sequence | None, mask: Sequence | None, *, caller: str
-) -> None:
-    """Refuse collections that do not have one high volume and one mask for each low volume.
-
-    Parameters
-    ----------
-    low : sequence
-        Low volumes.
-    high, mask : sequence or None
-        High volumes and masks; None where there are none.
-    caller : str
-        Used in the message.
-
-    Raises
-    ------
-    ValueError
-        If the numbers of volumes differ.
-
-    Examples
-    --------
-    >>> check_pairs(["low"], ["high"], None, caller="example")
-    """
-    for name, other in (("y", high), ("mask", mask)):
-        if other is not None and len(other) != len(low):
-            raise ValueError(
-                f"{caller}: X holds {len(low)} volumes but {name} holds {len(other)}; volumes come "
-                "in pairs."
-            )
-
-
-def check_pair_shapes(
-    low: np.ndarray, high: np.ndarray, scale: tuple[int, ...], number: int, *, caller: str
-) -> None:
-    """Refuse a pair whose shapes do not differ by ``scale``.
-
-    Parameters
-    ----------
-    low, high : ndarray
-        The two volumes.
-    scale : tuple of ints
-        High voxels for each low voxel, along each axis.
-    number : int
-        Position of the pair among all, used in the message.
-    caller : str
-        Used in the message.
-
-    Raises
-    ------
-    GeometryMismatchError
-        If ``high`` is not ``scale`` times as large as ``low``.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> low, high = np.zeros((4, 4, 2)), np.zeros((4, 4, 8))
-    >>> check_pair_shapes(low, high, (1, 1, 4), 0, caller="example")
-    """
-    expected = tuple(s * f for s, f in zip(low.shape, scale, strict=True))
-    if high.shape != expected:
+def _find_scale(low: Sequence[int], high: Sequence[int], caller: str) -> tuple[int, ...]:
+    """Return how many times as large a high volume is along each axis."""
+    scale = tuple(n // m for n, m in zip(high, low, strict=True))
+    if 0 in scale or any(m * s != n for m, s, n in zip(low, scale, high, strict=True)):
         raise GeometryMismatchError(
-            f"{caller}: pair {number} does not fit: low {low.shape} times scale {scale} is "
-            f"{expected}, but high has shape {high.shape}. Crop or resample it, or change scale."
+            f"{caller}: y[0] has shape {tuple(high)}, which is not a whole number of times the "
+            f"shape {tuple(low)} of X[0]. Crop or resample one of them."
         )
+    return scale

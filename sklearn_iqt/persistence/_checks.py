@@ -49,6 +49,7 @@ def check_model(model: Any) -> None:
     if type(getattr(model, "_flat_target", None)) is not bool:
         raise UntrustedModelError(f"{name}: the file does not say which kind of rows it learned.")
     _check_geometry(model, name)
+    _check_rows(model, name)
     _check_spacing(model, name)
     _check_shapes(model, name)
     _check_prediction(model, name)
@@ -109,16 +110,14 @@ def _check_geometry(model: Any, name: str) -> None:
         raise UntrustedModelError(f"{name} has no fitted patcher.")
     try:
         scale = per_axis(model.scale, "scale", name)
-        expected = clone(patcher).fit()
+        if getattr(model, "scale_", None) != scale:
+            raise UntrustedModelError(f"{name}.scale_ is not its scale {scale}.")
+        expected = clone(patcher).fit_geometry(model._patch_scale())
     except (TypeError, ValueError) as error:
         raise UntrustedModelError(str(error)) from error
-    if getattr(model, "scale_", None) != scale:
-        raise UntrustedModelError(f"{name}.scale_ is not its scale {scale}.")
-    if expected.scale_ != model._patch_scale():
-        raise UntrustedModelError(f"{name}: the patches have scale {expected.scale_}, not {scale}.")
     for key in ("patch_size_", "stride_", "scale_"):
         if getattr(patcher, key, None) != getattr(expected, key):
-            raise UntrustedModelError(f"{name}.patcher_.{key} is not what its parameters say.")
+            raise UntrustedModelError(f"{name}.patcher_.{key} does not follow from its parameters.")
     # Python integers, so that absurd sizes do not overflow.
     n_voxels = 1
     for size, factor in zip(expected.patch_size_, scale, strict=True):
@@ -127,6 +126,22 @@ def _check_geometry(model: Any, name: str) -> None:
         raise UntrustedModelError(
             f"{name}: patches of {expected.patch_size_} voxels and scale {scale} are too large."
         )
+
+
+def _check_rows(model: Any, name: str) -> None:
+    """Check that rows are patches of the patcher, or that their mean is known."""
+    mean = getattr(model, "row_mean_", "missing")
+    if mean is None:
+        grid = model.patcher_.grid(model.patcher_.patch_size_)
+        expected = (grid.n_voxels, grid.high.n_voxels)
+        if (model.n_features_in_, model.n_outputs_) != expected:
+            raise UntrustedModelError(f"{name}: its rows are not patches of {expected} voxels.")
+    elif not (
+        isinstance(mean, np.ndarray)
+        and mean.dtype in (np.float32, np.float64)
+        and mean.shape == (model.n_outputs_,)
+    ):
+        raise UntrustedModelError(f"{name}.row_mean_ is not a number for each output.")
 
 
 def _check_spacing(model: Any, name: str) -> None:

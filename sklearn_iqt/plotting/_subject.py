@@ -10,7 +10,7 @@ from nibabel.affines import apply_affine
 from numpy.typing import ArrayLike, NDArray
 
 from sklearn_iqt.exceptions import GeometryMismatchError
-from sklearn_iqt.io import as_volumes, grid_offset, scaled_affine
+from sklearn_iqt.io import Grid, compare_grids, read_volume, scaled_affine
 from sklearn_iqt.plotting._slices import Scan, Slice, cut, upright
 
 # Voxels are equal if they differ by less than this part of the brightness of the truth.
@@ -47,7 +47,7 @@ class Subject:
         caller: str,
     ) -> None:
         self._caller = caller
-        voxels, own = as_volumes([main], name=name, caller=caller).read(0)
+        voxels, own = read_volume(main, name=name, caller=caller)
         if own is None:
             own = np.eye(4) if affine is None else scaled_affine(affine, 1)
         self._stored_shape, self._stored_affine = voxels.shape, own
@@ -60,7 +60,7 @@ class Subject:
 
     def read(self, volume: Any, name: str) -> Scan:
         """Load a volume; an array covers the field of view of the main one."""
-        voxels, own = as_volumes([volume], name=name, caller=self._caller).read(0)
+        voxels, own = read_volume(volume, name=name, caller=self._caller)
         if own is None:
             zoom = np.divide(voxels.shape, self._stored_shape)
             own = scaled_affine(self._stored_affine, zoom)
@@ -79,13 +79,14 @@ class Subject:
 
     def same_grid(self, scan: Scan, name: str) -> bool:
         """Tell whether a volume has the grid of the main one; the same shape elsewhere is wrong."""
-        if scan.voxels.shape != self.main.voxels.shape:
+        expected, found = (Grid(s.voxels.shape, s.affine) for s in (self.main, scan))
+        difference = compare_grids(expected, found)
+        if difference is not None and difference.shape_differs:
             return False
-        offset = grid_offset(scan.voxels.shape, self.main.affine, scan.affine)
-        if offset:
+        if difference is not None:
             raise GeometryMismatchError(
-                f"{self._caller}: {name} has the shape of the truth but lies {offset:.3g} mm from "
-                "it by its affine. Resample it, or pass arrays if the affines are wrong."
+                f"{self._caller}: {name} has the shape of the truth but {difference}. Resample it, "
+                "or pass arrays if the affines are wrong."
             )
         return True
 

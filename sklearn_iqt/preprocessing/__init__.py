@@ -1,8 +1,9 @@
 """Volume in, volume out: intensity standardisation, interpolation and resampling."""
 
+from sklearn_iqt.preprocessing._foreground import foreground_mask
 from sklearn_iqt.preprocessing._interpolate import interpolation_matrix, upsample
 from sklearn_iqt.preprocessing._resample import resample_to, resample_to_voxel_size
-from sklearn_iqt.preprocessing._scaling import foreground_mask, intensity_scale
+from sklearn_iqt.preprocessing._scaling import intensity_scale
 from sklearn_iqt.preprocessing._standardize import NyulScaler, PercentileScaler
 from sklearn_iqt.preprocessing._tissue_scaler import TissueScaler
 

@@ -14,7 +14,7 @@ from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from sklearn_iqt.io import as_volumes, load_volume, scaled_affine
+from sklearn_iqt.io import load_volume, read_volume, scaled_affine
 
 __all__ = ["resample_to", "resample_to_voxel_size"]
 
@@ -156,7 +156,7 @@ def _check_order(order: int, caller: str) -> None:
 def _read(image: Any, caller: str) -> tuple[NDArray, NDArray[np.float64], Nifti1Header | None]:
     """Return voxels, affine and header of what a user calls an image."""
     if isinstance(image, tuple) and len(image) == 2:
-        volume = as_volumes([image[0]], name="image", caller=caller)[0]
+        volume, _ = read_volume(image[0], name="image", caller=caller)
         return volume, scaled_affine(image[1], 1), None
     if isinstance(image, (str, os.PathLike)):
         image = load_volume(image)
@@ -165,7 +165,7 @@ def _read(image: Any, caller: str) -> tuple[NDArray, NDArray[np.float64], Nifti1
             f"{caller}: image must be a nibabel image, a path or a tuple of array and affine, got "
             f"{type(image).__name__}."
         )
-    volume, affine = as_volumes([image], name="image", caller=caller).read(0)
+    volume, affine = read_volume(image, name="image", caller=caller)
     header = image.header.copy() if isinstance(image.header, Nifti1Header) else None
     return volume, np.asarray(affine, dtype=np.float64), header
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
 
-__all__ = ["foreground_mask", "intensity_scale"]
+from sklearn_iqt.preprocessing._foreground import foreground_mask
+
+__all__ = ["intensity_scale"]
 
 
 def intensity_scale(
@@ -18,8 +19,8 @@ def intensity_scale(
     volume : ndarray of shape (i, j, k)
         Low-field volume, in any unit.
     mask : ndarray of bool, shape (i, j, k), default=None
-        Voxels to look at; by default those not below the mean of the volume, so that the size of
-        the background has no say.
+        Voxels to look at. By default those at or above the mean of the volume, so that the size of
+        the background does not matter.
     percentile : float, in (0, 100], default=99.5
         Percentile of the foreground intensities.
 
@@ -41,9 +42,8 @@ def intensity_scale(
     >>> intensity_scale(volume)
     250.0
     """
-    foreground = volume[volume >= volume.mean()] if mask is None else volume[mask]
-    if mask is None and not foreground.size:
-        foreground = volume  # constant, and its mean is rounded up
+    inside = foreground_mask(volume, fill_holes=False) if mask is None else mask
+    foreground = volume[inside]
     scale = float(np.percentile(foreground, percentile)) if foreground.size else 0.0
     if not scale > 0:
         raise ValueError(
@@ -51,33 +51,3 @@ def intensity_scale(
             f"[{volume.min():g}, {volume.max():g}]; an all-background volume cannot be enhanced."
         )
     return scale
-
-
-def foreground_mask(volume: np.ndarray) -> np.ndarray:
-    """Return the voxels that are not background, by the rule of the IQT patch library.
-
-    Parameters
-    ----------
-    volume : ndarray of shape (i, j, k)
-        Any volume whose background is darker than its mean.
-
-    Returns
-    -------
-    ndarray of bool, shape (i, j, k)
-        Voxels at or above the mean intensity, and the holes between them (ventricles).
-
-    Notes
-    -----
-    Threshold at the mean of the high-quality volume: Lin et al., Medical Image Analysis 87
-    (2023) 102807. The holes are filled here so that fluid inside the brain is not left out.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> volume = np.zeros((5, 5, 5))
-    >>> volume[1:4, 1:4, 1:4] = 1.0
-    >>> volume[2, 2, 2] = 0.0
-    >>> int(foreground_mask(volume).sum())
-    27
-    """
-    return ndimage.binary_fill_holes(volume >= volume.mean())

@@ -15,8 +15,8 @@ from sklearn.utils.validation import check_is_fitted
 from tqdm.auto import tqdm
 
 from sklearn_iqt._doc_link import DocLinkMixin
-from sklearn_iqt.exceptions import GeometryMismatchError
-from sklearn_iqt.io import VolumeCollection, as_volumes
+from sklearn_iqt.io import Cohort
+from sklearn_iqt.preprocessing._foreground import foreground_mask
 
 __all__ = ["NyulScaler", "PercentileScaler"]
 
@@ -38,7 +38,8 @@ class _IntensityScaler(DocLinkMixin, TransformerMixin, BaseEstimator):
         y : None
             Ignored.
         mask : sequence of volumes, default=None
-            Voxels above zero are the foreground. By default those above the mean of their volume.
+            Voxels above zero are the foreground. By default those at or above the mean of their
+            volume.
 
         Returns
         -------
@@ -51,8 +52,7 @@ class _IntensityScaler(DocLinkMixin, TransformerMixin, BaseEstimator):
             If a volume is not finite, or its foreground is empty or constant.
         """
         self._check_parameters()
-        volumes, masks = self._collections(X, mask)
-        self._fit_volumes(self._named(volumes, masks))
+        self._fit_volumes(self._foregrounds(self._cohort(X, mask)))
         return self
 
     def transform(self, X: Any, *, mask: Any = None) -> Any:
@@ -78,10 +78,10 @@ class _IntensityScaler(DocLinkMixin, TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         self._check_parameters()
-        volumes, masks = self._collections(X, mask)
-        return volumes.wrap(
+        cohort = self._cohort(X, mask)
+        return cohort.low.wrap(
             self._scale(volume, foreground, name).astype(volume.dtype, copy=False)
-            for volume, foreground, name in self._named(volumes, masks)
+            for volume, foreground, name in self._foregrounds(cohort)
         )
 
     def fit_transform(self, X: Any, y: Any = None, *, mask: Any = None) -> Any:
@@ -94,7 +94,8 @@ class _IntensityScaler(DocLinkMixin, TransformerMixin, BaseEstimator):
         y : None
             Ignored.
         mask : sequence of volumes, default=None
-            Voxels above zero are the foreground. By default those above the mean of their volume.
+            Voxels above zero are the foreground. By default those at or above the mean of their
+            volume.
 
         Returns
         -------
@@ -137,45 +138,29 @@ class _IntensityScaler(DocLinkMixin, TransformerMixin, BaseEstimator):
     def _check_parameters(self) -> None:
         """Check how the parameters fit together."""
 
-    def _fit_volumes(self, named: Iterator[tuple[NDArray, NDArray, str]]) -> None:
+    def _fit_volumes(self, foregrounds: Iterator[tuple[NDArray, NDArray, str]]) -> None:
         raise NotImplementedError
 
     def _scale(self, volume: NDArray, foreground: NDArray, name: str) -> NDArray:
         raise NotImplementedError
 
-    def _collections(self, X: Any, mask: Any) -> tuple[VolumeCollection, VolumeCollection | None]:
-        caller = type(self).__name__
-        volumes = as_volumes(X, caller=caller)
-        masks = None if mask is None else as_volumes(mask, name="mask", caller=caller)
-        if masks is not None and len(masks) != len(volumes):
-            raise ValueError(
-                f"{caller}: X holds {len(volumes)} volumes and mask {len(masks)}. Pass one mask "
-                "for each volume."
-            )
-        return volumes, masks
+    def _cohort(self, X: Any, mask: Any) -> Cohort:
+        return Cohort(X, mask=mask, caller=type(self).__name__)
 
-    def _named(
-        self, volumes: VolumeCollection, masks: VolumeCollection | None
-    ) -> Iterator[tuple[NDArray, NDArray, str]]:
-        """Yield each volume with its foreground intensities and what to call it in messages."""
+    def _foregrounds(self, cohort: Cohort) -> Iterator[tuple[NDArray, NDArray, str]]:
+        """Yield each volume with its foreground intensities and its name for messages."""
         title = type(self).__name__
-        for index in tqdm(range(len(volumes)), desc=title, disable=not self.verbose):
-            name, volume = f"{title}: X[{index}]", volumes[index]
-            if masks is None:
-                inside = volume > volume.mean(dtype=np.float64)
-            else:
-                inside = masks[index] > 0
-                if inside.shape != volume.shape:
-                    raise GeometryMismatchError(
-                        f"{name} has shape {volume.shape} and its mask {inside.shape}. Pass a mask "
-                        "on the grid of the volume."
-                    )
-            if not inside.any():
+        for index, pair in enumerate(tqdm(cohort, desc=title, disable=not self.verbose)):
+            name = f"{title}: {cohort.low.name_of(index)}"
+            if pair.mask is None and pair.low.min() == pair.low.max():
                 raise ValueError(
-                    f"{name} has no foreground: it is constant or its mask is empty. Leave it out "
-                    "or pass another mask."
+                    f"{name} has no foreground, because it is constant. Leave it out or pass a "
+                    "mask."
                 )
-            yield volume, volume[inside], name
+            inside = pair.mask
+            if inside is None:
+                inside = foreground_mask(pair.low, fill_holes=False)
+            yield pair.low, pair.low[inside], name
 
 
 class PercentileScaler(_IntensityScaler):
@@ -247,8 +232,8 @@ class PercentileScaler(_IntensityScaler):
                 f"PercentileScaler: lower={self.lower} must be below upper={self.upper}."
             )
 
-    def _fit_volumes(self, named: Iterator[tuple[NDArray, NDArray, str]]) -> None:
-        for _, foreground, name in named:
+    def _fit_volumes(self, foregrounds: Iterator[tuple[NDArray, NDArray, str]]) -> None:
+        for _, foreground, name in foregrounds:
             self._ends(foreground, name)
 
     def _scale(self, volume: NDArray, foreground: NDArray, name: str) -> NDArray:
@@ -346,10 +331,10 @@ class NyulScaler(_IntensityScaler):
         if percentiles[0] < 0 or percentiles[-1] > 100:
             raise ValueError(f"NyulScaler: percentiles must lie in [0, 100], got {percentiles}.")
 
-    def _fit_volumes(self, named: Iterator[tuple[NDArray, NDArray, str]]) -> None:
+    def _fit_volumes(self, foregrounds: Iterator[tuple[NDArray, NDArray, str]]) -> None:
         low, high = self.output_range
         standardized = []
-        for _, foreground, name in named:
+        for _, foreground, name in foregrounds:
             own = self._own_landmarks(foreground, name)
             standardized.append((own - own[0]) * ((high - low) / (own[-1] - own[0])) + low)
         self.landmarks_ = np.mean(standardized, axis=0)

@@ -8,17 +8,19 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.mixture import GaussianMixture
 from sklearn.utils._param_validation import Interval
 
 from sklearn_iqt.preprocessing._standardize import _IntensityScaler, piecewise_linear
+from sklearn_iqt.preprocessing._tissue_mixture import (
+    drop_outliers,
+    fit_tissue_mixture,
+    initial_tissue_means,
+)
 
 __all__ = ["TissueScaler"]
 
-# Where the means of fluid, grey and white matter start among the intensities of the foreground,
-# and which intensities are left out as vessels or remains of the skull; both in percent.
-_START = (5, 40, 80)
-_INLIERS = (0.5, 99.8)
+# The share of the darkest intensities that is left out, in percent.
+_DARKEST = 0.5
 
 
 class TissueScaler(_IntensityScaler):
@@ -88,7 +90,8 @@ class TissueScaler(_IntensityScaler):
         volume : array of shape (i, j, k), nibabel image or path
             The volume.
         mask : array of shape (i, j, k), nibabel image or path, default=None
-            Voxels above zero are the foreground. By default those above the mean of the volume.
+            Voxels above zero are the foreground. By default those at or above the mean of the
+            volume.
 
         Returns
         -------
@@ -111,12 +114,12 @@ class TissueScaler(_IntensityScaler):
         array([ 40., 100., 120.])
         """
         self._validate_params()
-        volumes, masks = self._collections([volume], None if mask is None else [mask])
-        ((_, foreground, name),) = self._named(volumes, masks)
+        cohort = self._cohort([volume], None if mask is None else [mask])
+        ((_, foreground, name),) = self._foregrounds(cohort)
         return self._means(foreground, name)
 
-    def _fit_volumes(self, named: Iterator[tuple[NDArray, NDArray, str]]) -> None:
-        means = np.array([self._means(foreground, name) for _, foreground, name in named])
+    def _fit_volumes(self, foregrounds: Iterator[tuple[NDArray, NDArray, str]]) -> None:
+        means = np.array([self._means(foreground, name) for _, foreground, name in foregrounds])
         self.ratios_ = np.mean(means / means[:, 1:2], axis=0)
 
     def _scale(self, volume: NDArray, foreground: NDArray, name: str) -> NDArray:
@@ -124,25 +127,23 @@ class TissueScaler(_IntensityScaler):
         return piecewise_linear(volume, [0, *means], [0, *(means[1] * self.ratios_)])
 
     def _means(self, foreground: NDArray, name: str) -> NDArray[np.float64]:
-        low, high = np.percentile(foreground, _INLIERS)
-        inliers = foreground[(foreground >= low) & (foreground <= high)].astype(np.float64)
-        sample = inliers
-        if sample.size > self.max_samples:
-            # np.quantile looks for each of many quantiles by itself, which can take seconds.
-            wanted = (np.arange(self.max_samples) + 0.5) / self.max_samples
-            sample = np.interp(wanted * (sample.size - 1), np.arange(sample.size), np.sort(sample))
-        start = np.percentile(sample, _START) if sample.size else np.zeros(3)
-        means = start
-        if start[-1] > 0 and (np.diff(start) > 0).all():
-            # In units of its own, as the tolerances of the mixture are absolute.
-            unit = start[-1]
-            mixture = GaussianMixture(
-                3, means_init=start[:, None] / unit, tol=1e-4, max_iter=200, random_state=0
-            ).fit(sample[:, None] / unit)
-            means = np.sort(mixture.means_.ravel()) * unit
+        sample = self._sample(drop_outliers(foreground, _DARKEST))
+        means = initial_tissue_means(sample)
+        if means[-1] > 0 and (np.diff(means) > 0).all():
+            mixture = fit_tissue_mixture(sample, means, shared_variance=False, random_state=0)
+            means = np.sort(mixture.means_.ravel())
         if not (means[0] > 0 and (np.diff(means) > 0).all()):
             raise ValueError(
-                f"{name}: no three tissues can be told apart in a foreground of {low:g} to "
-                f"{high:g}. Pass a T1-weighted volume, or a mask of its brain."
+                f"{name}: fluid, grey and white matter cannot be told apart in a foreground of "
+                f"{foreground.min():g} to {foreground.max():g}. Pass a T1-weighted volume, or a "
+                "mask of its brain."
             )
         return means
+
+    def _sample(self, intensities: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return as many quantiles as the mixture may be fitted to, or all intensities."""
+        if intensities.size <= self.max_samples:
+            return intensities
+        # np.quantile searches for each quantile separately, which can take seconds.
+        wanted = (np.arange(self.max_samples) + 0.5) / self.max_samples * (intensities.size - 1)
+        return np.interp(wanted, np.arange(intensities.size), np.sort(intensities))

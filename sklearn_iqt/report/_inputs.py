@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.pipeline import Pipeline
 
 from sklearn_iqt.exceptions import GeometryMismatchError
-from sklearn_iqt.io import as_volumes, grid_offset, load_volume, scaled_affine
+from sklearn_iqt.io import Cohort, Grid, compare_grids, load_volume, read_volume, scaled_affine
 from sklearn_iqt.plotting._slices import Scan, upright
 from sklearn_iqt.plotting._subject import Subject
 from sklearn_iqt.preprocessing import foreground_mask
@@ -85,7 +85,10 @@ def read_inputs(
         raise ValueError(f"{CALLER}: std belongs to enhanced. Pass both, or neither of them.")
     name, scan = _read_image(low, "low", affine)
     voxels = np.asarray(scan.dataobj)
-    inside = None if mask is None else _read_mask(mask, voxels.shape)
+    has_place = affine is not None or isinstance(low, (str, os.PathLike, SpatialImage))
+    names = ("low", "truth", "mask")
+    cohort = Cohort.of_one(scan if has_place else voxels, mask=mask, caller=CALLER, names=names)
+    inside = cohort.read(0).mask
     if enhanced is None:
         enhanced, std = _enhance(model, scan, inside)
     alignment = getattr(last_step(model), "alignment", "center")
@@ -131,23 +134,12 @@ def _read_image(volume: Any, name: str, affine: ArrayLike | None = None) -> tupl
         volume = load_volume(file)
     elif isinstance(volume, SpatialImage):
         file = volume.get_filename()
-    voxels, own = as_volumes([volume], name=name, caller=CALLER).read(0)
+    voxels, own = read_volume(volume, name=name, caller=CALLER)
     if own is None:
         own = np.eye(4) if affine is None else scaled_affine(affine, 1)
     header = volume.header if isinstance(volume, Nifti1Image) else None
     title = "scan" if file is None else os.path.basename(os.fspath(file))
     return title, Nifti1Image(voxels, own, header)
-
-
-def _read_mask(mask: Any, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    inside = as_volumes([mask], name="mask", caller=CALLER)[0] > 0
-    if inside.shape != shape:
-        raise GeometryMismatchError(
-            f"{CALLER}: mask has shape {inside.shape} and low {shape}; both must be on one grid."
-        )
-    if not inside.any():
-        raise ValueError(f"{CALLER}: mask is empty. Pass one that covers the brain.")
-    return inside
 
 
 def _enhance(model: Any, image: Nifti1Image, mask: NDArray[np.bool_] | None) -> tuple[Any, Any]:
@@ -173,11 +165,11 @@ def _on_fine_grid(
         )
     affine = scaled_affine(image.affine, scale, alignment)
     if isinstance(volume, (str, os.PathLike, SpatialImage)):
-        offset = grid_offset(fine.shape, affine, fine.affine)
-        if offset:
+        difference = compare_grids(Grid(fine.shape, affine), Grid(fine.shape, fine.affine))
+        if difference is not None:
             raise GeometryMismatchError(
-                f"{CALLER}: {name} lies {offset:.3g} mm from where low lies by its affine; pass "
-                "what the model made of this scan."
+                f"{CALLER}: {name} {difference}, compared with low. Pass the enhancement of this "
+                "scan."
             )
     return Nifti1Image(np.asarray(fine.dataobj), affine), scale
 

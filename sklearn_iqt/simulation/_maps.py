@@ -10,7 +10,7 @@ from nibabel.spatialimages import SpatialImage
 from numpy.typing import ArrayLike, NDArray
 
 from sklearn_iqt.exceptions import GeometryMismatchError
-from sklearn_iqt.io import as_volumes, grid_offset
+from sklearn_iqt.io import Grid, compare_grids, read_volume
 
 # A 16-bit image or a spline may miss 0 and 1 by this much.
 _MAP_TOLERANCE = 1e-3
@@ -91,29 +91,25 @@ def read_maps(
     Raises
     ------
     GeometryMismatchError
-        If the shape is not that of the volume, or the two have affines by which they lie apart, as
-        :func:`sklearn_iqt.io.grid_offset` tells.
+        If the maps are not on the grid of the volume.
     ValueError
         If a label is unknown or a soft map is not finite and within [0, 1].
     """
+    map_affine = None
     if isinstance(entry, (str, PathLike, SpatialImage)):
-        entry, map_affine = as_volumes([entry], name=name, caller=caller).read(0)
-        if (
-            affine is not None
-            and map_affine is not None
-            and entry.shape == volume.shape
-            and grid_offset(volume.shape, affine, map_affine)
-        ):
-            raise GeometryMismatchError(
-                f"{caller}: the affine of {name} is not that of its volume; resample the label "
-                "map onto the grid of the volume first."
-            )
+        entry, map_affine = read_volume(entry, name=name, caller=caller)
     entry = np.asarray(entry)
-    soft = entry.ndim == 4
-    if entry.shape != ((3, *volume.shape) if soft else volume.shape):
+    soft = entry.ndim == 4 and len(entry) == 3
+    found = Grid(entry.shape[1:] if soft else entry.shape, map_affine)
+    difference = compare_grids(Grid(volume.shape, affine), found)
+    if difference is not None and difference.shape_differs:
         raise GeometryMismatchError(
-            f"{caller}: {name} has shape {entry.shape}, but its volume {volume.shape}; give soft "
+            f"{caller}: {name} has shape {entry.shape}, but its volume {volume.shape}. Pass soft "
             f"maps of shape {(3, *volume.shape)} or a label map of shape {volume.shape}."
+        )
+    if difference is not None:
+        raise GeometryMismatchError(
+            f"{caller}: {name} {difference}. Resample the label map onto the grid of its volume."
         )
     if not soft:
         try:

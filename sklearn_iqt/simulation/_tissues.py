@@ -13,14 +13,15 @@ from scipy.special import softmax
 from sklearn.mixture import GaussianMixture
 from sklearn.utils import check_random_state
 
-from sklearn_iqt.exceptions import GeometryMismatchError
-from sklearn_iqt.io import as_volumes
+from sklearn_iqt.io import Cohort
+from sklearn_iqt.preprocessing import foreground_mask
+from sklearn_iqt.preprocessing._tissue_mixture import (
+    drop_outliers,
+    fit_tissue_mixture,
+    initial_tissue_means,
+)
 
 _CALLER = "estimate_tissue_maps"
-# Where the means of CSF, GM and WM start among the intensities, in percent, and which
-# intensities count as outliers (vessels, remains of the skull).
-_START = (5, 40, 80)
-_INLIERS = (0.1, 99.8)
 # The bias field is smooth, so that it is worked out on blocks of this many mm.
 _BLOCK = 4.0
 # Few rounds: run to convergence, the class means drift towards one another.
@@ -46,8 +47,9 @@ def estimate_tissue_maps(
     ----------
     volume : array-like of shape (i, j, k), image or path
         Skull-stripped T1-weighted volume, where CSF is darker than GM, and GM than WM.
-    mask : array-like of shape (i, j, k) or None, default=None
-        True in the brain. With None it is ``volume > 0``, right only where all else is 0.
+    mask : array-like of shape (i, j, k), image, path or None, default=None
+        Voxels above zero are the brain. By default those where the volume is above zero, which is
+        right only if everything else is exactly zero.
     voxel_size : sequence of three floats or None, default=None
         Size of a voxel in mm. With None that of the image, or 1 mm for an array.
     n_iter : int, default=4
@@ -71,7 +73,7 @@ def estimate_tissue_maps(
     VolumeReadError
         If an image or a file cannot be read as one finite volume.
     GeometryMismatchError
-        If the mask has another shape than the volume.
+        If the mask is not on the grid of the volume.
     ValueError
         If a parameter is out of its range, the mask holds too few voxels, or the brain is
         constant.
@@ -112,13 +114,18 @@ def estimate_tissue_maps(
     True
     """
     _check_parameters(n_iter, bias_sigma, smoothing, max_samples)
-    volume, affine = as_volumes([volume], name="volume", caller=_CALLER).read(0)
+    cohort = Cohort.of_one(volume, mask, names=("volume", "high", "mask"), caller=_CALLER)
+    volume, _, mask, affine = cohort.read(0)
     if voxel_size is None:
         voxel_size = (1.0, 1.0, 1.0) if affine is None else tuple(voxel_sizes(affine))
     size = np.asarray(voxel_size, dtype=np.float64)
     if size.shape != (3,) or not np.isfinite(size).all() or (size <= 0).any():
         raise ValueError(f"{_CALLER}: voxel_size must be three lengths in mm, got {voxel_size!r}.")
-    brain = _check_mask(volume, mask)
+    # The default mask keeps dark fluid, so it needs a background of exactly zero.
+    brain = mask
+    if brain is None:
+        brain = foreground_mask(volume, threshold="zero", fill_holes=False)
+    _check_brain(volume[brain])
 
     box = find_objects(brain.astype(np.uint8))[0]
     brain = brain[box]
@@ -127,7 +134,7 @@ def estimate_tissue_maps(
     n_samples = min(max_samples, intensity.size)
     sample = rng.choice(intensity.size, n_samples, replace=False)
 
-    mixture = _fit_mixture(intensity[sample], np.percentile(intensity[sample], _START), rng)
+    mixture = _fit_mixture(intensity[sample], initial_tissue_means(intensity[sample]), rng)
     corrected = intensity
     for _ in range(n_iter):
         log_bias = _log_bias(intensity, corrected, mixture, brain, size, bias_sigma)
@@ -151,44 +158,26 @@ def _check_parameters(n_iter: int, bias_sigma: float, smoothing: float, max_samp
             raise ValueError(f"{_CALLER}: {name} must be {allowed}, got {given!r}.")
 
 
-def _check_mask(volume: NDArray[np.floating], mask: ArrayLike | None) -> NDArray[np.bool_]:
-    """Return the mask of the brain, checked to hold something to classify."""
-    brain = volume > 0 if mask is None else np.asarray(mask).astype(bool)
-    if brain.shape != volume.shape:
-        raise GeometryMismatchError(
-            f"{_CALLER}: mask has shape {brain.shape}, but volume {volume.shape}; both must be on "
-            "one grid."
-        )
-    n_voxels = int(np.count_nonzero(brain))
-    if n_voxels < _FEWEST_VOXELS:
+def _check_brain(intensities: NDArray[np.floating]) -> None:
+    """Check that the brain holds something to classify."""
+    if intensities.size < _FEWEST_VOXELS:
         raise ValueError(
-            f"{_CALLER}: only {n_voxels} voxels in the mask, at least {_FEWEST_VOXELS} are needed; "
-            "pass a mask that is True in the brain."
+            f"{_CALLER}: the mask holds {intensities.size} voxels, but at least {_FEWEST_VOXELS} "
+            "are needed; pass a mask that is True in the brain."
         )
-    if len(np.unique(np.percentile(volume[brain], _START))) < 3:
+    if len(np.unique(initial_tissue_means(intensities))) < 3:
         raise ValueError(
             f"{_CALLER}: the volume is constant, or nearly, in the mask, so no tissues can be told "
             "apart; pass a T1-weighted volume and a mask of its brain."
         )
-    return brain
 
 
 def _fit_mixture(
     intensity: NDArray[np.floating], means: NDArray[np.floating], rng: np.random.RandomState
 ) -> GaussianMixture:
-    """Return a mixture of three Gaussians with one variance, fitted to the inliers."""
-    low, high = np.percentile(intensity, _INLIERS)
-    inliers = intensity[(intensity >= low) & (intensity <= high)].astype(np.float64)
-    mixture = GaussianMixture(
-        3,
-        covariance_type="tied",
-        means_init=means[:, None],
-        tol=1e-4,
-        max_iter=200,
-        reg_covar=1e-6 * inliers.var(),
-        random_state=rng,
+    return fit_tissue_mixture(
+        drop_outliers(intensity), means, shared_variance=True, random_state=rng
     )
-    return mixture.fit(inliers[:, None])
 
 
 def _log_bias(

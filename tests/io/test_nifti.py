@@ -15,7 +15,7 @@ from nibabel.affines import apply_affine
 from nifti_bytes import SHAPE, gzipped, nifti_bytes, small_volume
 
 from sklearn_iqt.exceptions import GeometryMismatchError, VolumeReadError
-from sklearn_iqt.io import grid_offset, load_volume, read_geometry, save_volume, scaled_affine
+from sklearn_iqt.io import load_volume, read_geometry, save_volume, scaled_affine
 from sklearn_iqt.io._gate import check_image
 
 DTYPES = ["u1", "i1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8"]
@@ -121,36 +121,6 @@ def test_geometry_is_read_without_the_voxels(tmp_path):
     np.testing.assert_array_equal(affine, image.affine)
     with pytest.raises(VolumeReadError, match="no such file"):
         read_geometry(tmp_path / "none.nii")
-
-
-@pytest.mark.parametrize("axis", [0, 1, 2])
-def test_grids_are_the_same_up_to_a_tenth_of_a_voxel(axis):
-    for part, apart in ((0.09, False), (0.11, True)):
-        other = AFFINE.copy()
-        other[axis, 3] += part * np.linalg.norm(AFFINE[:3, :3], axis=0).min()
-        assert bool(grid_offset(SHAPE, AFFINE, other)) == apart
-    # The last voxel counts, not the first alone.
-    longer = AFFINE.copy()
-    longer[:3, axis] *= 1.001
-    assert grid_offset((2, 2, 2), AFFINE, longer) == 0
-    assert grid_offset((500, 500, 500), AFFINE, longer) > 0.1
-
-
-def test_the_first_grid_says_how_far_apart_is_the_same():
-    thin, thick = np.diag([1.0, 1, 1, 1]), np.diag([5.0, 5, 5, 1])
-    thin[:3, 3] = 0.3  # one voxel each: their corners are their centres
-    assert grid_offset((1, 1, 1), thin, thick) == pytest.approx(0.3)
-    assert grid_offset((1, 1, 1), thick, thin) == 0
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_grids_without_a_place_cannot_be_compared(bad):
-    nowhere = AFFINE.copy()
-    nowhere[0, 3] = bad
-    with pytest.raises(ValueError, match="grid_offset: other holds NaN or infinite"):
-        grid_offset(SHAPE, AFFINE, nowhere)
-    with pytest.raises(ValueError, match="grid_offset: affine holds NaN or infinite"):
-        grid_offset(SHAPE, nowhere, AFFINE)
 
 
 # ---------------------------------------------------------------- images in memory

@@ -230,13 +230,13 @@ def test_integers_are_not_subtracted_as_integers():
 def test_bad_input_is_named(metric):
     truth, prediction = smooth_pair()
     name = metric.__name__
-    with pytest.raises(GeometryMismatchError, match=rf"{name}: .*\(18, 15, 13\).*\(18, 15, 12\)"):
+    with pytest.raises(GeometryMismatchError, match=rf"{name}: .*\(18, 15, 12\).*\(18, 15, 13\)"):
         metric(truth, prediction[..., 1:])
     with pytest.raises(GeometryMismatchError, match=f"{name}, volume 1: "):
         metric([truth, truth], [prediction, prediction[..., 1:]])
     with pytest.raises(ValueError, match="2 volumes and y_pred 1"):
         metric([truth, truth], [prediction])
-    with pytest.raises(ValueError, match="1 volumes and mask 2"):
+    with pytest.raises(ValueError, match="1 volumes but mask holds 2"):
         metric([truth], [prediction], mask=[truth, truth])
     with pytest.raises(ValueError, match="single volume"):
         metric(truth, [prediction])

@@ -1,5 +1,6 @@
 """PatchTransformer: volumes to rows and back, groups and paired sampling."""
 
+import nibabel
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -9,6 +10,7 @@ from sklearn.linear_model import Ridge
 from sklearn.model_selection import GroupKFold, KFold, cross_val_score
 
 from sklearn_iqt.exceptions import GeometryMismatchError
+from sklearn_iqt.io import scaled_affine
 from sklearn_iqt.patches import PatchTransformer
 
 
@@ -42,7 +44,7 @@ def test_rows_of_a_flat_volume_agree_with_scikit_learn(rng):
 def test_scaled_rows_come_back_as_high_volumes(rng):
     low = [rng.random((6, 6, 3))]
     high = [rng.random((6, 6, 12))]
-    patcher = PatchTransformer(patch_size=(3, 3, 2), scale=(1, 1, 4)).fit(low)
+    patcher = PatchTransformer(patch_size=(3, 3, 2)).fit(low, high)
     _, high_rows, _ = patcher.set_params(background=1.0).sample(low, high)
     np.testing.assert_allclose(patcher.inverse_transform(high_rows)[0], high[0])
 
@@ -51,15 +53,15 @@ def test_sample_leaves_out_background_and_pairs_rows(rng):
     high = np.zeros((2, 16, 16, 16))
     high[:, :8] = 1 + rng.random((2, 8, 16, 16))
     low = high[..., ::4]
-    patcher = PatchTransformer((4, 4, 2), scale=(1, 1, 4), max_patches=40, random_state=0).fit(low)
-    low_rows, high_rows, groups = patcher.sample(low, high)
+    patcher = PatchTransformer((4, 4, 2)).fit(low, high)
+    low_rows, high_rows, groups = patcher.sample(low, high, max_patches=40, random_state=0)
     assert len(low_rows) == len(high_rows) == 40
     np.testing.assert_array_equal(np.bincount(groups), [20, 20])
     assert ((high_rows > 0).mean(axis=1) >= 0.2).all()
     np.testing.assert_array_equal(
         high_rows.reshape(40, 4, 4, 8)[..., ::4].reshape(40, -1), low_rows
     )
-    again = patcher.sample(low, high)
+    again = patcher.sample(low, high, max_patches=40, random_state=0)
     np.testing.assert_array_equal(low_rows, again[0])
 
 
@@ -67,11 +69,36 @@ def test_mask_on_the_low_grid_decides(rng):
     low, high = rng.random((1, 12, 12, 4)), rng.random((1, 12, 12, 16))
     mask = np.zeros(low.shape, bool)
     mask[:, :4] = True
-    patcher = PatchTransformer((4, 4, 4), stride=4, scale=(1, 1, 4)).fit(low)
+    patcher = PatchTransformer((4, 4, 4), stride=4).fit(low, high)
     rows, _, _ = patcher.sample(low, high, mask)
     np.testing.assert_array_equal(rows, patcher.transform(low[:, :4]))
-    with pytest.raises(GeometryMismatchError, match="a mask has shape"):
+    with pytest.raises(GeometryMismatchError, match=r"mask\[0\] has shape"):
         patcher.sample(low, high, mask[..., :3])
+
+
+def test_fit_learns_the_scale_from_pairs(rng):
+    low, high = rng.random((2, 6, 5, 3)), rng.random((2, 12, 5, 12))
+    assert PatchTransformer(2).fit(low).scale_ == (1, 1, 1)
+    assert PatchTransformer(2).fit(low, high).scale_ == (2, 1, 4)
+    assert PatchTransformer(2).fit_geometry((1, 1, 4)).scale_ == (1, 1, 4)
+    with pytest.raises(GeometryMismatchError, match="not a whole number of times"):
+        PatchTransformer(2).fit(low, high[:, :-1])
+    with pytest.raises(GeometryMismatchError, match=r"y\[1\] has shape"):
+        PatchTransformer(2).fit(list(low), [high[0], high[1, :6]])
+
+
+@pytest.mark.parametrize("alignment", ["center", "corner"])
+def test_pairs_may_be_aligned_either_way_but_not_lie_elsewhere(rng, alignment):
+    affine = np.diag([1.0, 1.0, 4.0, 1.0])
+    low = [nibabel.Nifti1Image(rng.random((6, 6, 3)), affine)]
+    fine = scaled_affine(affine, (1, 1, 4), alignment)
+    high = [nibabel.Nifti1Image(1 + rng.random((6, 6, 12)), fine)]
+    rows, _, _ = PatchTransformer(2).fit(low, high).sample(low, high)
+    assert len(rows)
+    fine[0, 3] += 3
+    moved = [nibabel.Nifti1Image(high[0].get_fdata(), fine)]
+    with pytest.raises(GeometryMismatchError, match="3 mm apart"):
+        PatchTransformer(2).fit(low, high).sample(low, moved)
 
 
 def test_groups_name_the_subject_of_each_row(rng):
@@ -86,10 +113,8 @@ def test_random_patch_splits_leak_and_group_splits_do_not(rng):
     gains = rng.uniform(0.5, 2.0, 8)
     low = rng.random((8, 12, 12, 6))
     high = gains[:, None, None, None] * low.repeat(2, axis=3)
-    patcher = PatchTransformer(
-        (4, 4, 3), stride=1, scale=(1, 1, 2), background=1.0, max_patches=1500
-    )
-    X, y, groups = patcher.set_params(random_state=0).fit(low).sample(low, high)
+    patcher = PatchTransformer((4, 4, 3), stride=1, background=1.0).fit(low, high)
+    X, y, groups = patcher.sample(low, high, max_patches=1500, random_state=0)
     forest = ExtraTreesRegressor(20, min_samples_leaf=2, random_state=0, n_jobs=2)
     leaking = cross_val_score(forest, X, y, cv=KFold(4, shuffle=True, random_state=0)).mean()
     honest = cross_val_score(forest, X, y, groups=groups, cv=GroupKFold(4)).mean()
@@ -98,7 +123,7 @@ def test_random_patch_splits_leak_and_group_splits_do_not(rng):
 
 def test_rows_feed_any_scikit_learn_regressor(rng):
     low, high = rng.random((3, 8, 8, 4)), rng.random((3, 8, 8, 16))
-    patcher = PatchTransformer((3, 3, 2), scale=(1, 1, 4)).fit(low)
+    patcher = PatchTransformer((3, 3, 2)).fit(low, high)
     X, y, groups = patcher.sample(low, high)
     for train, test in GroupKFold(3).split(X, y, groups):
         assert not set(groups[train]) & set(groups[test])
@@ -118,13 +143,16 @@ def test_set_output_names_voxels(rng):
         (lambda p, v: p.fit(v[0]), "Wrap it in a list"),
         (lambda p, v: p.fit([]), "holds no volume"),
         (lambda p, v: p.fit([v[0], v[0][0]]), "has 2 dimensions"),
-        (lambda p, v: p.fit([np.full((4, 4, 4), np.nan)]), "64 voxels that are NaN or infinite"),
+        (
+            lambda p, v: p.fit_transform([np.full((4, 4, 4), np.nan)]),
+            "64 voxels that are NaN",
+        ),
         (lambda p, v: p.fit(v).inverse_transform(np.zeros((3, 8))), "rows have shape"),
         (lambda p, v: p.fit(v).sample(v, v[:1]), "holds 2 volumes but y holds 1"),
-        (lambda p, v: p.fit(v).sample(v, [v[0], v[1, :3]]), "pair 1 does not fit"),
+        (lambda p, v: p.fit(v).sample(v, [v[0], v[1, :3]]), r"y\[1\] has shape"),
         (lambda p, v: p.set_params(stride=9).fit(v), "leaves voxels"),
         (lambda p, v: p.set_params(window="x").fit(v), "'window' parameter"),
-        (lambda p, v: p.fit([np.array([[["a"]]])]), "hold real numbers"),
+        (lambda p, v: p.fit_transform([np.array([[["a"]]])]), "hold real numbers"),
     ],
 )
 def test_bad_input_is_refused(call, message, rng):

@@ -273,10 +273,10 @@ class Net(InterpolationIQT):
 
     _restored_attributes = ("net_",)
 
-    def _fit_volumes(self, X, y, mask):
+    def _fit_cohort(self, cohort):
         self.losses_ = [0.5, 0.25]
         self.net_ = {"bias": np.full(3, 7.0)}
-        return super()._fit_volumes(X, y, mask)
+        super()._fit_cohort(cohort)
 
     def _fitted_arrays(self):
         return {"layers.0.bias": self.net_["bias"]}

@@ -150,14 +150,31 @@ DOCUMENTS = {
         "does not fit its type",
     ),
     "an array elsewhere": (
-        at("model", "fitted", "y_mean_", value={"array": "../../etc/passwd"}),
+        at(
+            "model",
+            "fitted",
+            "estimator_",
+            "fitted",
+            "intercept_",
+            value={"array": "../../etc/passwd"},
+        ),
         "missing or used twice",
     ),
     "an array twice": (
-        at("model", "fitted", "y_mean_", value={"array": "estimator_.coef_"}),
+        at(
+            "model",
+            "fitted",
+            "estimator_",
+            "fitted",
+            "intercept_",
+            value={"array": "estimator_.coef_"},
+        ),
         "missing or used twice|belong to nothing",
     ),
-    "an array unused": (at("model", "fitted", "y_mean_", value=None), "belong to nothing"),
+    "an array unused": (
+        at("model", "fitted", "estimator_", "fitted", "intercept_", value=None),
+        "belong to nothing",
+    ),
     "no fitted state": (lambda d: d["model"].pop("fitted"), "belong to nothing"),
     "no fitted regressor": (
         at("model", "fitted", "estimator_", "fitted", value={}),
@@ -172,8 +189,8 @@ DOCUMENTS = {
         at("model", "fitted", "n_features_in_", value=True),
         "not a number of voxels",
     ),
-    "wrong n_features_in_": (at("model", "fitted", "n_features_in_", value=26), "cannot predict"),
-    "wrong n_outputs_": (at("model", "fitted", "n_outputs_", value=27), "cannot predict"),
+    "wrong n_features_in_": (at("model", "fitted", "n_features_in_", value=26), "not patches of"),
+    "wrong n_outputs_": (at("model", "fitted", "n_outputs_", value=27), "not patches of"),
     "wrong n_features_in_ of the regressor": (
         at("model", "fitted", "estimator_", "fitted", "n_features_in_", value=5),
         "cannot predict",
@@ -185,7 +202,7 @@ DOCUMENTS = {
     "an absurd scale": (at("model", "params", "scale", value=10**12), "scale"),
     "an absurd patch": (
         at("model", "fitted", "patcher_", "params", "patch_size", value=10**9),
-        "patch_size_ is not",
+        "patch_size_ does not follow",
     ),
     "patcher of another class": (
         at("model", "fitted", "patcher_", value={"class": "Ridge", "params": {}}),
@@ -281,7 +298,7 @@ PIPELINES = {
     ),
     "wrong model inside": (
         of_steps(lambda s: at(2, "tuple", 1, "fitted", "n_outputs_", value=27)(s)),
-        "cannot predict",
+        "not patches of",
     ),
 }
 
@@ -385,8 +402,8 @@ def test_too_many_threads_are_refused(genuine, refused):
 def test_duplicate_names_are_refused(genuine, refused):
     header, body = split(genuine["ridge"])
     text = json.dumps(header)
-    entry = json.dumps(header["y_mean_"])
-    refused(join((text[:-1] + f', "y_mean_": {entry}}}').encode(), body), "a name twice")
+    entry = json.dumps(header["estimator_.intercept_"])
+    refused(join((text[:-1] + f', "estimator_.intercept_": {entry}}}').encode(), body), "a name twice")
     document = header["__metadata__"]["sklearn_iqt"]
     header["__metadata__"]["sklearn_iqt"] = document[:-1] + ',"format":1}'
     refused(join(header, body), "a name twice")
@@ -421,13 +438,13 @@ def test_an_oversize_header_is_refused(genuine, refused):
 )
 def test_lies_about_an_array_are_refused(entry, genuine, refused):
     header, body = split(genuine["ridge"])
-    header["y_mean_"] = {**header["y_mean_"], **entry}
+    header["estimator_.intercept_"] = {**header["estimator_.intercept_"], **entry}
     refused(join(header, body), "damaged|unknown type")
 
 
 def test_overlapping_arrays_are_refused(genuine, refused):
     header, body = split(genuine["ridge"])
-    header["y_mean_"] = copy.deepcopy(header["estimator_.intercept_"])
+    header["estimator_.coef_"] = copy.deepcopy(header["estimator_.intercept_"])
     refused(join(header, body), "damaged")
 
 

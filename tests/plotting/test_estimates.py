@@ -222,7 +222,7 @@ def test_wrong_calls_are_named(estimates, head, truth):
     shifted = head.affine.copy()
     shifted[0, 3] += 1
     refused(
-        "lies 1 mm from it",
+        "lies up to 1 mm away",
         GeometryMismatchError,
         rows={"A": {"m": nibabel.Nifti1Image(truth, shifted)}},
         truth=head,

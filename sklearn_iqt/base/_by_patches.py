@@ -1,0 +1,124 @@
+"""Estimators that learn rows of patches and average the overlaps of what they predict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_memory
+
+from sklearn_iqt._version import __version__
+from sklearn_iqt.base._dispatch import BaseIQTRegressor
+from sklearn_iqt.base._volumes import check_foreground
+from sklearn_iqt.io import Cohort
+from sklearn_iqt.patches import PatchTransformer, predict_volume
+
+__all__ = ["BasePatchRegressor"]
+
+
+class BasePatchRegressor(BaseIQTRegressor):
+    """Learn to enhance volumes from the rows of their patches.
+
+    Given volumes, ``fit`` scales each pair by the intensities of its low volume, draws paired
+    patches and learns from their rows; ``predict`` cuts every patch, predicts its row and averages
+    the overlaps.
+
+    Subclasses take ``patcher``, ``scale``, ``alignment``, ``max_patches``, ``random_state`` and
+    ``verbose`` as parameters, and write ``_fit_patches(X, y, groups)`` and ``_predict_patches(X)``,
+    which never see a volume.
+    """
+
+    _parameter_constraints: dict = {
+        **BaseIQTRegressor._parameter_constraints,
+        "patcher": [PatchTransformer, None],
+    }
+
+    patcher: Any
+    max_patches: int | None
+    random_state: Any
+    # Cache of the rows that are drawn from volumes; a parameter of the estimators that have it.
+    memory: Any = None
+
+    def set_params(self, **params: Any) -> Any:
+        """Set parameters; those of the default patcher too, which ``patcher=None`` stands for.
+
+        Parameters
+        ----------
+        **params : dict
+            Parameters by name, ``patcher__patch_size`` among them.
+
+        Returns
+        -------
+        object
+            The estimator.
+        """
+        nested = any(name.startswith("patcher__") for name in params)
+        if nested and params.get("patcher", self.patcher) is None:
+            params["patcher"] = self._default_patcher()
+        return super().set_params(**params)
+
+    def _default_patcher(self) -> PatchTransformer:
+        return PatchTransformer()
+
+    def _make_patcher(self) -> PatchTransformer:
+        patcher = self._default_patcher() if self.patcher is None else clone(self.patcher)
+        return patcher.fit_geometry(self._patch_scale())
+
+    def _fit_cohort(self, cohort: Cohort) -> None:
+        self._expect_patches()
+        if self.memory is None:
+            rows = self._draw_rows(cohort)
+        else:
+            cached = check_memory(self.memory).cache(_call, ignore=["function"])
+            rows = cached(self._cache_key(cohort), lambda: self._draw_rows(cohort))
+        self._fit_patches(*rows)
+
+    def _draw_rows(self, cohort: Cohort) -> tuple[NDArray, NDArray, NDArray]:
+        """Return paired rows to learn from, and the position of the pair that each comes from."""
+        source = self._patch_source()
+        random_state = check_random_state(self.random_state)
+        pairs = source.training_pairs(cohort, self.max_patches, random_state)
+        bar = self._progress(pairs, "cutting patches", total=len(cohort))
+        low_rows, high_rows, groups = source.training_rows(bar)
+        check_foreground(len(groups), self.patcher_.background, type(self).__name__)
+        return low_rows, high_rows, groups
+
+    def _cache_key(self, cohort: Cohort) -> list:
+        """Return everything that decides which rows are drawn."""
+        if not isinstance(self.random_state, Integral):
+            raise ValueError(
+                f"{type(self).__name__}: memory needs an integer as random_state, got "
+                f"{self.random_state!r}. With any other the cache would return the patches of an "
+                "earlier draw."
+            )
+        names = ("scale", "alignment", "order", "max_patches", "random_state")
+        key = {name: getattr(self, name) for name in names}
+        kinds = [str(type(part)) for part in (self, self.patcher_)]
+        key |= {"version": __version__, "kinds": kinds, "patcher": self.patcher_.get_params()}
+        return [key, cohort.fingerprint()]
+
+    def _predict_volume(
+        self,
+        volume: NDArray,
+        mask: NDArray[np.bool_] | None,
+        return_std: bool,
+        report_progress: Callable[[float], Any],
+    ) -> tuple[NDArray[np.float32], ...]:
+        return predict_volume(
+            volume,
+            mask,
+            self._patch_source(),
+            self._predict_patches,
+            return_std=return_std,
+            report_progress=report_progress,
+        )
+
+
+def _call(key: Any, function: Callable[[], Any]) -> Any:
+    """Return what a function returns; a cache finds it by its key."""
+    return function()

@@ -1,0 +1,289 @@
+"""The dispatch between rows and volumes, which every estimator inherits."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from numbers import Integral
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, RegressorMixin, _fit_context
+from sklearn.metrics import r2_score
+from sklearn.utils import Tags
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted, validate_data
+from tqdm.auto import tqdm
+
+from sklearn_iqt._doc_link import DocLinkMixin
+from sklearn_iqt.base._rows import RowGeometry, check_rows, refuse_volume_options
+from sklearn_iqt.base._tags import VolumeTags
+from sklearn_iqt.base._volumes import predict_cohort
+from sklearn_iqt.io import Cohort, is_rows
+from sklearn_iqt.patches import PatchSource, PatchTransformer, per_axis
+
+__all__ = ["BaseIQTRegressor"]
+
+
+class BaseIQTRegressor(DocLinkMixin, RegressorMixin, BaseEstimator):
+    """Learn to enhance volumes, or the rows of voxels that patches of volumes make.
+
+    The number of dimensions alone decides: given a 2-D array, an estimator is an ordinary
+    multi-output regressor on rows; given anything else, it enhances volumes.
+
+    Subclasses take ``scale``, ``alignment`` and ``verbose`` as parameters. For rows they write
+    ``_fit_patches(X, y, groups)`` and ``_predict_patches(X)``; for volumes ``_make_patcher()``,
+    ``_fit_cohort(cohort)`` and ``_predict_volume(volume, mask, return_std, report_progress)``.
+    :class:`BasePatchRegressor` has these three. ``_volume_tags`` says what an estimator does with
+    volumes.
+
+    Attributes
+    ----------
+    patcher_ : PatchTransformer
+        The patches that rows are, fitted to the scale.
+    scale_ : tuple of 3 ints
+        High-resolution voxels for each low-resolution voxel, along each axis.
+    n_features_in_ : int
+        Length of an input row: the voxels of an input patch.
+    n_outputs_ : int
+        Length of an output row: the voxels of an output patch.
+    row_mean_ : ndarray of shape (n_outputs_,) or None
+        Mean of the targets, if ``fit`` was given rows that are not patches; None otherwise.
+    spacing_ : ndarray of shape (3,) or None
+        Median voxel size of the low images that were learned from, in mm; None after arrays.
+    """
+
+    _volume_tags = VolumeTags()
+    # Spline order of the baseline: what the estimator improves on, and the value of background.
+    order = 3
+    _parameter_constraints: dict = {
+        "scale": [Interval(Integral, 1, None, closed="left"), tuple, list, np.ndarray],
+        "alignment": [StrOptions({"center", "corner"})],
+        "verbose": ["verbose"],
+    }
+
+    scale: Any
+    alignment: str
+    verbose: Any
+
+    def _make_patcher(self) -> PatchTransformer:
+        """Return the patches that rows are, fitted to ``_patch_scale()``."""
+        raise NotImplementedError(f"{type(self).__name__} must write _make_patcher.")
+
+    def _fit_patches(self, X: NDArray, y: NDArray, groups: NDArray | None) -> None:
+        """Learn from paired rows, which are patches of ``row_geometry_``."""
+        raise NotImplementedError(f"{type(self).__name__} must write _fit_patches.")
+
+    def _predict_patches(self, X: NDArray) -> NDArray:
+        """Predict rows of outputs for rows of inputs."""
+        raise NotImplementedError(f"{type(self).__name__} must write _predict_patches.")
+
+    def _fit_cohort(self, cohort: Cohort) -> None:
+        """Learn from pairs of volumes."""
+        raise NotImplementedError(f"{type(self).__name__} must write _fit_cohort.")
+
+    def _predict_volume(
+        self,
+        volume: NDArray,
+        mask: NDArray[np.bool_] | None,
+        return_std: bool,
+        report_progress: Callable[[float], Any],
+    ) -> tuple[NDArray[np.float32], ...]:
+        """Return the enhanced volume, and the spread if it is asked for."""
+        raise NotImplementedError(f"{type(self).__name__} must write _predict_volume.")
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X: Any, y: Any, *, mask: Any = None) -> Any:
+        """Learn from pairs of volumes, or from paired rows.
+
+        Parameters
+        ----------
+        X : array of shape (n, i, j, k), sequence of volumes, or array of shape (n_rows, n_voxels)
+            Low-quality volumes (3-D arrays, nibabel images or paths), or rows of input patches.
+        y : same kind as X
+            High-quality volumes, ``scale`` times as large, or rows of output patches.
+        mask : sequence of volumes, default=None
+            Foreground of each low volume, where positive. By default the voxels at or above the
+            mean of the high volume. Volumes only.
+
+        Returns
+        -------
+        object
+            The fitted estimator.
+
+        Raises
+        ------
+        GeometryMismatchError
+            If the volumes of a pair do not fit each other or their mask.
+        ValueError
+            If a volume is not finite, or no patch holds enough foreground.
+        """
+        name = type(self).__name__
+        if y is None:
+            raise ValueError(f"{name} requires y to be passed, but the target y is None.")
+        self.scale_ = per_axis(self.scale, "scale", name)
+        self.patcher_ = self._make_patcher()
+        if is_rows(X):
+            refuse_volume_options(name, mask)
+            self.spacing_ = None
+            self._fit_patches(*check_rows(self, X, y), None)
+        else:
+            cohort = Cohort(X, y, mask, scale=self.scale_, alignment=self.alignment, caller=name)
+            # Names of columns belong to rows that an earlier fit has seen.
+            self.__dict__.pop("feature_names_in_", None)
+            self.spacing_ = cohort.spacing()
+            self._fit_cohort(cohort)
+        return self
+
+    def predict(self, X: Any, *, mask: Any = None, return_std: bool = False) -> Any:
+        """Enhance volumes or rows.
+
+        Parameters
+        ----------
+        X : array of shape (n, i, j, k), sequence of volumes, or array of shape (n_rows, n_voxels)
+            What is to be enhanced: volumes in any unit of intensity, or rows of input patches.
+        mask : sequence of volumes, default=None
+            Foreground of each volume, where positive; patches that are mostly outside are filled
+            by interpolation. By default the voxels at or above the mean. Volumes only.
+        return_std : bool, default=False
+            Whether to return the spread of the overlapping predictions as well. Volumes only.
+
+        Returns
+        -------
+        prediction : ndarray
+            Rows for rows, a 4-D array for a 4-D array, otherwise a 1-D object array of 3-D arrays,
+            or of images if images or paths came in. Volumes are float32, in the units of ``X``.
+        std : same kind as the prediction
+            Standard deviation of the overlapping predictions of each voxel; only with
+            ``return_std``. It shows where patches disagree and is not a confidence interval.
+
+        Raises
+        ------
+        ValueError
+            If ``return_std`` is asked of interpolation or of a net, whose predictions are not means
+            of overlapping patches, or a volume is not finite.
+        GeometryMismatchError
+            If the voxels of an image are less than half, or more than twice, as long as those of
+            the images that were learned from, or those of an image that is enhanced already.
+        FloatingPointError
+            If the prediction is not finite.
+        """
+        check_is_fitted(self)
+        name = type(self).__name__
+        if is_rows(X):
+            refuse_volume_options(name, mask, return_std)
+            X = validate_data(self, X, reset=False, dtype=(np.float64, np.float32))
+            rows = self._predict_patches(X)
+            return rows.ravel() if self._flat_target else rows
+        if self.row_mean_ is not None:
+            raise ValueError(
+                f"{name} was fitted on rows that are not patches of its patcher, so it cannot "
+                "enhance volumes. Fit it on volumes."
+            )
+        if return_std and (reason := self._volume_tags.no_spread_reason):
+            raise ValueError(f"{name}: return_std is not available, because {reason}.")
+        return predict_cohort(
+            Cohort(X, mask=mask, caller=name),
+            lambda pair, report: self._predict_volume(pair.low, pair.mask, return_std, report),
+            scale=self.scale_,
+            alignment=self.alignment,
+            spacing=self.spacing_,
+            progress=self._progress,
+        )
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the coefficient of determination, over rows or as a mean over volumes.
+
+        Parameters
+        ----------
+        X : volumes or rows
+            What is to be enhanced.
+        y : volumes or rows
+            The truth.
+        sample_weight : array-like of shape (n,), default=None
+            Weight of each row or volume.
+
+        Returns
+        -------
+        float
+            R² of the voxels; one is perfect.
+        """
+        if is_rows(X):
+            return super().score(X, y, sample_weight)
+        cohort = Cohort(self.predict(X), y, caller=type(self).__name__, names=("X", "y", "mask"))
+        scores = [r2_score(pair.high.ravel(), pair.low.ravel()) for pair in cohort]
+        return float(np.average(scores, weights=sample_weight))
+
+    def report(self, low: Any, path: str | os.PathLike[str], **options: Any) -> Path:
+        """Write one page on what the estimator makes of a scan, and on how far to trust that.
+
+        Parameters
+        ----------
+        low : array of shape (i, j, k), nibabel image or path
+            The scan.
+        path : str or path-like
+            The HTML file to write.
+        **options : dict
+            Other parameters of :func:`sklearn_iqt.report.write_report`, ``truth``, ``mask`` and
+            ``card`` among them.
+
+        Returns
+        -------
+        pathlib.Path
+            The file written.
+
+        See Also
+        --------
+        sklearn_iqt.report.write_report : What the page shows, and the other parameters.
+        """
+        # The report stands above the estimators, which do without it until this is called.
+        from sklearn_iqt.report import write_report
+
+        check_is_fitted(self)
+        return write_report(self, low, path, **options)
+
+    @property
+    def row_geometry_(self) -> RowGeometry:
+        """What the rows are that the estimator was fitted on."""
+        if self.row_mean_ is None:
+            return RowGeometry(self.patcher_.patch_size_, self.patcher_.scale_, self.n_outputs_)
+        return RowGeometry.of_features(self.n_features_in_, self.n_outputs_)
+
+    def _patch_scale(self) -> tuple[int, int, int]:
+        return (1, 1, 1) if self._volume_tags.interpolates_first else self.scale_
+
+    def _patch_source(self) -> PatchSource:
+        return PatchSource(
+            self.patcher_,
+            self.scale_,
+            self.alignment,
+            self.order,
+            self._volume_tags.interpolates_first,
+        )
+
+    def _progress(self, items: Iterable | None, what: str, **options: Any) -> Any:
+        title = f"{type(self).__name__}: {what}"
+        return tqdm(items, desc=title, disable=not self.verbose, **options)
+
+    def _fits_anew(self) -> bool:
+        """Whether ``fit`` forgets what was learned before."""
+        return True
+
+    def _expect_patches(self) -> None:
+        """Take patches for rows, as after every fit on volumes."""
+        grid = self.patcher_.grid(self.patcher_.patch_size_)
+        self.n_features_in_, self.n_outputs_ = grid.n_voxels, grid.high.n_voxels
+        self._flat_target, self.row_mean_ = False, None
+
+    def _baseline_patches(self, X: NDArray) -> NDArray:
+        """Return what to expect before learning: interpolated patches, or the mean target."""
+        if self.row_mean_ is not None:
+            return np.broadcast_to(self.row_mean_, (len(X), self.n_outputs_))
+        return self._patch_source().interpolate_rows(X)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags

@@ -1,0 +1,130 @@
+"""What the rows are that an estimator learns from in row mode."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.validation import validate_data
+
+from sklearn_iqt.exceptions import PatchGeometryWarning
+
+__all__ = ["RowGeometry", "check_rows", "refuse_volume_options"]
+
+
+@dataclass(frozen=True)
+class RowGeometry:
+    """The patches that rows are taken for.
+
+    Parameters
+    ----------
+    patch_size : tuple of 3 ints
+        Shape of an input row, in voxels.
+    scale : tuple of 3 ints
+        Output voxels for each input voxel, along each axis.
+    n_outputs : int
+        Length of an output row, at most the voxels of an output patch.
+    """
+
+    patch_size: tuple[int, int, int]
+    scale: tuple[int, int, int]
+    n_outputs: int
+
+    @classmethod
+    def of_features(cls, n_features: int, n_outputs: int) -> RowGeometry:
+        """Take rows of any features for patches that are one voxel wide.
+
+        The scale along the last axis is as large as the outputs need.
+        """
+        return cls((1, 1, n_features), (1, 1, -(-n_outputs // n_features)), n_outputs)
+
+    @property
+    def high_patch_size(self) -> tuple[int, ...]:
+        """Shape of an output patch, in voxels."""
+        return tuple(n * s for n, s in zip(self.patch_size, self.scale, strict=True))
+
+    def to_high_patches(self, y: NDArray) -> NDArray:
+        """Return output rows as patches; voxels beyond the outputs are zero."""
+        missing = prod(self.high_patch_size) - self.n_outputs
+        return np.pad(y, ((0, 0), (0, missing))).reshape(-1, *self.high_patch_size)
+
+    def from_high_patches(self, patches: NDArray) -> NDArray:
+        """Return output patches as rows, without the voxels beyond the outputs."""
+        return patches.reshape(len(patches), -1)[:, : self.n_outputs]
+
+
+def check_rows(estimator: Any, X: Any, y: Any) -> tuple[NDArray, NDArray]:
+    """Check paired rows and decide which patches they are.
+
+    Parameters
+    ----------
+    estimator : BaseIQTRegressor
+        Gets ``n_features_in_``, ``n_outputs_`` and ``row_mean_``.
+    X : array-like of shape (n_rows, n_features)
+        Rows of inputs.
+    y : array-like of shape (n_rows,) or (n_rows, n_outputs)
+        Rows of outputs.
+
+    Returns
+    -------
+    X, y : ndarray, 2-D, of one floating dtype
+        The checked rows.
+
+    Raises
+    ------
+    ValueError
+        If the rows are not paired, finite rows of numbers.
+    """
+    X, y = validate_data(
+        estimator,
+        X,
+        y,
+        reset=estimator._fits_anew(),
+        multi_output=True,
+        y_numeric=True,
+        dtype=(np.float64, np.float32),
+    )
+    estimator._flat_target = y.ndim == 1
+    y = y.astype(X.dtype, copy=False).reshape(len(y), -1)
+    estimator.n_features_in_, estimator.n_outputs_ = X.shape[1], y.shape[1]
+    estimator.row_mean_ = None
+    grid = estimator.patcher_.grid(estimator.patcher_.patch_size_)
+    if (X.shape[1], y.shape[1]) != (grid.n_voxels, grid.high.n_voxels):
+        estimator.row_mean_ = y.mean(axis=0)
+        warnings.warn(
+            f"{type(estimator).__name__}: rows of {X.shape[1]} inputs and {y.shape[1]} outputs are "
+            f"not patches of {grid.patch_size} and {grid.high.patch_size} voxels. They are taken "
+            "for rows of features and learned relative to the mean of y. If they are patches, set "
+            "the patch size with which they were cut.",
+            PatchGeometryWarning,
+            stacklevel=3,
+        )
+    return X, y
+
+
+def refuse_volume_options(caller: str, mask: Any, return_std: bool = False) -> None:
+    """Refuse options that are for volumes only.
+
+    Parameters
+    ----------
+    caller : str
+        The class that the message names.
+    mask : object
+        What the user passed.
+    return_std : bool, default=False
+        What the user passed.
+
+    Raises
+    ------
+    ValueError
+        If there is a mask, or the spread is asked for.
+    """
+    if mask is not None or return_std:
+        raise ValueError(
+            f"{caller}: mask and return_std are for volumes, but X holds rows. Leave out rows of "
+            "background instead of passing a mask."
+        )

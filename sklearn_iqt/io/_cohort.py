@@ -1,0 +1,251 @@
+"""The volumes of a cohort: low ones with their high ones and masks, checked against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import joblib
+import numpy as np
+from nibabel.affines import voxel_sizes
+from numpy.typing import NDArray
+
+from sklearn_iqt.exceptions import GeometryMismatchError
+from sklearn_iqt.io._collection import VolumeCollection, as_volumes
+from sklearn_iqt.io._grid import GridDifference, compare_grids
+
+__all__ = ["Cohort", "Pair"]
+
+ALIGNMENTS = ("center", "corner")
+
+
+class Pair(NamedTuple):
+    """A low volume and what belongs to it.
+
+    Attributes
+    ----------
+    low : ndarray of shape (i, j, k)
+        The low volume.
+    high : ndarray or None
+        The high volume, or None if the cohort has none.
+    mask : ndarray of bool, shape (i, j, k), or None
+        Foreground of the low volume, or None if the cohort has no masks.
+    affine : ndarray of shape (4, 4) or None
+        Voxel to mm of the low volume; None for an array.
+    """
+
+    low: NDArray
+    high: Any
+    mask: NDArray[np.bool_] | None
+    affine: NDArray[np.float64] | None
+
+
+class Cohort:
+    """Low volumes with their high volumes and masks.
+
+    Number, shape and place are checked when the cohort is made, from headers, so that a mistake in
+    the last pair shows before the first one is read. Voxels are read a pair at a time.
+
+    Parameters
+    ----------
+    low : array of shape (n, i, j, k) or sequence of volumes
+        What :func:`sklearn_iqt.io.as_volumes` takes.
+    high : same kind, default=None
+        High volumes, ``scale`` times as large.
+    mask : same kind, default=None
+        Masks on the grid of the low volumes; voxels above zero are foreground.
+    scale : sequence of 3 ints, default=(1, 1, 1)
+        High voxels for each low voxel.
+    alignment : {"center", "corner"} or None, default="center"
+        How high and low grids are aligned. None accepts either.
+    caller : str, default="Cohort"
+        The class or function that error messages name.
+    names : tuple of 3 str, default=("X", "y", "mask")
+        What error messages call the three collections.
+
+    Raises
+    ------
+    GeometryMismatchError
+        If a high volume or a mask is not on the grid that its low volume asks for.
+    ValueError
+        If the numbers of volumes differ, or something is not a collection of volumes.
+    VolumeReadError
+        If a file is missing or its header is damaged.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_iqt.io import Cohort
+    >>> cohort = Cohort([np.ones((4, 4, 2))], [np.ones((4, 4, 8))], scale=(1, 1, 4))
+    >>> [pair.high.shape for pair in cohort]
+    [(4, 4, 8)]
+    """
+
+    def __init__(
+        self,
+        low: Any,
+        high: Any = None,
+        mask: Any = None,
+        *,
+        scale: Sequence[int] = (1, 1, 1),
+        alignment: str | None = "center",
+        caller: str = "Cohort",
+        names: tuple[str, str, str] = ("X", "y", "mask"),
+    ) -> None:
+        self.caller = caller
+        self.low = as_volumes(low, name=names[0], caller=caller)
+        self.high, self.masks = (
+            None if volumes is None else as_volumes(volumes, name=name, caller=caller)
+            for volumes, name in zip((high, mask), names[1:], strict=True)
+        )
+        for other in (self.high, self.masks):
+            if other is not None and len(other) != len(self.low):
+                raise ValueError(
+                    f"{caller}: {names[0]} holds {len(self.low)} volumes but {other.name} holds "
+                    f"{len(other)}. Pass one for each."
+                )
+        self._scale = tuple(scale)
+        self._alignment = alignment
+        for n in range(len(self)):
+            self._check_grids(n)
+
+    @classmethod
+    def of_one(
+        cls,
+        low: Any,
+        high: Any = None,
+        mask: Any = None,
+        *,
+        caller: str = "Cohort",
+        names: tuple[str, str, str] = ("X", "y", "mask"),
+        **options: Any,
+    ) -> Cohort:
+        """Make the cohort of one subject, whose volumes messages call by their names alone.
+
+        Parameters
+        ----------
+        low : array of shape (i, j, k), nibabel image or path
+            The low volume.
+        high, mask : same kind, default=None
+            Its high volume and its mask.
+        caller : str, default="Cohort"
+            The class or function that error messages name.
+        names : tuple of 3 str, default=("X", "y", "mask")
+            What error messages call the three volumes.
+        **options : dict
+            ``scale`` and ``alignment``, see the class.
+
+        Returns
+        -------
+        Cohort
+            A cohort of length one.
+        """
+        volumes = [
+            None if v is None else VolumeCollection([v], name=name, caller=caller, single=True)
+            for v, name in zip((low, high, mask), names, strict=True)
+        ]
+        return cls(*volumes, caller=caller, names=names, **options)
+
+    def __len__(self) -> int:
+        return len(self.low)
+
+    def __iter__(self) -> Iterator[Pair]:
+        return (self.read(n) for n in range(len(self)))
+
+    def read(self, n: int) -> Pair:
+        """Read one pair.
+
+        Parameters
+        ----------
+        n : int
+            Position in the cohort.
+
+        Returns
+        -------
+        Pair
+            Finite volumes, possibly the user's own memory: do not write to them.
+
+        Raises
+        ------
+        ValueError
+            If a volume is not finite or a mask is empty.
+        """
+        low, affine = self.low.read(n)
+        high = None if self.high is None else self.high[n]
+        mask = None
+        if self.masks is not None:
+            mask = self.masks[n] > 0
+            if not mask.any():
+                raise ValueError(
+                    f"{self.caller}: {self.masks.name_of(n)} is empty. Pass a mask with voxels "
+                    "above zero."
+                )
+        return Pair(low, high, mask, affine)
+
+    def spacing(self) -> NDArray[np.float64] | None:
+        """Return the median voxel size of the low volumes.
+
+        Returns
+        -------
+        ndarray of shape (3,), float64, or None
+            In mm; None for arrays.
+        """
+        affines = [self.low.grid(n).affine for n in range(len(self))]
+        sizes = [voxel_sizes(affine) for affine in affines if affine is not None]
+        return np.median(sizes, axis=0) if sizes else None
+
+    def fingerprint(self) -> str:
+        """Return a digest of all volumes, as a key for caches.
+
+        Returns
+        -------
+        str
+            See :meth:`sklearn_iqt.io.VolumeCollection.fingerprint`.
+        """
+        collections = (self.low, self.high, self.masks)
+        return joblib.hash([c if c is None else c.fingerprint() for c in collections])
+
+    def _check_grids(self, n: int) -> None:
+        low = self.low.grid(n)
+        if self.masks is not None:
+            self._refuse(compare_grids(low, self.masks.grid(n)), self.masks, n)
+        if self.high is None:
+            return
+        high = self.high.grid(n)
+        differences = {a: compare_grids(low.scaled(self._scale, a), high) for a in ALIGNMENTS}
+        if self._alignment is None:
+            if None not in differences.values():
+                self._refuse(differences["center"], self.high, n)
+            return
+        difference = differences.pop(self._alignment)
+        ((other, difference_there),) = differences.items()
+        remedy = f"With alignment={other!r} they fit." if difference_there is None else None
+        self._refuse(difference, self.high, n, remedy)
+
+    def _refuse(
+        self,
+        difference: GridDifference | None,
+        other: VolumeCollection,
+        n: int,
+        remedy: str | None = None,
+    ) -> None:
+        if difference is None:
+            return
+        low, name = self.low.name_of(n), other.name_of(n)
+        if difference.shape_differs:
+            shape, needed = self.low.grid(n).shape, difference.expected_shape
+            by_scale = needed != shape
+            wanted = f"of shape {shape} and scale {self._scale} need {needed}"
+            raise GeometryMismatchError(
+                f"{self.caller}: {name} has shape {difference.found_shape}, but {low} "
+                f"{wanted if by_scale else f'has shape {shape}'}. Crop or resample one of them"
+                f"{', or change scale' if by_scale else ''}."
+            )
+        remedy = remedy or (
+            "Pass volumes that belong together in the same order, or resample one of them onto the "
+            "other. Pass arrays only if the affines are wrong."
+        )
+        raise GeometryMismatchError(
+            f"{self.caller}: {name} and {low} lie up to {difference.offset_mm:.3g} mm apart by "
+            f"their affines. {remedy}"
+        )

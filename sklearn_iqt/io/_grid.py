@@ -1,0 +1,182 @@
+"""Grids of voxels, and how two of them differ."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from nibabel.affines import apply_affine, voxel_sizes
+from numpy.typing import ArrayLike, NDArray
+
+from sklearn_iqt.io._geometry import check_affine, scaled_affine
+
+__all__ = ["Grid", "GridDifference", "compare_grids", "compare_voxel_sizes"]
+
+# Two grids are the same if no corner differs by more than this part of a voxel.
+_SAME_GRID = 0.1
+# How many times as long or as short voxels may be as those of the training images.
+_MOST_RATIO = 2.0
+# Sizes within this fraction of each other count as equal.
+_SAME_SIZE = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """The shape of a volume and its place in the scanner.
+
+    Parameters
+    ----------
+    shape : tuple of 3 ints
+        Voxels along each axis.
+    affine : ndarray of shape (4, 4), default=None
+        Voxel to mm. None for arrays, whose place is not known.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_iqt.io import Grid
+    >>> Grid((8, 8, 4), np.diag([1.0, 1.0, 4.0, 1.0])).scaled((1, 1, 4)).shape
+    (8, 8, 16)
+    """
+
+    shape: tuple[int, ...]
+    affine: NDArray[np.float64] | None = None
+
+    def scaled(self, scale: Sequence[int], alignment: str = "center") -> Grid:
+        """Return the grid with ``scale`` times as many voxels along each axis.
+
+        Parameters
+        ----------
+        scale : sequence of 3 ints
+            New voxels for each voxel.
+        alignment : {"center", "corner"}, default="center"
+            How the two grids are aligned, see :func:`sklearn_iqt.io.scaled_affine`.
+
+        Returns
+        -------
+        Grid
+            The finer grid.
+        """
+        shape = tuple(n * factor for n, factor in zip(self.shape, scale, strict=True))
+        if self.affine is None:
+            return Grid(shape)
+        return Grid(shape, scaled_affine(self.affine, scale, alignment))
+
+
+@dataclass(frozen=True)
+class GridDifference:
+    """How a grid differs from the one that was expected.
+
+    Attributes
+    ----------
+    expected_shape, found_shape : tuple of 3 ints
+        The two shapes.
+    offset_mm : float
+        Largest distance between corresponding corners along one axis, in mm; 0 if the shapes
+        differ.
+    """
+
+    expected_shape: tuple[int, ...]
+    found_shape: tuple[int, ...]
+    offset_mm: float
+
+    @property
+    def shape_differs(self) -> bool:
+        """Whether the shapes differ; otherwise the places do."""
+        return self.expected_shape != self.found_shape
+
+    def __str__(self) -> str:
+        if self.shape_differs:
+            return f"has shape {self.found_shape}, but {self.expected_shape} is needed"
+        return f"lies up to {self.offset_mm:.3g} mm away by its affine"
+
+
+def compare_grids(expected: Grid, found: Grid) -> GridDifference | None:
+    """Return how a grid differs from the expected one, or None if they agree.
+
+    Parameters
+    ----------
+    expected : Grid
+        The grid whose voxels set the tolerance.
+    found : Grid
+        The other grid. Places are compared only if both have an affine.
+
+    Returns
+    -------
+    GridDifference or None
+        The difference in shape, or the distance if the shapes agree. Grids of one shape agree if
+        no corner moves by more than a tenth of the smallest side of a voxel, because headers round.
+
+    Raises
+    ------
+    ValueError
+        If an affine is not finite and invertible.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_iqt.io import Grid, compare_grids
+    >>> low = Grid((8, 8, 4), np.diag([1.0, 1.0, 4.0, 1.0]))
+    >>> center, corner = (low.scaled((1, 1, 4), alignment) for alignment in ("center", "corner"))
+    >>> compare_grids(center, center)
+    >>> print(compare_grids(center, corner))
+    lies up to 1.5 mm away by its affine
+    >>> print(compare_grids(center, Grid((8, 8, 15))))
+    has shape (8, 8, 15), but (8, 8, 16) is needed
+    """
+    if found.shape != expected.shape:
+        return GridDifference(expected.shape, found.shape, 0.0)
+    if expected.affine is None or found.affine is None:
+        return None
+    first, second = (
+        check_affine(grid.affine, f"compare_grids: the affine of {name}")  # type: ignore[arg-type]
+        for name, grid in (("expected", expected), ("found", found))
+    )
+    corners = list(itertools.product(*[(0, n - 1) for n in expected.shape]))
+    offset = np.abs(apply_affine(first, corners) - apply_affine(second, corners)).max()
+    if offset <= _SAME_GRID * voxel_sizes(first).min():
+        return None
+    return GridDifference(expected.shape, found.shape, float(offset))
+
+
+def compare_voxel_sizes(
+    spacing: ArrayLike, learned: ArrayLike, scale: Sequence[int]
+) -> tuple[float, str | None]:
+    """Compare the voxels of a scan with those that a model has learned from.
+
+    Parameters
+    ----------
+    spacing : array-like of shape (3,)
+        Voxel size of the scan, in mm.
+    learned : array-like of shape (3,)
+        Voxel size of the training images, in mm.
+    scale : sequence of 3 ints
+        The scale of the model.
+
+    Returns
+    -------
+    ratio : float
+        The largest ratio between corresponding sizes, at least 1.
+    fault : str or None
+        Why the scan must be refused and what to do about it; None if it may be enhanced.
+
+    Examples
+    --------
+    >>> from sklearn_iqt.io import compare_voxel_sizes
+    >>> compare_voxel_sizes((1, 1, 5), (1, 1, 4), (1, 1, 4))
+    (1.25, None)
+    >>> compare_voxel_sizes((1, 1, 1), (1, 1, 4), (1, 1, 4))[1]
+    'The scan seems to be enhanced already: pass the low-quality image'
+    """
+    spacing, learned = np.asarray(spacing, dtype=float), np.asarray(learned, dtype=float)
+    ratios = spacing / learned
+    ratio = float(max(ratios.max(), 1 / ratios.min()))
+    if np.max(scale) > 1 and np.allclose(spacing, learned / scale, rtol=_SAME_SIZE, atol=0):
+        return ratio, "The scan seems to be enhanced already: pass the low-quality image"
+    if ratio <= _MOST_RATIO:
+        return ratio, None
+    if np.allclose(np.sort(spacing), np.sort(learned), rtol=_SAME_SIZE, atol=0):
+        return ratio, "Its axes are in another order: reorient it"
+    return ratio, "Resample it"

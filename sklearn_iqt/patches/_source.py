@@ -1,0 +1,158 @@
+"""What patches are cut from: a volume in a robust unit, on the low grid or interpolated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sklearn_iqt.io import Cohort
+from sklearn_iqt.patches._cut import cut_patches
+from sklearn_iqt.patches._sampling import join_rows, sample_index, share
+from sklearn_iqt.patches._transformer import PatchTransformer
+from sklearn_iqt.preprocessing import intensity_scale, upsample
+
+__all__ = ["PatchSource", "ScaledVolume", "TrainingPair"]
+
+
+class ScaledVolume(NamedTuple):
+    """A low volume that is ready to be cut.
+
+    Attributes
+    ----------
+    inputs : ndarray of float32
+        What patches are cut from: the scaled volume, or its interpolation.
+    baseline : ndarray of float32, on the high grid
+        The interpolated volume.
+    unit : float
+        The intensity that became one.
+    """
+
+    inputs: NDArray[np.float32]
+    baseline: NDArray[np.float32]
+    unit: float
+
+
+class TrainingPair(NamedTuple):
+    """A scaled pair of volumes and the patches to learn from.
+
+    Attributes
+    ----------
+    inputs : ndarray of float32
+        What input patches are cut from.
+    target : ndarray of float32, on the high grid
+        The high volume, in the unit of the low one.
+    index : ndarray of int
+        Numbers of the patches that were drawn, on the patcher's grid of ``inputs``.
+    """
+
+    inputs: NDArray[np.float32]
+    target: NDArray[np.float32]
+    index: NDArray[np.integer]
+
+
+@dataclass(frozen=True)
+class PatchSource:
+    """Prepare volumes for cutting, for training and for prediction alike.
+
+    Parameters
+    ----------
+    patcher : PatchTransformer
+        The fitted patcher.
+    scale : tuple of 3 ints
+        High voxels for each low voxel.
+    alignment : {"center", "corner"}
+        How the two grids are aligned.
+    order : int
+        Spline order of the interpolation.
+    interpolates_first : bool
+        Whether patches are cut from the interpolated volume, on the high grid.
+    """
+
+    patcher: PatchTransformer
+    scale: tuple[int, int, int]
+    alignment: str
+    order: int
+    interpolates_first: bool
+
+    def interpolate(self, volume: NDArray) -> NDArray:
+        """Return a low volume on the high grid."""
+        return upsample(volume, self.scale, order=self.order, alignment=self.alignment)
+
+    def interpolate_rows(self, rows: NDArray) -> NDArray:
+        """Return rows of input patches as rows of interpolated patches on the high grid."""
+        patches = rows.reshape(-1, *self.patcher.patch_size_)
+        high = upsample(patches, self.patcher.scale_, order=self.order, alignment=self.alignment)
+        return high.reshape(len(rows), -1)
+
+    def scaled(self, volume: NDArray, mask: NDArray[np.bool_] | None) -> ScaledVolume:
+        """Return a low volume in its own unit, with its interpolation."""
+        unit = intensity_scale(volume, mask)
+        low = np.asarray(volume / unit, dtype=np.float32, order="C")
+        baseline = self.interpolate(low)
+        return ScaledVolume(baseline if self.interpolates_first else low, baseline, unit)
+
+    def mask_on_inputs(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return the mask of a low volume on the grid that patches are cut from."""
+        if not self.interpolates_first:
+            return mask
+        return upsample(mask, self.scale, order=0, alignment=self.alignment) > 0.5
+
+    def training_pairs(
+        self, cohort: Cohort, max_patches: int | None, random_state: np.random.RandomState
+    ) -> Iterator[TrainingPair]:
+        """Read, scale and draw one pair after another.
+
+        Parameters
+        ----------
+        cohort : Cohort
+            Low and high volumes, perhaps with masks.
+        max_patches : int or None
+            Most patches to draw, shared evenly by the volumes; None for all.
+        random_state : RandomState
+            Source of the draws.
+
+        Yields
+        ------
+        TrainingPair
+            In the order of the cohort.
+        """
+        for pair, quota in zip(cohort, share(max_patches, len(cohort)), strict=True):
+            inputs, _, unit = self.scaled(pair.low, pair.mask)
+            target = (pair.high / unit).astype(np.float32)
+            index = sample_index(
+                self.patcher.grid(inputs.shape),
+                target,
+                mask=None if pair.mask is None else self.mask_on_inputs(pair.mask),
+                n_patches=quota,
+                background=self.patcher.background,
+                random_state=random_state,
+            )
+            yield TrainingPair(inputs, target, index)
+
+    def training_rows(
+        self, pairs: Iterable[TrainingPair]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.integer]]:
+        """Cut the patches that were drawn.
+
+        Parameters
+        ----------
+        pairs : iterable of TrainingPair
+            See :meth:`training_pairs`.
+
+        Returns
+        -------
+        low_rows, high_rows : ndarray of shape (n_rows, voxels of a patch)
+            Paired rows.
+        groups : ndarray of int, shape (n_rows,)
+            Position in the cohort of the pair that each row comes from.
+        """
+        rows = []
+        for pair in pairs:
+            grid = self.patcher.grid(pair.inputs.shape)
+            low_rows = cut_patches(pair.inputs, grid, pair.index)
+            rows.append((low_rows, cut_patches(pair.target, grid.high, pair.index)))
+        return join_rows(rows)
