@@ -42,18 +42,13 @@ class RowGeometry:
         """
         return cls((1, 1, n_features), (1, 1, -(-n_outputs // n_features)), n_outputs)
 
-    @property
-    def high_patch_size(self) -> tuple[int, ...]:
-        """Shape of an output patch, in voxels."""
-        return tuple(n * s for n, s in zip(self.patch_size, self.scale, strict=True))
+    def pad_outputs(self, rows: NDArray) -> NDArray:
+        """Fill up output rows with zeros to the voxels of an output patch."""
+        n_voxels = prod(self.patch_size) * prod(self.scale)
+        return np.pad(rows, ((0, 0), (0, n_voxels - self.n_outputs)))
 
-    def to_high_patches(self, y: NDArray) -> NDArray:
-        """Return output rows as patches; voxels beyond the outputs are zero."""
-        missing = prod(self.high_patch_size) - self.n_outputs
-        return np.pad(y, ((0, 0), (0, missing))).reshape(-1, *self.high_patch_size)
-
-    def from_high_patches(self, patches: NDArray) -> NDArray:
-        """Return output patches as rows, without the voxels beyond the outputs."""
+    def trim_outputs(self, patches: NDArray) -> NDArray:
+        """Return output patches as rows, without the voxels that were filled up."""
         return patches.reshape(len(patches), -1)[:, : self.n_outputs]
 
 

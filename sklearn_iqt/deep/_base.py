@@ -204,7 +204,7 @@ class BaseNetRegressor(BaseIQTRegressor):
         if len(X) < 2:
             raise ValueError(f"{name}: a net needs more than n_samples=1 row to train.")
         geometry = self.row_geometry_
-        self._train(RowPairs(X, geometry.to_high_patches(y), geometry.patch_size), None)
+        self._train(RowPairs(X, geometry.pad_outputs(y), geometry.patch_size), None)
 
     def _read_pairs(self, cohort: Cohort) -> tuple[VolumePairs, VolumePairs | None]:
         """Read the volumes and choose their patches; return those to train on and to validate."""
@@ -223,7 +223,7 @@ class BaseNetRegressor(BaseIQTRegressor):
         for n, pair in enumerate(self._progress(pairs, "reading", total=len(cohort))):
             grid = self.patcher_.grid(pair.inputs.shape)
             (valid if n in held_out else train).append(
-                PatchedPair(pair.inputs, pair.target, grid, pair.index)
+                PatchedPair(pair.inputs, pair.target, grid, pair.drawn)
             )
         for part in (train, valid):
             if part:
@@ -371,7 +371,7 @@ class BaseNetRegressor(BaseIQTRegressor):
             predict(X[start : start + size].reshape(-1, 1, *geometry.patch_size))
             for start in range(0, len(X), size)
         ]
-        return geometry.from_high_patches(np.concatenate(patches))
+        return geometry.trim_outputs(np.concatenate(patches))
 
     def _predict_volume(
         self,

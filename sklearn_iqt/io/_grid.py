@@ -42,7 +42,7 @@ class Grid:
     """
 
     shape: tuple[int, ...]
-    affine: NDArray[np.float64] | None = None
+    affine: NDArray[np.floating] | None = None
 
     def scaled(self, scale: Sequence[int], alignment: str = "center") -> Grid:
         """Return the grid with ``scale`` times as many voxels along each axis.

@@ -45,13 +45,13 @@ class TrainingPair(NamedTuple):
         What input patches are cut from.
     target : ndarray of float32, on the high grid
         The high volume, in the unit of the low one.
-    index : ndarray of int
+    drawn : ndarray of int
         Numbers of the patches that were drawn, on the patcher's grid of ``inputs``.
     """
 
     inputs: NDArray[np.float32]
     target: NDArray[np.float32]
-    index: NDArray[np.integer]
+    drawn: NDArray[np.integer]
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class PatchSource:
         for pair, quota in zip(cohort, share(max_patches, len(cohort)), strict=True):
             inputs, _, unit = self.scaled(pair.low, pair.mask)
             target = (pair.high / unit).astype(np.float32)
-            index = sample_index(
+            drawn = sample_index(
                 self.patcher.grid(inputs.shape),
                 target,
                 mask=None if pair.mask is None else self.mask_on_inputs(pair.mask),
@@ -131,7 +131,7 @@ class PatchSource:
                 background=self.patcher.background,
                 random_state=random_state,
             )
-            yield TrainingPair(inputs, target, index)
+            yield TrainingPair(inputs, target, drawn)
 
     def training_rows(
         self, pairs: Iterable[TrainingPair]
@@ -153,6 +153,6 @@ class PatchSource:
         rows = []
         for pair in pairs:
             grid = self.patcher.grid(pair.inputs.shape)
-            low_rows = cut_patches(pair.inputs, grid, pair.index)
-            rows.append((low_rows, cut_patches(pair.target, grid.high, pair.index)))
+            low_rows = cut_patches(pair.inputs, grid, pair.drawn)
+            rows.append((low_rows, cut_patches(pair.target, grid.high, pair.drawn)))
         return join_rows(rows)

@@ -114,7 +114,7 @@ def estimate_tissue_maps(
     True
     """
     _check_parameters(n_iter, bias_sigma, smoothing, max_samples)
-    cohort = Cohort.of_one(volume, mask, names=("volume", "high", "mask"), caller=_CALLER)
+    cohort = Cohort.of_one(volume, mask=mask, names=("volume", "high", "mask"), caller=_CALLER)
     volume, _, mask, affine = cohort.read(0)
     if voxel_size is None:
         voxel_size = (1.0, 1.0, 1.0) if affine is None else tuple(voxel_sizes(affine))

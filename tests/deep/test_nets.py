@@ -51,7 +51,9 @@ def assert_same_weights(first, second):
 def test_training_changes_a_contrast_that_interpolation_cannot(make):
     low, high = make_pairs()
     high = high + np.tanh(3 * (high - 10))
-    X, y, _ = PatchTransformer(**PATCHES).fit(low, high).sample(low, high, max_patches=24, random_state=0)
+    X, y, _ = (
+        PatchTransformer(**PATCHES).fit(low, high).sample(low, high, max_patches=24, random_state=0)
+    )
     X, y = X / 10, y / 10
     settings = {"max_epochs": 60, "lr": 3e-3} if make is unet else {"max_epochs": 150, "lr": 1e-2}
     fitted = make(batch_size=24, **settings).fit(X, y)

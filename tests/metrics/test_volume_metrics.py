@@ -232,9 +232,9 @@ def test_bad_input_is_named(metric):
     name = metric.__name__
     with pytest.raises(GeometryMismatchError, match=rf"{name}: .*\(18, 15, 12\).*\(18, 15, 13\)"):
         metric(truth, prediction[..., 1:])
-    with pytest.raises(GeometryMismatchError, match=f"{name}, volume 1: "):
+    with pytest.raises(GeometryMismatchError, match=rf"{name}: y_pred\[1\]"):
         metric([truth, truth], [prediction, prediction[..., 1:]])
-    with pytest.raises(ValueError, match="2 volumes and y_pred 1"):
+    with pytest.raises(ValueError, match="2 volumes but y_pred holds 1"):
         metric([truth, truth], [prediction])
     with pytest.raises(ValueError, match="1 volumes but mask holds 2"):
         metric([truth], [prediction], mask=[truth, truth])

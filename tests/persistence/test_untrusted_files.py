@@ -403,7 +403,8 @@ def test_duplicate_names_are_refused(genuine, refused):
     header, body = split(genuine["ridge"])
     text = json.dumps(header)
     entry = json.dumps(header["estimator_.intercept_"])
-    refused(join((text[:-1] + f', "estimator_.intercept_": {entry}}}').encode(), body), "a name twice")
+    twice = text[:-1] + f', "estimator_.intercept_": {entry}}}'
+    refused(join(twice.encode(), body), "a name twice")
     document = header["__metadata__"]["sklearn_iqt"]
     header["__metadata__"]["sklearn_iqt"] = document[:-1] + ',"format":1}'
     refused(join(header, body), "a name twice")

@@ -142,7 +142,7 @@ def test_tissue_means_are_those_of_the_foreground_in_its_unit(tmp_path):
     outside = np.where(labels > 0, volume, 1000)
     means = TissueScaler().tissue_means(outside, labels > 0)
     np.testing.assert_allclose(means, np.divide(expected, 3), rtol=0.02)
-    with pytest.raises(ValueError, match="three tissues"):
+    with pytest.raises(ValueError, match="cannot be told apart"):
         TissueScaler().tissue_means(outside, labels == 0)
     with pytest.raises(ValueError, match="'max_samples' parameter"):
         TissueScaler(max_samples=1).tissue_means(volume)
@@ -151,7 +151,7 @@ def test_tissue_means_are_those_of_the_foreground_in_its_unit(tmp_path):
 def test_tissue_scaler_refuses_what_has_no_three_tissues():
     two_values = np.zeros((10, 10, 10))
     two_values[5:] = 7
-    with pytest.raises(ValueError, match="no three tissues"):
+    with pytest.raises(ValueError, match="cannot be told apart"):
         TissueScaler().fit([two_values])
 
 
@@ -276,9 +276,9 @@ def test_bad_volumes_are_named(scaler):
         fitted.transform([good, np.where(good > 99, np.nan, good)])
     with pytest.raises(ValueError, match="Wrap it in a list"):
         fitted.transform(good)
-    with pytest.raises(ValueError, match="1 volumes and mask 2"):
+    with pytest.raises(ValueError, match="1 volumes but mask holds 2"):
         fitted.transform([good], mask=[good, good])
-    with pytest.raises(GeometryMismatchError, match=r"X\[0\] has shape .* mask \(3, 3, 3\)"):
+    with pytest.raises(GeometryMismatchError, match=r"mask\[0\] has shape \(3, 3, 3\)"):
         fitted.transform([good], mask=[np.ones((3, 3, 3))])
     with pytest.raises(ValueError, match="no foreground"):
         fitted.transform([good], mask=[np.zeros(good.shape)])

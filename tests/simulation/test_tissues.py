@@ -109,7 +109,7 @@ def test_maps_feed_the_simulator():
         ({"max_samples": 10}, "max_samples must be at least 100"),
         ({"voxel_size": (1, 1)}, "voxel_size must be"),
         ({"voxel_size": (1, 0, 1)}, "voxel_size must be"),
-        ({"mask": np.zeros(SHAPE)}, "only 0 voxels in the mask"),
+        ({"mask": np.zeros(SHAPE)}, "mask is empty"),
     ],
 )
 def test_parameters_are_checked(arguments, message):
