@@ -17,7 +17,7 @@ from sklearn_iqt import (
     PercentileScaler,
     TissueScaler,
 )
-from sklearn_iqt.base import _dispatch
+from sklearn_iqt.base import _hooks
 from sklearn_iqt.datasets import make_subjects
 from sklearn_iqt.deep import _progress
 from sklearn_iqt.metrics import nrmse, psnr, ssim
@@ -79,7 +79,7 @@ def test_estimators_show_progress_if_asked_and_else_nothing(estimator, capfd):
 
 def test_a_bar_moves_within_a_volume(capfd, monkeypatch):
     monkeypatch.setattr(_prediction, "CHUNK_BYTES", 2**16)
-    monkeypatch.setattr(_dispatch, "tqdm", partial(_dispatch.tqdm, mininterval=0))
+    monkeypatch.setattr(_hooks, "tqdm", partial(_hooks.tqdm, mininterval=0))
     ridge = PatchwiseRegressor(max_patches=100, patcher=PatchTransformer(5, stride=1), verbose=1)
     net = AnisoUNetRegressor(
         2, 3, patch_size=(8, 8, 2), max_steps=1, tile_size=(8, 8, 4), verbose=1

@@ -3,41 +3,36 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
 from numbers import Integral
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, RegressorMixin, _fit_context
 from sklearn.metrics import r2_score
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
-from tqdm.auto import tqdm
 
 from sklearn_iqt._doc_link import DocLinkMixin
-from sklearn_iqt.base._rows import RowGeometry, check_rows, refuse_volume_options
-from sklearn_iqt.base._tags import VolumeTags
+from sklearn_iqt.base._hooks import VolumeHooks
+from sklearn_iqt.base._rows import check_rows, refuse_volume_options
 from sklearn_iqt.base._volumes import predict_cohort
 from sklearn_iqt.io import Cohort, is_rows
-from sklearn_iqt.patches import PatchSource, PatchTransformer, per_axis
+from sklearn_iqt.patches import per_axis
 
 __all__ = ["BaseIQTRegressor"]
 
 
-class BaseIQTRegressor(DocLinkMixin, RegressorMixin, BaseEstimator):
+class BaseIQTRegressor(DocLinkMixin, RegressorMixin, VolumeHooks, BaseEstimator):
     """Learn to enhance volumes, or the rows of voxels that patches of volumes make.
 
     The number of dimensions alone decides: given a 2-D array, an estimator is an ordinary
     multi-output regressor on rows; given anything else, it enhances volumes.
 
-    Subclasses take ``scale``, ``alignment`` and ``verbose`` as parameters. For rows they write
-    ``_fit_patches(X, y, groups)`` and ``_predict_patches(X)``; for volumes ``_make_patcher()``,
-    ``_fit_cohort(cohort)`` and ``_predict_volume(volume, mask, return_std, report_progress)``.
-    :class:`BasePatchRegressor` has these three. ``_volume_tags`` says what an estimator does with
-    volumes.
+    Subclasses take ``scale``, ``alignment`` and ``verbose`` as parameters, and write the methods of
+    ``VolumeHooks``. Most will want :class:`BasePatchRegressor` instead, which writes those that
+    handle volumes.
 
     Attributes
     ----------
@@ -55,44 +50,11 @@ class BaseIQTRegressor(DocLinkMixin, RegressorMixin, BaseEstimator):
         Median voxel size of the low images that were learned from, in mm; None after arrays.
     """
 
-    _volume_tags = VolumeTags()
-    # Spline order of the baseline: what the estimator improves on, and the value of background.
-    order = 3
     _parameter_constraints: dict = {
         "scale": [Interval(Integral, 1, None, closed="left"), tuple, list, np.ndarray],
         "alignment": [StrOptions({"center", "corner"})],
         "verbose": ["verbose"],
     }
-
-    scale: Any
-    alignment: str
-    verbose: Any
-
-    def _make_patcher(self) -> PatchTransformer:
-        """Return the patches that rows are, fitted to ``_patch_scale()``."""
-        raise NotImplementedError(f"{type(self).__name__} must write _make_patcher.")
-
-    def _fit_patches(self, X: NDArray, y: NDArray, groups: NDArray | None) -> None:
-        """Learn from paired rows, which are patches of ``row_geometry_``."""
-        raise NotImplementedError(f"{type(self).__name__} must write _fit_patches.")
-
-    def _predict_patches(self, X: NDArray) -> NDArray:
-        """Predict rows of outputs for rows of inputs."""
-        raise NotImplementedError(f"{type(self).__name__} must write _predict_patches.")
-
-    def _fit_cohort(self, cohort: Cohort) -> None:
-        """Learn from pairs of volumes."""
-        raise NotImplementedError(f"{type(self).__name__} must write _fit_cohort.")
-
-    def _predict_volume(
-        self,
-        volume: NDArray,
-        mask: NDArray[np.bool_] | None,
-        return_std: bool,
-        report_progress: Callable[[float], Any],
-    ) -> tuple[NDArray[np.float32], ...]:
-        """Return the enhanced volume, and the spread if it is asked for."""
-        raise NotImplementedError(f"{type(self).__name__} must write _predict_volume.")
 
     @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: Any, y: Any, *, mask: Any = None) -> Any:
@@ -243,45 +205,6 @@ class BaseIQTRegressor(DocLinkMixin, RegressorMixin, BaseEstimator):
 
         check_is_fitted(self)
         return write_report(self, low, path, **options)
-
-    @property
-    def row_geometry_(self) -> RowGeometry:
-        """What the rows are that the estimator was fitted on."""
-        if self.row_mean_ is None:
-            return RowGeometry(self.patcher_.patch_size_, self.patcher_.scale_, self.n_outputs_)
-        return RowGeometry.of_features(self.n_features_in_, self.n_outputs_)
-
-    def _patch_scale(self) -> tuple[int, int, int]:
-        return (1, 1, 1) if self._volume_tags.interpolates_first else self.scale_
-
-    def _patch_source(self) -> PatchSource:
-        return PatchSource(
-            self.patcher_,
-            self.scale_,
-            self.alignment,
-            self.order,
-            self._volume_tags.interpolates_first,
-        )
-
-    def _progress(self, items: Iterable | None, what: str, **options: Any) -> Any:
-        title = f"{type(self).__name__}: {what}"
-        return tqdm(items, desc=title, disable=not self.verbose, **options)
-
-    def _fits_anew(self) -> bool:
-        """Whether ``fit`` forgets what was learned before."""
-        return True
-
-    def _expect_patches(self) -> None:
-        """Take patches for rows, as after every fit on volumes."""
-        grid = self.patcher_.grid(self.patcher_.patch_size_)
-        self.n_features_in_, self.n_outputs_ = grid.n_voxels, grid.high.n_voxels
-        self._flat_target, self.row_mean_ = False, None
-
-    def _baseline_patches(self, X: NDArray) -> NDArray:
-        """Return what to expect before learning: interpolated patches, or the mean target."""
-        if self.row_mean_ is not None:
-            return np.broadcast_to(self.row_mean_, (len(X), self.n_outputs_))
-        return self._patch_source().interpolate_rows(X)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
