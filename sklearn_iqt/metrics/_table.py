@@ -9,9 +9,8 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from nibabel.nifti1 import Nifti1Image
 
-from sklearn_iqt.io import VolumeCollection, as_volumes
+from sklearn_iqt.io import Cohort, as_volumes
 from sklearn_iqt.metrics._volume import nrmse, psnr, ssim
 
 __all__ = ["MEASURES", "format_csv", "mean_scores", "score_table"]
@@ -53,7 +52,7 @@ def score_table(
         Names of the subjects; by default "0", "1" and so on.
     measures : dict of str to callable, default=None
         Name of each measure, and a function of the truth, the estimate and the mask (or None) of
-        one subject. By default :func:`nrmse` with both normalizations, :func:`psnr` and
+        one subject, as arrays. By default :func:`nrmse` with both normalizations, :func:`psnr` and
         :func:`ssim`.
 
     Returns
@@ -87,28 +86,27 @@ def score_table(
     """
     caller = "score_table"
     measures = MEASURES if measures is None else measures
-    truths = as_volumes(y_true, name="y_true", caller=caller)
-    others = {
-        name: as_volumes(volumes, name=f"estimates[{name!r}]", caller=caller)
-        for name, volumes in estimates.items()
+    cohorts = {
+        method: Cohort(
+            y_true,
+            volumes,
+            mask,
+            caller=caller,
+            names=("y_true", f"estimates[{method!r}]", "mask"),
+        )
+        for method, volumes in estimates.items()
     }
-    masks = None if mask is None else as_volumes(mask, name="mask", caller=caller)
-    subjects = [str(n) for n in range(len(truths))] if subjects is None else subjects
-    counts = {**{name: len(others[name]) for name in others}, "subjects": len(subjects)}
-    if masks is not None:
-        counts["mask"] = len(masks)
-    for name, count in counts.items():
-        if count != len(truths):
-            raise ValueError(
-                f"{caller}: y_true holds {len(truths)} volumes but {name} {count}. Pass one for "
-                "each."
-            )
+    n_subjects = len(as_volumes(y_true, name="y_true", caller=caller))
+    subjects = [str(n) for n in range(n_subjects)] if subjects is None else subjects
+    if len(subjects) != n_subjects:
+        raise ValueError(
+            f"{caller}: y_true holds {n_subjects} volumes but subjects holds {len(subjects)} "
+            "names. Pass one for each."
+        )
     rows = []
     for n, subject in enumerate(subjects):
-        truth = _image(truths, n)
-        inside = None if masks is None else _image(masks, n)
-        for method, volumes in others.items():
-            estimate = _image(volumes, n)
+        for method, cohort in cohorts.items():
+            truth, estimate, inside, _ = cohort.read(n)
             scores = {
                 name: float(measure(truth, estimate, inside)) for name, measure in measures.items()
             }
@@ -164,9 +162,3 @@ def format_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
-
-
-def _image(volumes: VolumeCollection, n: int) -> Any:
-    """Return a volume with its place, if it has one."""
-    voxels, affine = volumes.read(n)
-    return voxels if affine is None else Nifti1Image(voxels, affine)

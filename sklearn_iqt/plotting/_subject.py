@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn_iqt.exceptions import GeometryMismatchError
 from sklearn_iqt.io import Grid, compare_grids, read_volume, scaled_affine
 from sklearn_iqt.plotting._slices import Scan, Slice, cut, upright
+from sklearn_iqt.preprocessing import foreground_mask
 
 # Voxels are equal if they differ by less than this part of the brightness of the truth.
 _EQUAL = 1e-3
@@ -33,7 +34,7 @@ class Subject:
     position : sequence of 3 floats, optional
         Where slices are cut, in mm; the centre of the brain by default.
     caller : str
-        Who is speaking in messages.
+        Name of the function that messages begin with.
     """
 
     def __init__(
@@ -78,31 +79,32 @@ class Subject:
         return scan
 
     def same_grid(self, scan: Scan, name: str) -> bool:
-        """Tell whether a volume has the grid of the main one; the same shape elsewhere is wrong."""
+        """Return whether a volume has the grid of the main one; refuse one of its shape elsewhere.
+
+        Both are compared upright, so that axes may be stored in another order.
+        """
         expected, found = (Grid(s.voxels.shape, s.affine) for s in (self.main, scan))
         difference = compare_grids(expected, found)
-        if difference is not None and difference.shape_differs:
-            return False
-        if difference is not None:
-            raise GeometryMismatchError(
-                f"{self._caller}: {name} has the shape of the truth but {difference}. Resample it, "
-                "or pass arrays if the affines are wrong."
-            )
-        return True
+        if difference is None or difference.shape_differs:
+            return difference is None
+        raise GeometryMismatchError(
+            f"{self._caller}: {name} has the shape of the truth but {difference}. Resample it, or "
+            "pass arrays if the affines are wrong."
+        )
 
     def error(self, scan: Scan) -> Scan:
         """Return the absolute error of a volume on the same grid."""
         return Scan(np.abs(scan.voxels - self.main.voxels), scan.affine)
 
     def improvement(self, scan: Scan, baseline: Scan, threshold: float | None) -> Scan:
-        """Tell in which voxels of the brain a volume is closer to the truth than a baseline."""
+        """Return the voxels of the brain where a volume is closer to the truth than a baseline."""
         low, high = self.window
         margin = _EQUAL * (high - low) if threshold is None else threshold
         gain = self.error(baseline).voxels - self.error(scan).voxels
         return Scan((gain > margin) & self.brain, scan.affine)
 
     def fraction(self, improved: Scan) -> float:
-        """Return the part of the brain where something is so."""
+        """Return the part of the brain where a volume is improved."""
         return float(improved.voxels[self.brain].mean())
 
     def cut(self, scan: Scan, view: str) -> Slice:
@@ -113,24 +115,22 @@ class Subject:
         if mask is not None:
             brain = self.read_same(mask, "mask").voxels > 0
             if not brain.any():
-                raise ValueError(f"{self._caller}: mask is empty; pass one that covers the brain.")
+                raise ValueError(f"{self._caller}: mask is empty. Pass one that covers the brain.")
             return brain
-        brain = self.main.voxels > 0
+        # Truths are zero outside of the brain, and in holes that do not belong to it either.
+        brain = foreground_mask(self.main.voxels, threshold="zero", fill_holes=False)
         return brain if brain.any() else np.ones_like(brain)
 
     def _middle(self) -> NDArray[np.float64]:
-        """Return the middle, in mm, of what is brighter than the mean."""
-        voxels = self.main.voxels
-        inside = np.argwhere(voxels > voxels.mean())
-        middle = np.median(inside, axis=0) if len(inside) else (np.array(voxels.shape) - 1) / 2
-        return apply_affine(self.main.affine, middle)
+        """Return the middle, in mm, of the bright voxels."""
+        bright = np.argwhere(foreground_mask(self.main.voxels, fill_holes=False))
+        return apply_affine(self.main.affine, np.median(bright, axis=0))
 
 
 def brightness(voxels: NDArray[Any]) -> tuple[float, float]:
     """Return the intensities that are drawn black and white."""
-    bright = voxels[voxels > voxels.mean()]
-    high = float(np.percentile(bright, 99.5)) if bright.size else 1.0
+    high = float(np.percentile(voxels[foreground_mask(voxels, fill_holes=False)], 99.5))
     low = float(np.percentile(voxels, 0.5))
-    # Noise around zero is black; a volume that is centred on zero has a black of its own.
+    # Noise around zero is black, but not the low half of a volume that is centred on zero.
     low = low if low < -0.5 * high else 0.0
     return low, high if high > low else low + 1.0

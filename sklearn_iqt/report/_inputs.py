@@ -24,7 +24,7 @@ CALLER = "write_report"
 
 @dataclass(frozen=True)
 class Inputs:
-    """A scan, its enhancement and what belongs to them: read, checked and on their grids.
+    """A scan, its enhancement, their truth and mask: read, checked and on their grids.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def slice_profile(thickness: Any, scale: tuple[int, ...]) -> tuple[float, ...]:
 
 
 def _read_image(volume: Any, name: str, affine: ArrayLike | None = None) -> tuple[str, Nifti1Image]:
-    """Return what a volume is called, and an image of its checked voxels."""
+    """Return the name of a volume, and an image of its checked voxels."""
     file = volume if isinstance(volume, (str, os.PathLike)) else None
     if file is not None:
         volume = load_volume(file)
@@ -156,22 +156,19 @@ def _on_fine_grid(
     volume: Any, name: str, image: Nifti1Image, alignment: str
 ) -> tuple[Nifti1Image, tuple[int, ...]]:
     """Return a volume, and how many of its voxels make one of the scan along each axis."""
-    _, fine = _read_image(volume, name)
-    scale = tuple(n // m for n, m in zip(fine.shape, image.shape, strict=True))
-    if fine.shape != tuple(s * m for s, m in zip(scale, image.shape, strict=True)) or 0 in scale:
-        raise GeometryMismatchError(
-            f"{CALLER}: {name} has shape {fine.shape}, which is not a multiple of the "
-            f"shape {image.shape} of low. Pass the enhancement of this scan."
-        )
-    affine = scaled_affine(image.affine, scale, alignment)
-    if isinstance(volume, (str, os.PathLike, SpatialImage)):
-        difference = compare_grids(Grid(fine.shape, affine), Grid(fine.shape, fine.affine))
-        if difference is not None:
-            raise GeometryMismatchError(
-                f"{CALLER}: {name} {difference}, compared with low. Pass the enhancement of this "
-                "scan."
-            )
-    return Nifti1Image(np.asarray(fine.dataobj), affine), scale
+    voxels, affine = read_volume(volume, name=name, caller=CALLER)
+    scale = tuple(max(1, n // m) for n, m in zip(voxels.shape, image.shape, strict=True))
+    expected = Grid(image.shape, image.affine).scaled(scale, alignment)
+    difference = compare_grids(expected, Grid(voxels.shape, affine))
+    if difference is None:
+        return Nifti1Image(voxels, expected.affine), scale
+    if difference.shape_differs:
+        fault = f"has shape {voxels.shape}, which is not a multiple of the shape {image.shape}"
+    else:
+        fault = f"{difference}, compared with that"
+    raise GeometryMismatchError(
+        f"{CALLER}: {name} {fault} of low. Pass the enhancement of this scan."
+    )
 
 
 def _read_subject(fine: Nifti1Image, truth: Any) -> Subject:

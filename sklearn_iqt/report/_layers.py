@@ -30,7 +30,7 @@ class Layer(NamedTuple):
 
 
 def describe(layer: Layer, reference: Scan) -> dict[str, Any]:
-    """Return what the viewer needs: the grid of a layer in mm along the axes of the reference."""
+    """Return the grid of a layer in mm along the axes of the reference, and its labels."""
     to_reference = np.linalg.inv(reference.affine) @ layer.scan.affine
     sizes = voxel_sizes(reference.affine)
     return {
@@ -50,7 +50,7 @@ def pack(layer: Layer) -> str:
     """Return the voxels as text: levels, differences from neighbours, zlib, base64.
 
     The first axis runs fastest. Each voxel is predicted by the mean of the three before it along
-    the axes, rounded down, with zeros outside; what is stored is the difference modulo 256.
+    the axes, rounded down, with zeros outside; the difference modulo 256 is stored.
     """
     first, last = layer.window
     top = layer.levels - 1

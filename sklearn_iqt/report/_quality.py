@@ -54,7 +54,7 @@ class Consistency(NamedTuple):
 def estimate_quality(
     low: NDArray[Any], foreground: NDArray[np.bool_], spacing: Sequence[float]
 ) -> Quality:
-    """Return what the scan alone shows; raise ValueError with the reason if that is nothing."""
+    """Return the contrast and noise of a scan; raise ValueError if they cannot be estimated."""
     _, gm, wm = TissueScaler().tissue_means(low, foreground)
     noise = _background_noise(low, foreground)
     source = "background"
@@ -99,7 +99,7 @@ def _white_matter_noise(
 def measure_consistency(
     low: NDArray[Any], degraded: NDArray[Any], foreground: NDArray[np.bool_]
 ) -> Consistency:
-    """Compare the two as they are, and after the best monotone map of intensities."""
+    """Compare the two before and after the best monotone map of intensities."""
     seen, made = low[foreground], degraded[foreground]
     mapped = IsotonicRegression(out_of_bounds="clip").fit_transform(made, seen)
     residual = np.zeros(low.shape, np.float32)

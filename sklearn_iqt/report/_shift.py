@@ -60,7 +60,7 @@ def shift_section(
         limits += [*_SHIFT_LIMITS, _NOISE[quality.source]]
     if learned is None and training.snr_wm is None:
         limits.append(
-            "The model does not say what it was trained on. Fit it by sklearn-iqt fit, or save it "
+            "The training of the model is not known. Fit it by sklearn-iqt fit, or save it "
             "with save_model(model, path, training=TrainingCard(...))."
         )
     header = ["", "this scan", "in training", ""]

@@ -44,7 +44,7 @@ __all__ = ["write_report"]
 
 # The names of the volumes in the viewer, and what it says about them.
 _LABELS = {
-    "low": ("scan", "The scan as it is, with thick slices."),
+    "low": ("scan", "The scan, with its thick slices."),
     "enhanced": ("enhanced", "What the model made of the scan."),
     "truth": ("truth", "The high-quality volume that the enhancement should be."),
     "error": ("error", "Absolute difference between the enhancement and the truth."),
@@ -186,13 +186,13 @@ def write_report(
     heading = f"{inputs.name}, enhanced" if title is None else title
     page = make_page(heading, layers, reference, place, sections)
     with replaced_file(path) as stream:
-        # Names of files may hold bytes that are no text.
+        # Names of files may hold bytes that are not text.
         stream.write(page.encode("utf-8", "replace"))
     return Path(path)
 
 
 def _read_card(card: Any) -> tuple[TrainingCard | None, str | None]:
-    """Return what is known about the training, and which version saved the model."""
+    """Return the training card and the version that saved the model, or None where not known."""
     if isinstance(card, ModelCard):
         return card.training, card.version
     if card is None or isinstance(card, TrainingCard):

@@ -1,4 +1,4 @@
-"""Tables of scores say what the metrics say, for every method and subject."""
+"""Tables of scores agree with the metrics, for every method and subject."""
 
 import csv
 import io
@@ -68,7 +68,7 @@ def test_volumes_that_do_not_belong_together_are_refused(volumes):
         score_table(truth, {"a": estimates["a"][:1]})
     with pytest.raises(ValueError, match=r"y_true holds 2 .*mask.* 1"):
         score_table(truth, estimates, mask=mask[:1])
-    with pytest.raises(ValueError, match=r"2 volumes but subjects 1"):
+    with pytest.raises(ValueError, match=r"2 volumes but subjects holds 1"):
         score_table(truth, estimates, subjects=["x"])
     with pytest.raises(GeometryMismatchError):
         score_table(truth, {"a": estimates["a"][:, :-1]})

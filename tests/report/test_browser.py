@@ -1,4 +1,4 @@
-"""What the page on one scan shows in a browser."""
+"""The page on one scan in a browser."""
 
 import re
 from pathlib import Path
@@ -110,8 +110,8 @@ def test_browser_switches_and_reads_values(visit, page, pair):
         assert (pixels(tab, "axial", (40, 48)) != picture).any() == (layer["name"] != "enhanced")
     voxels = upright(np.asarray(pair.high.dataobj), pair.high.affine).voxels
     cross = tuple(int(tab.input_value(f"#{view}-slice")) for view in reversed(VIEW_AXES))
-    (told,) = re.findall(r"truth [^0-9]*([\d.]+)", tab.inner_text("#readout"))
-    assert float(told) == pytest.approx(voxels[cross], abs=layers[0]["window"][1] / 100)
+    (shown,) = re.findall(r"truth [^0-9]*([\d.]+)", tab.inner_text("#readout"))
+    assert float(shown) == pytest.approx(voxels[cross], abs=layers[0]["window"][1] / 100)
 
 
 def test_browser_moves_the_cross_by_a_click(visit, page):
@@ -153,7 +153,7 @@ def test_browser_runs_nothing_of_hostile_texts(visit, pair, model, tmp_path):
     assert tab.title() == " ".join(EVIL.split())
 
 
-def test_browser_stops_scripts_and_requests_that_get_in_after_all(new_tab, page, tmp_path):
+def test_browser_stops_injected_scripts_and_requests(new_tab, page, tmp_path):
     broken = page.read_text(encoding="utf-8").replace(
         "<main>",
         "<main><script>window.caught=1</script><img src='http://127.0.0.1:9/x' "

@@ -1,4 +1,4 @@
-"""What write_report takes and what it refuses."""
+"""The inputs that write_report takes and refuses."""
 
 import nibabel
 import numpy as np
@@ -20,7 +20,7 @@ def test_cards_of_other_types_are_refused(pair, model, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_an_enhancement_of_before_is_not_made_again(pair, model, page, tmp_path):
+def test_an_enhancement_that_is_passed_is_not_made_again(pair, model, page, tmp_path):
     enhanced, spread = model.predict([pair.low], return_std=True)
     save_volume(enhanced[0], tmp_path / "enhanced.nii")
 

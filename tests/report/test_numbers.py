@@ -1,4 +1,4 @@
-"""What the report says about contrast, noise, consistency and training."""
+"""The numbers of the report: contrast, noise, consistency and training."""
 
 import numpy as np
 import pytest

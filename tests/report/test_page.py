@@ -1,4 +1,4 @@
-"""What stands in the page on one scan, and what cannot get into it."""
+"""The content of the page on one scan, and hostile content that cannot get into it."""
 
 import base64
 import hashlib
@@ -16,7 +16,7 @@ from sklearn_iqt.report import write_report
 from sklearn_iqt.report._layers import Layer, describe, pack
 
 
-def test_page_holds_all_volumes_as_they_are(page, pair, model):
+def test_page_holds_all_volumes(page, pair, model):
     read = Page(page)
     layers = {layer["name"]: layer for layer in read.setup["layers"]}
     assert list(layers) == ["low", "enhanced", "truth", "error", "residual", "spread"]
