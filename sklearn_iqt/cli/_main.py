@@ -62,8 +62,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         warnings.showwarning = show
         try:
             return args.run(args)
-        except KeyboardInterrupt:
-            print(f"{name}: interrupted", file=sys.stderr)
+        except KeyboardInterrupt as interrupt:
+            what = f": {one_line(interrupt)}" if str(interrupt) else ""
+            print(f"{name}: interrupted{what}", file=sys.stderr)
             return 130
         except Exception as error:
             if args.debug:

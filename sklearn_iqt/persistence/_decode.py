@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 
 from sklearn_iqt.exceptions import UntrustedModelError
-from sklearn_iqt.persistence._registry import FOLDERS, HOMES, MODELS, find_class
+from sklearn_iqt.persistence._registry import HOMES, MODELS, NOT_STORED, find_class
 
 _MAX_DEPTH = 32
 _ATTRIBUTE = re.compile(r"(?!__)[A-Za-z_][A-Za-z0-9_]{0,99}\Z")
@@ -129,7 +129,7 @@ class Decoder:
                 "was written by a newer sklearn_iqt."
             )
         params = {key: self._value(node, depth) for key, node in nodes.items()}
-        params.update({key: None for key in FOLDERS if key in params})
+        params.update({key: None for key in NOT_STORED if key in params})
         try:
             estimator = cls(**params)
             estimator._validate_params()  # type: ignore[attr-defined]

@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
-from sklearn_iqt.persistence._registry import FOLDERS, HOMES, MODELS, class_name
+from sklearn_iqt.persistence._registry import HOMES, MODELS, NOT_STORED, class_name
 
 # Settings of scikit-learn on the instance, which are not learned.
 _SETTINGS = ("_metadata_request", "_sklearn_output_config")
@@ -113,7 +113,7 @@ class Encoder:
                     stacklevel=2,
                 )
                 value = None
-            nodes[key] = None if key in FOLDERS else self.value(value, path, fitted=fitted)
+            nodes[key] = None if key in NOT_STORED else self.value(value, path, fitted=fitted)
         return nodes
 
     def _learned(self, estimator: Any, prefix: str) -> dict:

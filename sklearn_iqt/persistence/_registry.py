@@ -31,9 +31,9 @@ PARTS = {
     **dict.fromkeys(SCALERS, "sklearn_iqt.preprocessing"),
 }
 
-# Parameters that name folders of the person who trained a model. They are neither stored nor read
-# from a file, because the files in such a folder are unpickled.
-FOLDERS = ("checkpoint", "memory")
+# Parameters that matter only to the person who trained a model. They are neither stored nor read from
+# a file; files in a folder of ``memory`` would be unpickled.
+NOT_STORED = ("callbacks", "checkpoint", "memory")
 
 HOMES = {**ESTIMATORS, **PARTS}
 

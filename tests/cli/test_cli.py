@@ -262,6 +262,29 @@ def test_fit_and_enhance_with_nets(method, size, pairs, tmp_path):
     assert load_volume(out).shape == load_volume(high).shape
 
 
+def test_an_interrupted_training_says_how_to_continue(pairs, tmp_path, capsys, monkeypatch):
+    torch = pytest.importorskip("torch")
+
+    def press_ctrl_c(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch.optim.Adam, "step", press_ctrl_c)
+    low, high = pairs / "sub-0_T1w_low.nii.gz", pairs / "sub-0_T1w_high.nii.gz"
+    learn = ["--low", low, "--high", high, "--output", tmp_path / "net.iqt", "--quiet"]
+    size = [
+        "-p",
+        "n_filters=2",
+        "-p",
+        "n_levels=3",
+        "-p",
+        "max_steps=1",
+        "-p",
+        "patch_size=[8,8,2]",
+    ]
+    assert run("fit", *learn, "--method", "unet", *size) == 130
+    assert "Nothing was saved. Set checkpoint to a folder" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("factors", "match"),
     [((1, 1, 1.05), None), ((1, 1, 0.8), "may be worse"), ((1, 1, 0.25), "enhanced already"),

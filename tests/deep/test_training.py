@@ -21,7 +21,7 @@ from skorch.callbacks import (
     TensorBoard,
 )
 
-from sklearn_iqt import AnisoUNetRegressor, DDLRegressor
+from sklearn_iqt import AnisoUNetRegressor, DDLRegressor, load_model, save_model
 
 RNG = np.random.default_rng(0)
 HIGH = (10 + RNG.standard_normal((4, 8, 8, 16)).cumsum(axis=3)).astype(np.float32)
@@ -155,6 +155,13 @@ def test_callbacks_stay_as_they_were_passed():
     assert copied.callbacks[0] is not stopping
     assert_same_weights(weights(copied.fit(LOW, HIGH)), weights(fitted))
     pickle.loads(pickle.dumps(fitted)).predict(LOW)
+
+
+def test_a_net_trained_with_callbacks_can_be_saved(tmp_path):
+    model = unet(callbacks=[StopAfter(1)]).fit(LOW, HIGH)
+    loaded = load_model(save_model(model, tmp_path / "model.iqt"))
+    assert loaded.callbacks is None
+    np.testing.assert_array_equal(loaded.predict(LOW), model.predict(LOW))
 
 
 def test_what_a_callback_refers_to_is_shared():
