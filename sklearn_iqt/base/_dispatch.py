@@ -82,6 +82,10 @@ class BaseIQTRegressor(DocLinkMixin, RegressorMixin, VolumeHooks, BaseEstimator)
         ValueError
             If a volume is not finite, or no patch holds enough foreground.
         """
+        return self._fit(X, y, mask, reset=True)
+
+    def _fit(self, X: Any, y: Any, mask: Any, *, reset: bool) -> Any:
+        """Fit. Without ``reset`` the estimator continues from what an earlier fit has learned."""
         name = type(self).__name__
         if y is None:
             raise ValueError(f"{name} requires y to be passed, but the target y is None.")
@@ -90,7 +94,7 @@ class BaseIQTRegressor(DocLinkMixin, RegressorMixin, VolumeHooks, BaseEstimator)
         if is_rows(X):
             refuse_volume_options(name, mask)
             self.spacing_ = None
-            self._fit_patches(*check_rows(self, X, y), None)
+            self._fit_patches(*check_rows(self, X, y, reset=reset), None)
         else:
             cohort = Cohort(X, y, mask, scale=self.scale_, alignment=self.alignment, caller=name)
             # Names of columns belong to rows that an earlier fit has seen.

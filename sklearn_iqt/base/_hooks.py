@@ -87,10 +87,6 @@ class VolumeHooks:
         title = f"{type(self).__name__}: {what}"
         return tqdm(items, desc=title, disable=not self.verbose, **options)
 
-    def _fits_anew(self) -> bool:
-        """Whether ``fit`` forgets what was learned before."""
-        return True
-
     def _expect_patches(self) -> None:
         """Take patches for rows, as after every fit on volumes."""
         grid = self.patcher_.grid(self.patcher_.patch_size_)

@@ -52,7 +52,7 @@ class RowGeometry:
         return patches.reshape(len(patches), -1)[:, : self.n_outputs]
 
 
-def check_rows(estimator: Any, X: Any, y: Any) -> tuple[NDArray, NDArray]:
+def check_rows(estimator: Any, X: Any, y: Any, *, reset: bool) -> tuple[NDArray, NDArray]:
     """Check paired rows and decide which patches they are.
 
     Parameters
@@ -63,6 +63,8 @@ def check_rows(estimator: Any, X: Any, y: Any) -> tuple[NDArray, NDArray]:
         Rows of inputs.
     y : array-like of shape (n_rows,) or (n_rows, n_outputs)
         Rows of outputs.
+    reset : bool
+        Whether the number and names of the features may differ from those of an earlier fit.
 
     Returns
     -------
@@ -78,7 +80,7 @@ def check_rows(estimator: Any, X: Any, y: Any) -> tuple[NDArray, NDArray]:
         estimator,
         X,
         y,
-        reset=estimator._fits_anew(),
+        reset=reset,
         multi_output=True,
         y_numeric=True,
         dtype=(np.float64, np.float32),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
@@ -10,29 +10,27 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from sklearn.base import _fit_context
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from skorch.callbacks import Callback
-from skorch.helper import predefined_split
 from torch import nn
 from torch.utils.data import DataLoader
 
 from sklearn_iqt.base import BaseIQTRegressor, VolumeTags, check_foreground
-from sklearn_iqt.deep._checkpoint import Checkpoint, training_fingerprint
 from sklearn_iqt.deep._inference import Predictor, lay_channels_last
 from sklearn_iqt.deep._net import PatchNet
-from sklearn_iqt.deep._pairs import Pairs, PatchedPair, RowPairs, VolumePairs
-from sklearn_iqt.deep._progress import Progress
-from sklearn_iqt.deep._sampler import EpochSampler, PrefetchLoader
-from sklearn_iqt.deep._schedule import LearningRates, RateGroup
+from sklearn_iqt.deep._pairs import Pairs, RowPairs, VolumePairs
+from sklearn_iqt.deep._parameters import document_parameters
+from sklearn_iqt.deep._sampler import PrefetchLoader
+from sklearn_iqt.deep._schedule import RateGroup
 from sklearn_iqt.deep._tiles import choose_tile_size, plan_tiles, predict_tiles
-from sklearn_iqt.deep._training import TrainingLength, run_training
-from sklearn_iqt.deep._user_callbacks import copy_callbacks
-from sklearn_iqt.deep._validation import BestWeights, ValidationNRMSE, average_batch_norm
+from sklearn_iqt.deep._training import Training
 from sklearn_iqt.deep.modules import BaseNet
 from sklearn_iqt.deep.modules._padding import PaddingMode
 from sklearn_iqt.io import Cohort
-from sklearn_iqt.patches import PatchTransformer, foreground_index, per_axis
+from sklearn_iqt.patches import PatchTransformer, TrainingPair, foreground_index, per_axis
 
 __all__ = ["BaseNetRegressor"]
 
@@ -40,23 +38,21 @@ __all__ = ["BaseNetRegressor"]
 TILE_BYTES = 2**32
 # High-resolution voxels along each side of a training patch, unless patch_size says otherwise.
 PATCH_LENGTH = 32
-# Parameters that do not change what a step of a training does.
-NEUTRAL = frozenset(
-    ("max_epochs", "max_steps", "verbose", "callbacks", "checkpoint", "device", "tile_size")
-    + ("margin", "warm_start", "random_state")
-)
-
 POSITIVE = Interval(Integral, 1, None, closed="left")
 
 
+@document_parameters
 @dataclass(kw_only=True, eq=False, repr=False)
 class BaseNetRegressor(BaseIQTRegressor):
     """Train a net on patches of volumes and predict in tiles.
 
-    The fields are the parameters that all nets share; their prose is in ``_parameters.py``. A net
-    is a dataclass that adds its own parameters, gives a shared one another default by declaring it
-    again, and writes ``_build_net``. What is not a parameter has no annotation in the body of the
-    class, or ``ClassVar``, because an annotation makes it a field.
+    A net of your own is a dataclass that inherits from this one and writes ``_build_net``. Its
+    fields are its parameters. It gives a shared parameter another default by declaring the field
+    again. The docstring of a shared parameter is in ``deep/_parameters.py``, and
+    ``document_parameters`` puts it into the docstring of the class.
+
+    Parameters
+    ----------
 
     Attributes
     ----------
@@ -122,10 +118,9 @@ class BaseNetRegressor(BaseIQTRegressor):
         "random_state": ["random_state"],
     }
 
+    # What is not a parameter has no annotation here, or ClassVar: an annotation makes a field.
     # Loss that the training minimises; a net may choose another.
     _loss: ClassVar[type[nn.Module]] = nn.MSELoss
-    # Whether this fit starts from the weights of the last one, whatever ``warm_start`` says.
-    _goes_on = False
     _volume_tags = VolumeTags(no_spread_reason="the tiles of a net do not overlap")
     # What is rebuilt from the arrays of a model file.
     _restored_attributes = ("net_",)
@@ -151,6 +146,7 @@ class BaseNetRegressor(BaseIQTRegressor):
 
     # Training.
 
+    @_fit_context(prefer_skip_nested_validation=False)
     def partial_fit(self, X: Any, y: Any, *, mask: Any = None) -> Any:
         """Train on, from the weights reached so far.
 
@@ -166,14 +162,14 @@ class BaseNetRegressor(BaseIQTRegressor):
         object
             The fitted estimator.
         """
-        self._goes_on = True
-        try:
-            return self.fit(X, y, mask=mask)
-        finally:
-            del self._goes_on
+        return self._fit(X, y, mask, reset=False)
 
-    def _fits_anew(self) -> bool:
-        return not ((self.warm_start or self._goes_on) and hasattr(self, "net_"))
+    def _fit(self, X: Any, y: Any, mask: Any, *, reset: bool) -> Any:
+        """Fit; a training that is not reset starts from the weights of ``net_``."""
+        reset = (reset and not self.warm_start) or not hasattr(self, "net_")
+        if reset:  # an interrupted fit leaves an estimator that is not fitted
+            self.__dict__.pop("net_", None)
+        return super()._fit(X, y, mask, reset=reset)
 
     def _make_patcher(self) -> PatchTransformer:
         patch_size = self.patch_size
@@ -182,19 +178,12 @@ class BaseNetRegressor(BaseIQTRegressor):
         patcher = PatchTransformer(patch_size, self.stride, background=self.background)
         return patcher.fit_geometry(self.scale_)
 
-    def _forget_last_fit(self) -> None:
-        """Be unfitted until the new training ends, unless it starts from the last weights."""
-        if self._fits_anew():
-            self.__dict__.pop("net_", None)
-
     def _fit_cohort(self, cohort: Cohort) -> None:
-        self._forget_last_fit()
         training, validation = self._read_pairs(cohort)
         self._expect_patches()
         self._train(training, validation)
 
-    def _fit_patches(self, X: np.ndarray, y: np.ndarray, groups: np.ndarray | None) -> None:
-        self._forget_last_fit()
+    def _fit_patches(self, X: NDArray, y: NDArray, groups: NDArray | None) -> None:
         name = type(self).__name__
         if self.validation_fraction > 0:
             raise ValueError(
@@ -204,7 +193,8 @@ class BaseNetRegressor(BaseIQTRegressor):
         if len(X) < 2:
             raise ValueError(f"{name}: a net needs more than n_samples=1 row to train.")
         geometry = self.row_geometry_
-        self._train(RowPairs(X, geometry.pad_outputs(y), geometry.patch_size), None)
+        targets = geometry.to_high_patches(y).reshape(len(y), -1)
+        self._train(RowPairs(X, targets, geometry.patch_size), None)
 
     def _read_pairs(self, cohort: Cohort) -> tuple[VolumePairs, VolumePairs | None]:
         """Read the volumes and choose their patches; return those to train on and to validate."""
@@ -217,121 +207,29 @@ class BaseNetRegressor(BaseIQTRegressor):
                 "leaves none to train on; lower it or give more volumes."
             )
         held_out = set(random_state.permutation(len(cohort))[:n_valid])
-        train: list[PatchedPair] = []
-        valid: list[PatchedPair] = []
+        train: list[TrainingPair] = []
+        valid: list[TrainingPair] = []
         pairs = self._patch_source().training_pairs(cohort, self.max_patches, random_state)
         for n, pair in enumerate(self._progress(pairs, "reading", total=len(cohort))):
-            grid = self.patcher_.grid(pair.inputs.shape)
-            (valid if n in held_out else train).append(
-                PatchedPair(pair.inputs, pair.target, grid, pair.drawn)
-            )
+            (valid if n in held_out else train).append(pair)
         for part in (train, valid):
             if part:
-                n_patches = sum(len(pair.index) for pair in part)
-                check_foreground(n_patches, self.background, name)
+                check_foreground(sum(len(pair.index) for pair in part), self.background, name)
         options: dict[str, Any] = {"with_skip": self.global_skip, "alignment": self.alignment}
-        training = VolumePairs(train, augment=self.augment, **options)
-        return training, VolumePairs(valid, **options) if valid else None
+        training = VolumePairs(train, self.patcher_, augment=self.augment, **options)
+        return training, VolumePairs(valid, self.patcher_, **options) if valid else None
 
-    def _train(self, training: Pairs, validation: Pairs | None) -> Any:
-        if self.patience is not None and validation is None:
-            raise ValueError(
-                f"{type(self).__name__}: patience needs validation volumes; set "
-                "validation_fraction, or patience=None."
-            )
-        seed = check_random_state(self.random_state).randint(2**31 - 1)
-        length = TrainingLength.of(
-            len(training),
-            batch_size=self.batch_size,
-            epoch_size=self.epoch_size,
-            max_epochs=self.max_epochs,
-            max_steps=self.max_steps,
-        )
-        best = None if validation is None else BestWeights(self.patience)
-        checkpoint = self._make_checkpoint(training, validation, seed, best)
-        with torch.random.fork_rng(enabled=True):
-            torch.manual_seed(seed)
-            net = self._make_net(
-                length.batch_size,
-                n_steps=length.n_steps,
-                train_split=None if validation is None else predefined_split(validation),
-                callbacks=self._make_callbacks(training, length, seed, best, checkpoint),
-                iterator_train__sampler=EpochSampler(
-                    len(training),
-                    length.steps_per_epoch * length.batch_size,
-                    length.n_steps * length.batch_size,
-                    seed,
-                    training.n_views,
-                ),
-            )
-            if not self._fits_anew():
-                net.module_.load_state_dict(self.net_.module_.state_dict())
-            if checkpoint is not None:
-                checkpoint.restore(net)
-            run_training(
-                net,
-                training,
-                steps_per_epoch=length.steps_per_epoch,
-                checkpoint=checkpoint,
-                is_continued=not self._fits_anew(),
-                caller=type(self).__name__,
-                verbose=self.verbose,
-            )
-            if best is not None:
-                net.module_.load_state_dict(best.weights)
-            average_batch_norm(net.module_, training, length.batch_size, net.device, seed)
-            self._finish_training(net.module_, seed)
-        net.forget_training()
-        self.net_: PatchNet = net
-        self.n_iter_ = len(net.history)
-        return self
-
-    def _make_checkpoint(
-        self, training: Pairs, validation: Pairs | None, seed: int, best: BestWeights | None
-    ) -> Checkpoint | None:
-        if self.checkpoint is None:
-            return None
-        params = {k: v for k, v in self.get_params(deep=False).items() if k not in NEUTRAL}
-        arrays = training.arrays() + ([] if validation is None else validation.arrays())
-        if not self._fits_anew():
-            arrays += self._fitted_arrays().values()
-        name = type(self).__name__
-        fingerprint = training_fingerprint(name, {**params, "seed": seed}, arrays)
-        return Checkpoint(Path(self.checkpoint), fingerprint, best)
-
-    def _make_callbacks(
-        self,
-        training: Pairs,
-        length: TrainingLength,
-        seed: int,
-        best: BestWeights | None,
-        checkpoint: Checkpoint | None,
-    ) -> list:
-        """Return what happens around each step and epoch, in this order."""
-        name = type(self).__name__
-        own: list[tuple[str, Callback]] = [
-            ("learning_rates", LearningRates(self._all_rate_groups(), self.lr_decay)),
-            *self._own_callbacks(length.n_steps),
-        ]
-        if best is not None:
-            own += [
-                ("nrmse", ValidationNRMSE(training, length.batch_size, seed)),
-                ("best_weights", best),
-            ]
-        if self.verbose:
-            own.append(("progress", Progress(name)))
-        last = [] if checkpoint is None else [("checkpoint", checkpoint)]
-        users = copy_callbacks(self.callbacks, caller=name, validates=best is not None)
-        prefixed = [[(f"{name}.{label}", part) for label, part in parts] for parts in (own, last)]
-        return [*prefixed[0], *users, *prefixed[1]]
+    def _train(self, training: Pairs, validation: Pairs | None) -> None:
+        start = self._fitted_arrays() if hasattr(self, "net_") else None
+        self.net_: PatchNet = Training(self, training, validation, start).run()
+        self.n_iter_ = len(self.net_.history)
 
     def _all_rate_groups(self) -> list[RateGroup]:
         return [*self._rate_groups(), RateGroup("*", self.lr, tuple(self.lr_milestones))]
 
     def _make_net(self, batch_size: int, **options: Any) -> PatchNet:
         """Return an initialised net, which is not trained yet."""
-        geometry = self.row_geometry_
-        module = self._build_net(geometry.scale, geometry.patch_size)
+        module = self._build_net(self.row_geometry_.scale, self.row_geometry_.patch_size)
         device = self._torch_device()
         on_cpu = torch.device(device).type == "cpu"
         return PatchNet(
@@ -364,27 +262,27 @@ class BaseNetRegressor(BaseIQTRegressor):
         # The geometry of the patches is known before the net is trained.
         return hasattr(self, "net_")
 
-    def _predict_patches(self, X: np.ndarray) -> np.ndarray:
+    def _predict_patches(self, X: NDArray) -> NDArray:
         geometry = self.row_geometry_
         predict, size = self._predictor(X.dtype), self.batch_size
         patches = [
             predict(X[start : start + size].reshape(-1, 1, *geometry.patch_size))
             for start in range(0, len(X), size)
         ]
-        return geometry.trim_outputs(np.concatenate(patches))
+        return geometry.from_high_patches(np.concatenate(patches))
 
     def _predict_volume(
         self,
-        volume: np.ndarray,
-        mask: np.ndarray | None,
+        volume: NDArray,
+        mask: NDArray[np.bool_] | None,
         return_std: bool,
-        report_progress: Any,
-    ) -> tuple[np.ndarray, ...]:
+        report_progress: Callable[[float], Any],
+    ) -> tuple[NDArray[np.float32], ...]:
         low, baseline, unit = self._patch_source().scaled(volume, mask)
         predict, tiling = self._predictor(low.dtype), self._tiling(low.shape)
         work, done = sum(low[read].size for read, _ in plan_tiles(low.shape, **tiling)), 0
 
-        def predict_tile(tile: np.ndarray, interpolated: np.ndarray) -> np.ndarray:
+        def predict_tile(tile: NDArray, interpolated: NDArray) -> NDArray:
             nonlocal done
             skip = interpolated[None, None] if self.global_skip else None
             high = predict(tile[None, None], skip)[0, 0]
@@ -415,8 +313,8 @@ class BaseNetRegressor(BaseIQTRegressor):
         return {"tile_size": tile_size, "margin": margin, "multiple": net.tile_multiple}
 
     def _filled_outside(
-        self, mask: np.ndarray, out: np.ndarray, baseline: np.ndarray
-    ) -> np.ndarray:
+        self, mask: NDArray, out: NDArray, baseline: NDArray
+    ) -> NDArray:
         """Return the result where patches hold enough foreground, and the baseline elsewhere."""
         grid = self.patcher_.grid(mask.shape)
         index = foreground_index(grid, mask, self.background)
@@ -427,19 +325,18 @@ class BaseNetRegressor(BaseIQTRegressor):
 
     # Model files.
 
-    def _fitted_arrays(self) -> dict[str, np.ndarray]:
-        return {name: value.cpu().numpy() for name, value in self.net_.module_.state_dict().items()}
+    def _fitted_arrays(self) -> dict[str, NDArray]:
+        return self.net_.arrays()
 
-    def _restore_fitted_arrays(self, arrays: dict[str, np.ndarray]) -> None:
+    def _restore_fitted_arrays(self, arrays: Mapping[str, NDArray]) -> None:
         net = self._make_net(self.batch_size)
-        state = {name: torch.from_numpy(np.array(value)) for name, value in arrays.items()}
-        net.module_.load_state_dict(state)
+        net.load_arrays(arrays)
         net.module_.eval()
         self.net_ = net
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        # Convolutions are made for patches; on rows that are none they learn little.
+        # Convolutions are made for patches; from rows of other features they learn little.
         tags.regressor_tags.poor_score = True
         tags.non_deterministic = False
         return tags

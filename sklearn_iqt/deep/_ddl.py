@@ -45,7 +45,7 @@ class DictionaryPhases(NetCallback):
         net.forward_options_ = {"shuffle": training and step < self.shuffle_steps}
         if training:
             thaws = step / net.n_steps < self.freeze_at
-            getattr(net.module_, "net", net.module_).dictionary.requires_grad_(thaws)
+            net.module_.dictionary.requires_grad_(thaws)
 
 
 @document_parameters
@@ -174,7 +174,7 @@ class DDLRegressor(BaseNetRegressor):
         return [("dictionary", DictionaryPhases(shuffle_steps, self.freeze_dictionary))]
 
     def _finish_training(self, net: BaseNet, seed: int) -> None:
-        net = cast(DeepDictionaryNet, getattr(net, "net", net))
+        net = cast(DeepDictionaryNet, net)
         noise = torch.from_numpy(np.random.RandomState(seed).standard_normal(net.eval_noise.shape))
         atoms, code = net.fix_dictionary(noise.to(net.eval_noise))
         self.dictionary_ = atoms.cpu().numpy()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from skorch import NeuralNetRegressor
 from skorch.callbacks import Callback
@@ -151,6 +153,21 @@ class PatchNet(NeuralNetRegressor):
         with torch.autocast(device, torch.bfloat16, enabled=self.mixed_precision):
             prediction = super().infer(x, **self.forward_options_, **fit_params)
         return prediction.float().flatten(1)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the weights and buffers of the module, by name."""
+        return {name: value.cpu().numpy() for name, value in self.module_.state_dict().items()}
+
+    def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Set the weights and buffers of the module.
+
+        Parameters
+        ----------
+        arrays : mapping of str to ndarray
+            What :meth:`arrays` of an equal net has returned.
+        """
+        state = {name: torch.from_numpy(np.array(value)) for name, value in arrays.items()}
+        self.module_.load_state_dict(state)
 
     def forget_training(self) -> None:
         """Drop callbacks and samplers, which would keep the volumes in memory."""

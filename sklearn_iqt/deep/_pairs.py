@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -11,9 +10,9 @@ import torch
 from torch.utils.data import Dataset
 
 from sklearn_iqt.deep.modules import Upsample
-from sklearn_iqt.patches import PatchGrid
+from sklearn_iqt.patches import PatchGrid, PatchTransformer, TrainingPair
 
-__all__ = ["Pairs", "PatchedPair", "RowPairs", "VolumePairs"]
+__all__ = ["Pairs", "RowPairs", "VolumePairs"]
 
 # Low voxels read beyond a patch, so that its interpolation does not feel where it was cut.
 HALO = 4
@@ -21,32 +20,24 @@ HALO = 4
 N_VIEWS = 16
 
 
-@dataclass(frozen=True)
-class PatchedPair:
-    """A pair of scaled volumes, and the patches to be read from it."""
-
-    low: np.ndarray
-    high: np.ndarray
-    grid: PatchGrid
-    index: np.ndarray
-
-
 class VolumePairs(Dataset):
     """Patches of pairs of volumes, as inputs and targets of a net.
 
     Holds the volumes and the numbers of the patches, never the patches. ``pairs[n]`` is a patch as
     it is, ``pairs[n, view]`` the same patch flipped and turned. Axes are flipped unless that would
-    shift the high grid on the low one, and the first two are exchanged if the patch looks the same
-    afterwards.
+    shift the high grid against the low one, and the first two are exchanged if the patch has the
+    same shape afterwards.
 
     Parameters
     ----------
-    pairs : sequence of PatchedPair
-        Volumes with their patch numbers.
+    pairs : sequence of TrainingPair
+        Scaled low volumes and high volumes, with their patch numbers.
+    patcher : PatchTransformer
+        Fitted; gives the grid of patches of each volume.
     with_skip : bool
         Whether inputs carry the interpolated patch as well.
     alignment : {"center", "corner"}
-        How the grids lie on each other.
+        How the two grids are aligned.
     augment : bool
         Whether patches have more than one view to draw from.
 
@@ -58,18 +49,19 @@ class VolumePairs(Dataset):
 
     def __init__(
         self,
-        pairs: Sequence[PatchedPair],
+        pairs: Sequence[TrainingPair],
+        patcher: PatchTransformer,
         *,
         with_skip: bool,
         alignment: str,
         augment: bool = False,
     ) -> None:
         self.pairs = pairs
+        self.grids = [patcher.grid(pair.inputs.shape) for pair in pairs]
         self.alignment = alignment
         self.n_views = N_VIEWS if augment else 1
-        scale = pairs[0].grid.scale
         # Torch's threads are those that train; another library's would fight them for the cores.
-        self.upsample = Upsample(scale, alignment=alignment) if with_skip else None
+        self.upsample = Upsample(patcher.scale_, alignment=alignment) if with_skip else None
         self._stops = np.cumsum([len(pair.index) for pair in pairs])
 
     def __len__(self) -> int:
@@ -80,30 +72,20 @@ class VolumePairs(Dataset):
     ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         item, view = item if isinstance(item, tuple) else (item, 0)
         number = int(np.searchsorted(self._stops, item, side="right"))
-        pair = self.pairs[number]
+        pair, grid = self.pairs[number], self.grids[number]
         offset = item - (self._stops[number] - len(pair.index))
-        (start,) = pair.grid.positions([pair.index[offset]])
-        arrays = [_read(pair.low, start, pair.grid.patch_size)]
+        (start,) = grid.positions([pair.index[offset]])
+        arrays = [_read(pair.inputs, start, grid.patch_size)]
         if self.upsample is not None:
-            arrays.append(self._interpolated(pair, start, self.upsample))
-        grid = pair.grid.high
-        arrays.append(_read(pair.high, start * np.asarray(pair.grid.scale), grid.patch_size))
-        arrays = _viewed(arrays, view, pair.grid, self.alignment)
+            arrays.append(_interpolated(pair.inputs, start, grid, self.upsample))
+        arrays.append(_read(pair.target, start * np.asarray(grid.scale), grid.high.patch_size))
+        arrays = _viewed(arrays, view, grid, self.alignment)
         *inputs, target = (torch.from_numpy(np.ascontiguousarray(a))[None] for a in arrays)
         return dict(zip(("x", "skip"), inputs, strict=False)), target.flatten()
 
     def arrays(self) -> list[np.ndarray]:
         """Return everything that decides what the patches are."""
-        return [a for pair in self.pairs for a in (pair.low, pair.high, pair.index)]
-
-    def _interpolated(self, pair: PatchedPair, start: np.ndarray, upsample: Upsample) -> np.ndarray:
-        scale = np.asarray(pair.grid.scale)
-        halo = np.where(scale > 1, HALO, 0)
-        near = np.minimum(start, halo)
-        wide = np.asarray(pair.grid.patch_size) + near + halo
-        block = _read(pair.low, start - near, np.minimum(wide, pair.low.shape - (start - near)))
-        fine = upsample(torch.from_numpy(block)).numpy()
-        return _read(fine, near * scale, pair.grid.high.patch_size)
+        return [array for pair in self.pairs for array in pair]
 
 
 class RowPairs(Dataset):
@@ -143,6 +125,19 @@ class RowPairs(Dataset):
 
 # The data sets that nets train on: unlike torch's Dataset, these have a length.
 Pairs: TypeAlias = VolumePairs | RowPairs
+
+
+def _interpolated(
+    volume: np.ndarray, start: np.ndarray, grid: PatchGrid, upsample: Upsample
+) -> np.ndarray:
+    """Return a patch of the interpolated volume, from no more voxels than matter to it."""
+    scale = np.asarray(grid.scale)
+    halo = np.where(scale > 1, HALO, 0)
+    near = np.minimum(start, halo)
+    wide = np.asarray(grid.patch_size) + near + halo
+    block = _read(volume, start - near, np.minimum(wide, volume.shape - (start - near)))
+    fine = upsample(torch.from_numpy(block)).numpy()
+    return _read(fine, near * scale, grid.high.patch_size)
 
 
 def _read(volume: np.ndarray, start: Sequence[int], shape: Sequence[int]) -> np.ndarray:

@@ -88,7 +88,7 @@ verbose : int
 """
 
 T = TypeVar("T", bound=type)
-SECTION = re.compile(r"(?<=^Parameters\n----------\n).*?(?=\n\n\w+\n---)", re.DOTALL | re.MULTILINE)
+SECTION = re.compile(r"(?<=^Parameters\n----------\n).*?\n(?=\w+\n---)", re.DOTALL | re.MULTILINE)
 
 
 def document_parameters(cls: T) -> T:
@@ -126,9 +126,8 @@ def document_parameters(cls: T) -> T:
         kind, text = prose[name].split("\n", 1)
         default = repr(parameter.default).replace("'", '"')
         parts.append(f"{name} : {kind}, default={default}\n{text}")
-    cls.__doc__ = (
-        docstring[: section.start()] + "\n".join(parts) + docstring[section.end() :] + "\n"
-    )
+    head, tail = docstring[: section.start()], docstring[section.end() :]
+    cls.__doc__ = head + "\n".join(parts) + f"\n\n{tail}\n"
     return cls
 
 

@@ -1,21 +1,41 @@
-"""How long a training is, how it runs, and what it says when it starts, stops or is interrupted."""
+"""One training of a net: how long it is, how it runs, and what it says of itself."""
 
 from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sklearn_iqt.deep._checkpoint import Checkpoint
+import numpy as np
+import torch
+from sklearn.utils import check_random_state
+from skorch.callbacks import Callback
+from skorch.helper import predefined_split
+
+from sklearn_iqt.deep._checkpoint import Checkpoint, training_fingerprint
 from sklearn_iqt.deep._net import PatchNet
 from sklearn_iqt.deep._pairs import Pairs
-from sklearn_iqt.deep._progress import say
+from sklearn_iqt.deep._progress import Progress, say
+from sklearn_iqt.deep._sampler import EpochSampler
+from sklearn_iqt.deep._schedule import LearningRates
+from sklearn_iqt.deep._user_callbacks import copy_callbacks
+from sklearn_iqt.deep._validation import BestWeights, ValidationNRMSE, average_batch_norm
 
-__all__ = ["TrainingLength", "run_training"]
+if TYPE_CHECKING:
+    from sklearn_iqt.deep._base import BaseNetRegressor
+
+__all__ = ["Training"]
+
+# Parameters that do not change what a step of a training does.
+NEUTRAL = frozenset(
+    ("max_epochs", "max_steps", "verbose", "callbacks", "checkpoint", "device", "tile_size")
+    + ("margin", "warm_start", "random_state")
+)
 
 
 @dataclass(frozen=True)
-class TrainingLength:
+class Length:
     """How long a training is.
 
     Parameters
@@ -33,121 +53,208 @@ class TrainingLength:
     n_steps: int
 
     @classmethod
-    def of(
-        cls,
-        n_patches: int,
-        *,
-        batch_size: int,
-        epoch_size: int | None,
-        max_epochs: int,
-        max_steps: int | None,
-    ) -> TrainingLength:
+    def of(cls, estimator: BaseNetRegressor, n_patches: int) -> Length:
         """Return the length that the parameters of an estimator ask for."""
-        batch_size = min(batch_size, n_patches)
-        steps_per_epoch = max((epoch_size or n_patches) // batch_size, 1)
-        return cls(batch_size, steps_per_epoch, max_steps or max_epochs * steps_per_epoch)
+        batch_size = min(estimator.batch_size, n_patches)
+        steps_per_epoch = max((estimator.epoch_size or n_patches) // batch_size, 1)
+        n_steps = estimator.max_steps or estimator.max_epochs * steps_per_epoch
+        return cls(batch_size, steps_per_epoch, n_steps)
 
 
-def run_training(
-    net: PatchNet,
-    pairs: Pairs,
-    *,
-    steps_per_epoch: int,
-    checkpoint: Checkpoint | None,
-    is_continued: bool,
-    caller: str,
-    verbose: Any,
-) -> None:
-    """Train a net from the step that it has reached to its last one.
+class Training:
+    """Train the net of an estimator on patches.
 
     Parameters
     ----------
-    net : PatchNet
-        Initialised, and restored from the checkpoint if that holds a state.
+    estimator : BaseNetRegressor
+        Its parameters and hooks decide how; it is not changed by making this.
     pairs : VolumePairs or RowPairs
         Training patches.
-    steps_per_epoch : int
-        Steps between two validations.
-    checkpoint : Checkpoint or None
-        Where the state is saved.
-    is_continued : bool
-        Whether the estimator has a net already, and this training started from its weights.
-    caller : str
-        The estimator, used in messages.
-    verbose : int or bool
-        Whether to show messages; they are logged in any case.
+    validation : VolumePairs or None
+        Patches of the volumes that are held out.
+    start : dict of str to ndarray, or None
+        Weights to start from; by default the first weights of a new net.
 
     Raises
     ------
-    KeyboardInterrupt
-        If the training is interrupted. The message says what was saved and how to continue.
+    ValueError
+        If the parameters do not fit each other or the data.
     """
-    if checkpoint is not None and checkpoint.epochs_saved:
-        _say_where_it_continues(net, checkpoint, caller, verbose)
-    n_epochs = -(-(net.n_steps - net.steps_done_) // steps_per_epoch)
-    if n_epochs <= 0 or net.stopped_by_ is not None:
-        return
-    try:
-        net.train(pairs, n_epochs)
-    except KeyboardInterrupt as interrupt:
-        raise KeyboardInterrupt(
-            f"{caller}: training was interrupted in epoch {len(net.history)}, after "
-            f"{net.steps_done_} of {net.n_steps} steps. {_what_was_saved(checkpoint)}"
-            + " The estimator keeps the weights that it had before."
-            * is_continued
-        ) from interrupt
-    if net.stopped_by_ is not None:
-        say(
-            f"{caller}: {net.stopped_by_} ended the training after {_so_far(net)}.", verbose=verbose
+
+    def __init__(
+        self,
+        estimator: BaseNetRegressor,
+        pairs: Pairs,
+        validation: Pairs | None,
+        start: dict[str, np.ndarray] | None,
+    ) -> None:
+        self.name = type(estimator).__name__
+        if estimator.patience is not None and validation is None:
+            raise ValueError(
+                f"{self.name}: patience needs validation volumes; set validation_fraction, or "
+                "patience=None."
+            )
+        self.estimator = estimator
+        self.pairs = pairs
+        self.validation = validation
+        self.start = start
+        self.seed = check_random_state(estimator.random_state).randint(2**31 - 1)
+        self.length = Length.of(estimator, len(pairs))
+        self.best = None if validation is None else BestWeights(estimator.patience)
+        self.checkpoint = self._make_checkpoint()
+        self.callbacks = self._make_callbacks()
+
+    def run(self) -> PatchNet:
+        """Train a net, from its first step or from that of the checkpoint.
+
+        Returns
+        -------
+        PatchNet
+            Trained, in evaluation mode.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            If the training is interrupted. The message says what was saved and how to continue.
+        """
+        with torch.random.fork_rng(enabled=True):
+            torch.manual_seed(self.seed)
+            net = self._make_net()
+            self._restore(net)
+            self._train(net)
+            self._finish(net)
+        net.forget_training()
+        return net
+
+    def _make_checkpoint(self) -> Checkpoint | None:
+        estimator = self.estimator
+        if estimator.checkpoint is None:
+            return None
+        params = estimator.get_params(deep=False)
+        decisive = {name: params[name] for name in params if name not in NEUTRAL}
+        arrays = self.pairs.arrays()
+        if self.validation is not None:
+            arrays += self.validation.arrays()
+        if self.start is not None:
+            arrays += self.start.values()
+        fingerprint = training_fingerprint(self.name, {**decisive, "seed": self.seed}, arrays)
+        return Checkpoint(Path(estimator.checkpoint), fingerprint, self.best)
+
+    def _make_callbacks(self) -> list:
+        """Return what happens around each step and epoch, in this order."""
+        estimator, length = self.estimator, self.length
+        rates = LearningRates(estimator._all_rate_groups(), estimator.lr_decay)
+        own: list[tuple[str, Callback]] = [("learning_rates", rates)]
+        own += estimator._own_callbacks(length.n_steps)
+        if self.best is not None:
+            own.append(("nrmse", ValidationNRMSE(self.pairs, length.batch_size, self.seed)))
+            own.append(("best_weights", self.best))
+        if estimator.verbose:
+            own.append(("progress", Progress(self.name)))
+        users = copy_callbacks(
+            estimator.callbacks, caller=self.name, validates=self.best is not None
         )
+        # Names of the user stay free.
+        named = [(f"{self.name}.{name}", callback) for name, callback in own]
+        if self.checkpoint is not None:
+            # What a callback of the user does at the end of an epoch is part of the state.
+            users.append((f"{self.name}.checkpoint", self.checkpoint))
+        return named + users
+
+    def _make_net(self) -> PatchNet:
+        length = self.length
+        sampler = EpochSampler(
+            len(self.pairs),
+            length.steps_per_epoch * length.batch_size,
+            length.n_steps * length.batch_size,
+            self.seed,
+            self.pairs.n_views,
+        )
+        return self.estimator._make_net(
+            length.batch_size,
+            n_steps=length.n_steps,
+            train_split=None if self.validation is None else predefined_split(self.validation),
+            callbacks=self.callbacks,
+            iterator_train__sampler=sampler,
+        )
+
+    def _restore(self, net: PatchNet) -> None:
+        """Set the state that the training starts from."""
+        if self.start is not None:
+            net.load_arrays(self.start)
+        if self.checkpoint is None:
+            return
+        self.checkpoint.restore(net)
+        if self.checkpoint.epochs_saved:
+            self._say_where_it_continues(net, self.checkpoint.folder)
+
+    def _train(self, net: PatchNet) -> None:
+        n_epochs = -(-(net.n_steps - net.steps_done_) // self.length.steps_per_epoch)
+        if n_epochs <= 0 or net.stopped_by_ is not None:
+            return
+        try:
+            net.train(self.pairs, n_epochs)
+        except KeyboardInterrupt as interrupt:
+            raise KeyboardInterrupt(
+                f"{self.name}: training was interrupted in epoch {len(net.history)}, after "
+                f"{net.steps_done_} of {net.n_steps} steps. {self._what_was_saved()}"
+            ) from interrupt
+        if net.stopped_by_ is not None:
+            self._say(f"{net.stopped_by_} ended the training after {_so_far(net)}.")
+
+    def _finish(self, net: PatchNet) -> None:
+        """Choose the weights that are kept, and fix what prediction needs besides."""
+        if self.best is not None:
+            net.module_.load_state_dict(self.best.weights)
+        average_batch_norm(net.module_, self.pairs, self.length.batch_size, net.device, self.seed)
+        self.estimator._finish_training(net.module_, self.seed)
+
+    def _say(self, message: str) -> None:
+        say(f"{self.name}: {message}", verbose=self.estimator.verbose)
+
+    def _say_where_it_continues(self, net: PatchNet, folder: Path) -> None:
+        if net.stopped_by_ is not None:
+            self._warn(
+                f"nothing was trained, because {net.stopped_by_} ended the training that the "
+                f"checkpoint {folder} holds, after {_so_far(net)}. Choose another folder to start "
+                "a new training."
+            )
+        elif net.steps_done_ > net.n_steps:
+            self._warn(
+                f"the checkpoint {folder} holds {net.steps_done_} steps ({len(net.history)} "
+                f"epochs), more than the {net.n_steps} that max_steps or max_epochs ask for. The "
+                "net has all of them. Choose another folder to start a new training."
+            )
+        elif net.steps_done_ == net.n_steps:
+            self._say(f"the checkpoint {folder} holds the whole training.")
+        else:
+            self._say(f"training continues from the checkpoint {folder}, after {_so_far(net)}.")
+
+    def _warn(self, message: str) -> None:
+        warnings.warn(f"{self.name}: {message}", UserWarning, stacklevel=2)
+
+    def _what_was_saved(self) -> str:
+        if self.checkpoint is None:
+            saved = (
+                "Nothing was saved. Set checkpoint to a folder, so that a training that is "
+                "interrupted can continue after its last complete epoch."
+            )
+        elif not self.checkpoint.epochs_saved:
+            saved = (
+                "Nothing was saved, because no epoch was complete. With a smaller epoch_size the "
+                "state is saved more often."
+            )
+        else:
+            saved = (
+                f"The state after epoch {self.checkpoint.epochs_saved} is in "
+                f"{self.checkpoint.folder}. To continue from there, make the same call with the "
+                "same parameters and volumes."
+            )
+        if self.start is not None:
+            saved += " The estimator keeps the weights that it had before."
+        return saved
 
 
 def _so_far(net: PatchNet) -> str:
     n_epochs = len(net.history)
     return f"{n_epochs} epoch{'s' * (n_epochs != 1)}, {net.steps_done_} of {net.n_steps} steps"
-
-
-def _say_where_it_continues(
-    net: PatchNet, checkpoint: Checkpoint, caller: str, verbose: Any
-) -> None:
-    folder, done = checkpoint.folder, net.steps_done_
-    if net.stopped_by_ is not None:
-        warnings.warn(
-            f"{caller}: nothing was trained, because {net.stopped_by_} ended the training that "
-            f"the checkpoint {folder} holds, after {_so_far(net)}. Choose another folder to start "
-            "a new training.",
-            UserWarning,
-            stacklevel=2,
-        )
-    elif done > net.n_steps:
-        warnings.warn(
-            f"{caller}: the checkpoint {folder} holds {done} steps ({len(net.history)} epochs), "
-            f"more than the {net.n_steps} that max_steps or max_epochs ask for. The net has all of "
-            "them. Choose another folder to start a new training.",
-            UserWarning,
-            stacklevel=2,
-        )
-    elif done == net.n_steps:
-        say(f"{caller}: the checkpoint {folder} holds the whole training.", verbose=verbose)
-    else:
-        say(
-            f"{caller}: training continues from the checkpoint {folder}, after {_so_far(net)}.",
-            verbose=verbose,
-        )
-
-
-def _what_was_saved(checkpoint: Checkpoint | None) -> str:
-    if checkpoint is None:
-        return (
-            "Nothing was saved. Set checkpoint to a folder, so that a training that is interrupted "
-            "can continue after its last complete epoch."
-        )
-    if not checkpoint.epochs_saved:
-        return (
-            "Nothing was saved, because no epoch was complete. With a smaller epoch_size the state "
-            "is saved more often."
-        )
-    return (
-        f"The state after epoch {checkpoint.epochs_saved} is in {checkpoint.folder}. To continue "
-        "from there, call fit with the same parameters and volumes."
-    )

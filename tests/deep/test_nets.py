@@ -7,10 +7,10 @@ from skorch.callbacks import Callback
 from torch.utils.data import DataLoader
 
 from sklearn_iqt import AnisoUNetRegressor, DDLRegressor, InterpolationIQT, PatchTransformer
-from sklearn_iqt.deep._pairs import PatchedPair, RowPairs, VolumePairs
+from sklearn_iqt.deep._pairs import RowPairs, VolumePairs
 from sklearn_iqt.deep._sampler import EpochSampler, PrefetchLoader
 from sklearn_iqt.deep._tiles import choose_tile_size, plan_tiles, predict_tiles
-from sklearn_iqt.patches import PatchGrid, cut_patches
+from sklearn_iqt.patches import TrainingPair, cut_patches
 from sklearn_iqt.persistence import load_model, save_model
 from sklearn_iqt.preprocessing import upsample
 
@@ -51,9 +51,8 @@ def assert_same_weights(first, second):
 def test_training_changes_a_contrast_that_interpolation_cannot(make):
     low, high = make_pairs()
     high = high + np.tanh(3 * (high - 10))
-    X, y, _ = (
-        PatchTransformer(**PATCHES).fit(low, high).sample(low, high, max_patches=24, random_state=0)
-    )
+    patcher = PatchTransformer(**PATCHES).fit(low, high)
+    X, y, _ = patcher.sample(low, high, max_patches=24, random_state=0)
     X, y = X / 10, y / 10
     settings = {"max_epochs": 60, "lr": 3e-3} if make is unet else {"max_epochs": 150, "lr": 1e-2}
     fitted = make(batch_size=24, **settings).fit(X, y)
@@ -282,17 +281,11 @@ def test_partial_fit_and_warm_start_go_on(make):
 
 def test_patches_are_read_when_they_are_needed():
     low, high = make_pairs()
-    pairs = VolumePairs(
-        [
-            PatchedPair(
-                v, h, grid := PatchGrid(v.shape, (8, 8, 4), 4, (1, 1, 4)), np.arange(grid.n_patches)
-            )
-            for v, h in zip(low, high, strict=True)
-        ],
-        with_skip=True,
-        alignment="center",
-    )
-    grid = PatchGrid(low.shape[1:], (8, 8, 4), 4, (1, 1, 4))
+    patcher = PatchTransformer((8, 8, 4), 4).fit_geometry((1, 1, 4))
+    grid = patcher.grid(low.shape[1:])
+    index = np.arange(grid.n_patches)
+    drawn = [TrainingPair(v, h, index) for v, h in zip(low, high, strict=True)]
+    pairs = VolumePairs(drawn, patcher, with_skip=True, alignment="center")
     assert len(pairs) == 3 * grid.n_patches
     item = grid.n_patches + 5
     inputs, target = pairs[item]
@@ -308,13 +301,9 @@ def test_augmentation_keeps_low_and_high_on_each_other(alignment):
     """What is interpolation before a flip or a turn is interpolation after it."""
     low = np.random.default_rng(0).random((16, 16, 6), np.float32)
     high = upsample(low, (1, 1, 4), alignment=alignment)
-    grid = PatchGrid(low.shape, (16, 16, 6), 16 // 4, (1, 1, 4))
-    pairs = VolumePairs(
-        [PatchedPair(low, high, grid, np.arange(1))],
-        with_skip=True,
-        alignment=alignment,
-        augment=True,
-    )
+    patcher = PatchTransformer((16, 16, 6), 4).fit_geometry((1, 1, 4))
+    pair = TrainingPair(low, high, np.arange(1))
+    pairs = VolumePairs([pair], patcher, with_skip=True, alignment=alignment, augment=True)
     seen = set()
     for view in range(pairs.n_views):
         inputs, target = pairs[0, view]
