@@ -7,6 +7,7 @@ with needs_extra("sklearn_iqt.deep", "deep", "torch", "skorch"):
     import torch  # noqa: F401
 
 from sklearn_iqt.deep._aniso_unet import AnisoUNetRegressor
+from sklearn_iqt.deep._base import BaseNetRegressor
 from sklearn_iqt.deep._ddl import DDLRegressor
 
-__all__ = ["AnisoUNetRegressor", "DDLRegressor"]
+__all__ = ["AnisoUNetRegressor", "BaseNetRegressor", "DDLRegressor"]

@@ -165,11 +165,21 @@ class BaseNetRegressor(BaseIQTRegressor):
         return self._fit(X, y, mask, reset=False)
 
     def _fit(self, X: Any, y: Any, mask: Any, *, reset: bool) -> Any:
-        """Fit; a training that is not reset starts from the weights of ``net_``."""
-        reset = (reset and not self.warm_start) or not hasattr(self, "net_")
-        if reset:  # an interrupted fit leaves an estimator that is not fitted
+        """Fit; without ``reset`` the training starts from the weights of ``net_``.
+
+        If a fit fails or is interrupted, the estimator is not fitted afterwards. If it is a
+        continuation, the estimator stays as it was before.
+        """
+        if (reset and not self.warm_start) or not hasattr(self, "net_"):
             self.__dict__.pop("net_", None)
-        return super()._fit(X, y, mask, reset=reset)
+            return super()._fit(X, y, mask, reset=True)
+        before = dict(vars(self))
+        try:
+            return super()._fit(X, y, mask, reset=False)
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
 
     def _make_patcher(self) -> PatchTransformer:
         patch_size = self.patch_size
@@ -312,9 +322,7 @@ class BaseNetRegressor(BaseIQTRegressor):
             tile_size = choose_tile_size(shape, margin, net.tile_multiple, most_voxels)
         return {"tile_size": tile_size, "margin": margin, "multiple": net.tile_multiple}
 
-    def _filled_outside(
-        self, mask: NDArray, out: NDArray, baseline: NDArray
-    ) -> NDArray:
+    def _filled_outside(self, mask: NDArray, out: NDArray, baseline: NDArray) -> NDArray:
         """Return the result where patches hold enough foreground, and the baseline elsewhere."""
         grid = self.patcher_.grid(mask.shape)
         index = foreground_index(grid, mask, self.background)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,7 +73,7 @@ class Training:
         Training patches.
     validation : VolumePairs or None
         Patches of the volumes that are held out.
-    start : dict of str to ndarray, or None
+    start : mapping of str to ndarray, or None
         Weights to start from; by default the first weights of a new net.
 
     Raises
@@ -86,7 +87,7 @@ class Training:
         estimator: BaseNetRegressor,
         pairs: Pairs,
         validation: Pairs | None,
-        start: dict[str, np.ndarray] | None,
+        start: Mapping[str, np.ndarray] | None,
     ) -> None:
         self.name = type(estimator).__name__
         if estimator.patience is not None and validation is None:
@@ -181,12 +182,22 @@ class Training:
     def _restore(self, net: PatchNet) -> None:
         """Set the state that the training starts from."""
         if self.start is not None:
-            net.load_arrays(self.start)
+            self._load_start(net, self.start)
         if self.checkpoint is None:
             return
         self.checkpoint.restore(net)
         if self.checkpoint.epochs_saved:
             self._say_where_it_continues(net, self.checkpoint.folder)
+
+    def _load_start(self, net: PatchNet, start: Mapping[str, np.ndarray]) -> None:
+        try:
+            net.load_arrays(start)
+        except RuntimeError as error:
+            raise ValueError(
+                f"{self.name}: the weights of the last fit do not fit the net that the parameters "
+                "and data ask for now. Set the parameters of the net as they were, or call fit "
+                f"with warm_start=False. {error}"
+            ) from error
 
     def _train(self, net: PatchNet) -> None:
         n_epochs = -(-(net.n_steps - net.steps_done_) // self.length.steps_per_epoch)

@@ -200,7 +200,7 @@ def test_an_interruption_says_what_was_saved_and_how_to_continue(make, tmp_path,
     settings = {"checkpoint": tmp_path / "state", "validation_fraction": 0.3}
     with pytest.raises(KeyboardInterrupt, match="no epoch was complete"):
         make(**settings, callbacks=[CtrlC(1)]).fit(LOW, HIGH)
-    with pytest.raises(KeyboardInterrupt, match=r"state after epoch 2 is in .*state.* call fit"):
+    with pytest.raises(KeyboardInterrupt, match=r"state after epoch 2 is in .*state.* same call"):
         make(**settings, callbacks=[CtrlC(3)]).fit(LOW, HIGH)
     with caplog.at_level(logging.INFO, logger="sklearn_iqt"):
         resumed = make(**settings).fit(LOW, HIGH)
@@ -263,6 +263,24 @@ def test_an_interrupted_continuation_keeps_the_weights_it_started_from(make):
         model.set_params(warm_start=True).fit(LOW, HIGH)
     assert_same_weights(weights(model), before)
     np.testing.assert_array_equal(model.predict(LOW), expected)
+
+
+@both
+def test_a_net_of_another_size_or_scale_cannot_continue(make):
+    model = make().fit(LOW, HIGH)
+    expected = model.predict(LOW)
+    size = "n_atoms" if make is ddl else "n_filters"
+    for changed, high in (({size: 4}, HIGH), ({size: 2, "scale": (1, 1, 2)}, HIGH[..., ::2])):
+        model.set_params(**changed)
+        with pytest.raises(ValueError, match="weights of the last fit do not fit the net"):
+            model.partial_fit(LOW, high)
+        np.testing.assert_array_equal(model.predict(LOW), expected)
+
+
+def test_parameters_are_checked_before_the_training_continues():
+    model = unet().fit(LOW, HIGH).set_params(lr=-1)
+    with pytest.raises(ValueError, match="'lr' parameter"):
+        model.set_params(warm_start=True).fit(LOW, HIGH)
 
 
 def test_callbacks_see_the_end_of_an_interrupted_training():
