@@ -177,8 +177,8 @@ class BaseNetRegressor(BaseIQTRegressor):
         try:
             return super()._fit(X, y, mask, reset=False)
         except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
+            self.__dict__.clear()
+            self.__dict__.update(before)
             raise
 
     def _make_patcher(self) -> PatchTransformer:
@@ -203,8 +203,7 @@ class BaseNetRegressor(BaseIQTRegressor):
         if len(X) < 2:
             raise ValueError(f"{name}: a net needs more than n_samples=1 row to train.")
         geometry = self.row_geometry_
-        targets = geometry.to_high_patches(y).reshape(len(y), -1)
-        self._train(RowPairs(X, targets, geometry.patch_size), None)
+        self._train(RowPairs(X, geometry.pad_outputs(y), geometry.patch_size), None)
 
     def _read_pairs(self, cohort: Cohort) -> tuple[VolumePairs, VolumePairs | None]:
         """Read the volumes and choose their patches; return those to train on and to validate."""
@@ -224,7 +223,7 @@ class BaseNetRegressor(BaseIQTRegressor):
             (valid if n in held_out else train).append(pair)
         for part in (train, valid):
             if part:
-                check_foreground(sum(len(pair.index) for pair in part), self.background, name)
+                check_foreground(sum(len(pair.drawn) for pair in part), self.background, name)
         options: dict[str, Any] = {"with_skip": self.global_skip, "alignment": self.alignment}
         training = VolumePairs(train, self.patcher_, augment=self.augment, **options)
         return training, VolumePairs(valid, self.patcher_, **options) if valid else None
@@ -279,7 +278,7 @@ class BaseNetRegressor(BaseIQTRegressor):
             predict(X[start : start + size].reshape(-1, 1, *geometry.patch_size))
             for start in range(0, len(X), size)
         ]
-        return geometry.from_high_patches(np.concatenate(patches))
+        return geometry.trim_outputs(np.concatenate(patches))
 
     def _predict_volume(
         self,

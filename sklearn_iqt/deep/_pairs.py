@@ -62,7 +62,7 @@ class VolumePairs(Dataset):
         self.n_views = N_VIEWS if augment else 1
         # Torch's threads are those that train; another library's would fight them for the cores.
         self.upsample = Upsample(patcher.scale_, alignment=alignment) if with_skip else None
-        self._stops = np.cumsum([len(pair.index) for pair in pairs])
+        self._stops = np.cumsum([len(pair.drawn) for pair in pairs])
 
     def __len__(self) -> int:
         return int(self._stops[-1])
@@ -73,8 +73,8 @@ class VolumePairs(Dataset):
         item, view = item if isinstance(item, tuple) else (item, 0)
         number = int(np.searchsorted(self._stops, item, side="right"))
         pair, grid = self.pairs[number], self.grids[number]
-        offset = item - (self._stops[number] - len(pair.index))
-        (start,) = grid.positions([pair.index[offset]])
+        offset = item - (self._stops[number] - len(pair.drawn))
+        (start,) = grid.positions([pair.drawn[offset]])
         arrays = [_read(pair.inputs, start, grid.patch_size)]
         if self.upsample is not None:
             arrays.append(_interpolated(pair.inputs, start, grid, self.upsample))
