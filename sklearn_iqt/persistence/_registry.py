@@ -31,8 +31,8 @@ PARTS = {
     **dict.fromkeys(SCALERS, "sklearn_iqt.preprocessing"),
 }
 
-# Parameters that matter only to the person who trained a model. They are neither stored nor read from
-# a file; files in a folder of ``memory`` would be unpickled.
+# Parameters that matter only to the person who trained a model. They are neither stored nor read
+# from a file; files in a folder of ``memory`` would be unpickled.
 NOT_STORED = ("callbacks", "checkpoint", "memory")
 
 HOMES = {**ESTIMATORS, **PARTS}
