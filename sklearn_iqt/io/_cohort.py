@@ -10,6 +10,7 @@ import numpy as np
 from nibabel.affines import voxel_sizes
 from numpy.typing import NDArray
 
+from sklearn_iqt._axes import per_axis
 from sklearn_iqt.exceptions import GeometryMismatchError
 from sklearn_iqt.io._collection import VolumeCollection, as_volumes
 from sklearn_iqt.io._grid import GridDifference, compare_grids
@@ -54,7 +55,7 @@ class Cohort:
         High volumes, ``scale`` times as large.
     mask : same kind, default=None
         Masks on the grid of the low volumes; voxels above zero are foreground.
-    scale : sequence of 3 ints, default=(1, 1, 1)
+    scale : int or sequence of 3 ints, default=1
         High voxels for each low voxel.
     alignment : {"center", "corner"} or None, default="center"
         How high and low grids are aligned. None accepts either.
@@ -87,7 +88,7 @@ class Cohort:
         high: Any = None,
         mask: Any = None,
         *,
-        scale: Sequence[int] = (1, 1, 1),
+        scale: int | Sequence[int] = 1,
         alignment: str | None = "center",
         caller: str = "Cohort",
         names: tuple[str, str, str] = ("X", "y", "mask"),
@@ -104,7 +105,7 @@ class Cohort:
                     f"{caller}: {names[0]} holds {len(self.low)} volumes but {other.name} holds "
                     f"{len(other)}. Pass one for each."
                 )
-        self._scale = tuple(scale)
+        self._scale = per_axis(scale, "scale", caller)
         self._alignment = alignment
         for n in range(len(self)):
             self._check_grids(n)

@@ -81,12 +81,11 @@ def check_size(
         )
 
 
-def warn_repairs(repairs: tuple[str, ...], name: str, stacklevel: int = 3) -> None:
-    """Say in one warning which header fields were put right."""
+def warn_repairs(repairs: tuple[str, ...], name: str) -> None:
+    """Warn once, with a list of the header fields that were repaired."""
     if repairs:
-        warnings.warn(
-            f"{name}: repaired the header: {'; '.join(repairs)}.", UserWarning, stacklevel
-        )
+        message = f"{name}: repaired the header: {'; '.join(repairs)}."
+        warnings.warn(message, UserWarning, stacklevel=3)
 
 
 def check_image(image: SpatialImage, name: str = "image") -> tuple[NDArray, NDArray[np.float64]]:

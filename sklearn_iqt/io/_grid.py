@@ -10,6 +10,7 @@ import numpy as np
 from nibabel.affines import apply_affine, voxel_sizes
 from numpy.typing import ArrayLike, NDArray
 
+from sklearn_iqt._axes import per_axis
 from sklearn_iqt.io._geometry import check_affine, scaled_affine
 
 __all__ = ["Grid", "GridDifference", "compare_grids", "compare_voxel_sizes"]
@@ -44,13 +45,13 @@ class Grid:
     shape: tuple[int, ...]
     affine: NDArray[np.floating] | None = None
 
-    def scaled(self, scale: Sequence[int], alignment: str = "center") -> Grid:
+    def scaled(self, scale: int | Sequence[int], alignment: str = "center") -> Grid:
         """Return the grid with ``scale`` times as many voxels along each axis.
 
         Parameters
         ----------
-        scale : sequence of 3 ints
-            New voxels for each voxel.
+        scale : int or sequence of 3 ints
+            New voxels for each voxel, along each axis.
         alignment : {"center", "corner"}, default="center"
             How the two grids are aligned, see :func:`sklearn_iqt.io.scaled_affine`.
 
@@ -59,6 +60,7 @@ class Grid:
         Grid
             The finer grid.
         """
+        scale = per_axis(scale, "scale", "Grid.scaled")
         shape = tuple(n * factor for n, factor in zip(self.shape, scale, strict=True))
         if self.affine is None:
             return Grid(shape)
