@@ -39,16 +39,48 @@ class RowGeometry:
         """Take rows of any features for patches that are one voxel wide.
 
         The scale along the last axis is as large as the outputs need.
+
+        Parameters
+        ----------
+        n_features, n_outputs : int
+            Lengths of an input row and of an output row.
+
+        Returns
+        -------
+        RowGeometry
+            Patches of (1, 1, n_features) voxels.
         """
         return cls((1, 1, n_features), (1, 1, -(-n_outputs // n_features)), n_outputs)
 
     def pad_outputs(self, rows: NDArray) -> NDArray:
-        """Fill up output rows with zeros to the voxels of an output patch."""
+        """Fill up output rows with zeros to the voxels of an output patch.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n_rows, n_outputs)
+            Output rows.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_voxels)
+            Rows with a value for each voxel of an output patch.
+        """
         n_voxels = prod(self.patch_size) * prod(self.scale)
         return np.pad(rows, ((0, 0), (0, n_voxels - self.n_outputs)))
 
     def trim_outputs(self, patches: NDArray) -> NDArray:
-        """Return output patches as rows, without the voxels that were filled up."""
+        """Return output patches as rows, without the voxels that were filled up.
+
+        Parameters
+        ----------
+        patches : ndarray of shape (n_rows, ...)
+            Output patches.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_outputs)
+            Output rows.
+        """
         return patches.reshape(len(patches), -1)[:, : self.n_outputs]
 
 

@@ -23,7 +23,7 @@ ALIGNMENTS = ("center", "corner")
 class Pair(NamedTuple):
     """A low volume and what belongs to it.
 
-    Attributes
+    Parameters
     ----------
     low : ndarray of shape (i, j, k)
         The low volume.

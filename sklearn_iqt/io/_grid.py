@@ -71,7 +71,7 @@ class Grid:
 class GridDifference:
     """How a grid differs from the one that was expected.
 
-    Attributes
+    Parameters
     ----------
     expected_shape, found_shape : tuple of 3 ints
         The two shapes.

@@ -21,10 +21,10 @@ __all__ = ["PatchSource", "ScaledVolume", "TrainingPair"]
 class ScaledVolume(NamedTuple):
     """A low volume that is ready to be cut.
 
-    Attributes
+    Parameters
     ----------
     inputs : ndarray of float32
-        What patches are cut from: the scaled volume, or its interpolation.
+        The volume to cut patches from: scaled, or interpolated, too.
     baseline : ndarray of float32, on the high grid
         The interpolated volume.
     unit : float
@@ -39,7 +39,7 @@ class ScaledVolume(NamedTuple):
 class TrainingPair(NamedTuple):
     """A scaled pair of volumes and the patches to learn from.
 
-    Attributes
+    Parameters
     ----------
     inputs : ndarray of float32
         What input patches are cut from.
@@ -79,24 +79,70 @@ class PatchSource:
     interpolates_first: bool
 
     def interpolate(self, volume: NDArray) -> NDArray:
-        """Return a low volume on the high grid."""
+        """Interpolate a low volume onto the high grid.
+
+        Parameters
+        ----------
+        volume : ndarray of shape (i, j, k)
+            The low volume.
+
+        Returns
+        -------
+        ndarray of shape (i * scale_i, j * scale_j, k * scale_k)
+            The interpolated volume.
+        """
         return upsample(volume, self.scale, order=self.order, alignment=self.alignment)
 
     def interpolate_rows(self, rows: NDArray) -> NDArray:
-        """Return rows of input patches as rows of interpolated patches on the high grid."""
+        """Interpolate rows of input patches onto the high grid.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n_patches, n_features)
+            Input patches.
+
+        Returns
+        -------
+        ndarray of shape (n_patches, n_outputs)
+            Interpolated patches.
+        """
         patches = rows.reshape(-1, *self.patcher.patch_size_)
         high = upsample(patches, self.patcher.scale_, order=self.order, alignment=self.alignment)
         return high.reshape(len(rows), -1)
 
     def scaled(self, volume: NDArray, mask: NDArray[np.bool_] | None) -> ScaledVolume:
-        """Return a low volume in its own unit, with its interpolation."""
+        """Scale a low volume to its own unit, and interpolate it.
+
+        Parameters
+        ----------
+        volume : ndarray of shape (i, j, k)
+            The low volume.
+        mask : ndarray of bool, shape (i, j, k), or None
+            Foreground whose intensities decide the unit; None to find it.
+
+        Returns
+        -------
+        ScaledVolume
+            The volume to cut, its interpolation and the unit.
+        """
         unit = intensity_scale(volume, mask)
         low = np.asarray(volume / unit, dtype=np.float32, order="C")
         baseline = self.interpolate(low)
         return ScaledVolume(baseline if self.interpolates_first else low, baseline, unit)
 
     def mask_on_inputs(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Return the mask of a low volume on the grid that patches are cut from."""
+        """Put the mask of a low volume on the grid that patches are cut from.
+
+        Parameters
+        ----------
+        mask : ndarray of bool, shape (i, j, k)
+            Mask on the low grid.
+
+        Returns
+        -------
+        ndarray of bool
+            Mask on the grid of :attr:`ScaledVolume.inputs`.
+        """
         if not self.interpolates_first:
             return mask
         return upsample(mask, self.scale, order=0, alignment=self.alignment) > 0.5
