@@ -1,4 +1,4 @@
-"""What the commands share: arguments, names of files, progress and tables."""
+"""Arguments, file names, progress and tables that the commands share."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def add_command(
 
 
 def add_grid(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say how low and high voxels lie on each other."""
+    """Add the options that say how low and high voxels are aligned."""
     parser.add_argument(
         "--scale",
         type=int,
@@ -87,7 +87,7 @@ def run_batch(
     *,
     show: bool = True,
 ) -> int:
-    """Do the work for each item, go on after failures, and return the exit code."""
+    """Do the work for each item, continue after failures, and return the exit code."""
     from tqdm.auto import tqdm
 
     failures, quiet = 0, args.quiet or not show
@@ -134,7 +134,7 @@ def one_line(error: object) -> str:
 
 
 def say(args: argparse.Namespace, message: str) -> None:
-    """Tell the user, unless he wants quiet."""
+    """Print a message for the user, unless --quiet was given."""
     if not args.quiet:
         print(message, file=sys.stderr, flush=True)
 

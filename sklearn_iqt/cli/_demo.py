@@ -1,4 +1,4 @@
-"""sklearn-iqt demo: the whole way from brains to enhanced scans, without any file."""
+"""sklearn-iqt demo: all steps from brains to enhanced scans, without any file."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ examples:
 def add_parser(commands: Any) -> None:
     """Add the command."""
     parser = add_command(
-        commands, "demo", run, "show the whole way on brains made from a template", _EPILOG
+        commands, "demo", run, "show all steps on brains made from a template", _EPILOG
     )
     parser.add_argument(
         "--output",

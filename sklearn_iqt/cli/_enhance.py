@@ -20,8 +20,8 @@ from sklearn_iqt.exceptions import GeometryMismatchError
 
 _EPILOG = """\
 Each SCAN.nii.gz gives SCAN_enhanced.nii.gz, on the finer grid, in the same place in mm and in the
-units of the scan; with --std also SCAN_std.nii.gz, the spread of the overlapping patches, which
-tells where they disagree and is no confidence interval.
+units of the scan. --std also gives SCAN_std.nii.gz, the spread of the overlapping patches, which
+shows where they disagree and is not a confidence interval.
 
 examples:
   sklearn-iqt enhance --model srep.iqt scan.nii.gz --output enhanced.nii.gz

@@ -1,4 +1,4 @@
-"""sklearn-iqt evaluate: truths and estimates in, a table out."""
+"""sklearn-iqt evaluate: measure estimates against truths, and print a table."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from sklearn_iqt.cli._grids import check_grids
 _EPILOG = """\
 NRMSE is the root of the mean squared error over the largest, or over the mean, true intensity;
 lower is better. PSNR and SSIM are in the range of the true intensities; higher is better. With
-masks only voxels above 0 of the mask count, as is usual for brains: background is easy. The report
-looks at the brain alone, so its numbers are those of a mask.
+masks only voxels above 0 of the mask count. That is usual for brains, because background is easy.
+The report measures the brain alone, so its numbers equal those with a mask.
 
---estimate can be given several times, once for each method; each has a mean of its own. The CSV
-file has no means, but columns for the truth, the mask and the number of the method as well.
+--estimate can be given several times, once for each method; each method has its own mean. The CSV
+file has no means, but also has columns for the truth, the mask and the number of the method.
 
 examples:
   sklearn-iqt evaluate --truth a_high.nii.gz --estimate a_enhanced.nii.gz

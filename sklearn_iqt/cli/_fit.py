@@ -20,7 +20,7 @@ The nets, ddl and unet, have a size for a GPU by default; on a CPU that takes ho
 last example is a small one. After its first steps a training says how long it will take if that is
 long. With -p checkpoint=FOLDER it can be stopped, and the same command goes on.
 
-Parameters are those of the class in brackets, and of its parts after two underscores. Values are
+Names are parameters of the class in brackets, or of its parts after two underscores. Values are
 written as in JSON: numbers, true, null, [5, 5, 9]; anything else is text.
 
 examples:
@@ -145,7 +145,7 @@ def _parse_param(text: str) -> tuple[str, Any]:
 
 
 def _describe(args: argparse.Namespace, model: Any, scale: tuple[int, ...]) -> TrainingCard:
-    """Return what the model should remember: no names of files, which may tell who was scanned."""
+    """Return the training card, without names of files, which may identify who was scanned."""
     from nibabel.affines import voxel_sizes
 
     from sklearn_iqt.io import read_geometry
@@ -186,7 +186,7 @@ def _describe_simulation(sidecars: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _read_sidecar(path: str) -> dict[str, Any]:
-    """Return what ``simulate`` wrote beside a scan, or nothing."""
+    """Return the sidecar that ``simulate`` wrote beside a scan, or an empty dict."""
     try:
         text = Path(path).with_name(f"{stem(path)}.json").read_text(encoding="utf-8")
         sidecar = json.loads(text)

@@ -1,4 +1,4 @@
-"""sklearn-iqt report: a model and a scan in, a page about the enhancement out."""
+"""sklearn-iqt report: write a page about the enhancement of a scan by a model."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from sklearn_iqt.cli._common import add_command, check_outputs, say, set_session
 from sklearn_iqt.cli._grids import check_grids, compare_spacing
 
 _EPILOG = """\
-The report is one HTML file that needs no other and sends nothing anywhere: slices of the scan, its
-enhancement and its uncertainty; how far the scan is from what the model was trained on, as far as
-the scan tells; whether the enhancement is consistent with the scan; and what the model is.
+The report is one HTML file that needs no other file and sends nothing anywhere. It shows slices of
+the scan, its enhancement and its uncertainty; how far the scan is from the scans that the model was
+trained on, estimated from the scan alone; whether the enhancement is consistent with the scan; and
+the model.
 
-The scan's name and the description in its header are shown, and its slices: a report is to be
-kept as the scan is.
+The report shows the name of the scan, the description in its header and its slices. Protect it as
+you protect the scan.
 
 examples:
   sklearn-iqt report --model srep.iqt scan.nii.gz --output report.html
@@ -29,7 +30,7 @@ def add_parser(commands: Any) -> None:
     parser = add_command(
         commands, "report", run, "write one page on the enhancement of a scan", _EPILOG
     )
-    parser.add_argument("scan", metavar="SCAN", help="what is to be enhanced")
+    parser.add_argument("scan", metavar="SCAN", help="the scan to enhance")
     parser.add_argument("--model", required=True, metavar="MODEL.iqt", help="written by fit")
     parser.add_argument(
         "--output", required=True, type=Path, metavar="FILE.html", help="the page to write"

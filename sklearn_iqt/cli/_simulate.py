@@ -36,9 +36,10 @@ SNR_NAMES = (
 
 _EPILOG = """\
 Each HIGH.nii.gz gives three files: HIGH_low.nii.gz, the simulated scan; HIGH_high.nii.gz, the
-high-quality scan, cropped to whole slices and 0 outside the tissues; and HIGH_low.json, what was
-drawn. HIGH must be skull stripped, with 0 outside the brain. What is drawn depends on --seed and on
-the voxels of HIGH: two scans never share their noise, and one is simulated alike whatever else is.
+high-quality scan, cropped to whole slices and 0 outside the tissues; and HIGH_low.json, the
+settings and the random draws. HIGH must be skull stripped, with 0 outside the brain. The draws depend on
+--seed and on the voxels of HIGH: two scans never share their noise, and a scan gives the same pair
+regardless of the other scans.
 
 presets of --snr, the signal-to-noise ratios of white and of grey matter:
   t1w_036t            T1-weighted scans of a 0.36 T scanner (default)
@@ -98,7 +99,7 @@ def add_parser(commands: Any) -> None:
         "--seed",
         type=int,
         default=0,
-        help="same seed and scan, same pair, whatever else is simulated (default: 0)",
+        help="same seed and scan, same pair, regardless of other scans (default: 0)",
     )
 
 
@@ -149,7 +150,7 @@ def run(args: argparse.Namespace) -> int:
         low, high, sidecar = outputs[n]
         save_volume(pair.low[0], low)
         save_volume(pair.high[0], high)
-        told = {
+        drawn = {
             "snr_wm": float(pair.snr[0, 0]),
             "snr_gm": float(pair.snr[0, 1]),
             "mahalanobis": float(pair.mahalanobis[0]),
@@ -164,7 +165,7 @@ def run(args: argparse.Namespace) -> int:
             "random_state": random_state,
             "version": __version__,
         }
-        write_text(sidecar, json.dumps(told, indent=2) + "\n")
+        write_text(sidecar, json.dumps(drawn, indent=2) + "\n")
 
     code = run_batch(args, range(len(args.high)), simulate, "simulating")
     if code == 0:

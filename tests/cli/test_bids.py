@@ -275,7 +275,7 @@ def test_names_that_bids_does_not_know_or_that_collide_are_refused(
     assert participant(dataset, out, model, "--participant-label", "01") == 1
     assert scans_in(out) == [OUTPUTS[0]]
     error = capsys.readouterr().err
-    assert "sub-07_T1w.nii.gz: its name is not that of a BIDS file of sub-01" in error
+    assert "sub-07_T1w.nii.gz: its name is not a BIDS name for a file of sub-01" in error
     assert "sub-01_my scan_T1w.nii.gz: its name" in error
     assert "would have the name" in error
 

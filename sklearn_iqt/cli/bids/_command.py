@@ -1,4 +1,4 @@
-"""sklearn-iqt bids: a BIDS dataset and a model in, a derivative dataset out (a BIDS App)."""
+"""sklearn-iqt bids: enhance the scans of a BIDS dataset into a derivative dataset."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from sklearn_iqt.cli.bids._scan import Job, enhance, is_done, open_model, sha256
 
 _EPILOG = """\
 participant  enhances every BIDS_DIR/sub-*/[ses-*/]anat/*_T1w.nii[.gz] with the model and writes
-             OUT_DIR/sub-*/[ses-*/]anat/*_desc-iqt_T1w.nii.gz with a JSON file. What the same model
-             has made of the same scan before is kept. A scan that fails does not stop the others.
-group        writes OUT_DIR/group_iqt.tsv: for each scan what has become of it, in one row.
+             OUT_DIR/sub-*/[ses-*/]anat/*_desc-iqt_T1w.nii.gz with a JSON file. Results of the
+             same model and scan are kept. A scan that fails does not stop the others.
+group        writes OUT_DIR/group_iqt.tsv: one row for each scan, with its result.
 
 BIDS_DIR is never written to; OUT_DIR may be BIDS_DIR/derivatives/iqt.
 
@@ -67,8 +67,8 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--skull-stripped",
         choices=["yes", "no"],
-        help="whether the scans are, which BIDS wants to know of derivatives (default: what the "
-        "JSON files of the dataset say, if anything)",
+        help="whether the scans are skull stripped, which BIDS requires derivatives to state "
+        "(default: the value in the JSON files of the dataset, if any)",
     )
     parser.add_argument(
         "--n-cpus",
@@ -91,7 +91,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Enhance the scans, or collect what was done."""
+    """Enhance the scans, or collect the results."""
     if args.level == "participant" and args.model is None:
         raise ValueError("participant needs --model")
     if args.n_cpus == 0 or args.n_cpus < -1:
@@ -137,7 +137,7 @@ def _enhance_all(
     ]
     for job in jobs:
         check_apart(job.output, args.bids_dir)
-    open_model(args.model, checksum)  # a file that is no model fails here once, not for every scan
+    open_model(args.model, checksum)  # a bad model file fails here once, not for every scan
     _write(args, derivative_texts(args.bids_dir, args.out_dir, args.suffix))
 
     results = {name: {"status": "failed", "error": fault} for name, fault in faults.items()}
@@ -149,7 +149,7 @@ def _enhance_all(
             for message in result.get("warnings", ()):
                 bar.write(f"sklearn-iqt bids: warning: {message}", file=sys.stderr)
             if args.verbose and not args.quiet:
-                bar.write(f"{job.scan.relative}: {_tell(result)}", file=sys.stderr)
+                bar.write(f"{job.scan.relative}: {_outcome(result)}", file=sys.stderr)
             bar.update()
     failed = {name: r["error"] for name, r in results.items() if r["status"] == "failed"}
     n_kept = sum(result["status"] == "kept" for result in results.values())
@@ -160,7 +160,7 @@ def _enhance_all(
 
 
 def _run_jobs(jobs: list[Job], n_workers: int) -> Iterator[dict[str, Any]]:
-    """Yield the results in order; a process that is killed takes only what is not done with it."""
+    """Yield the results in order; if a process is killed, only unfinished scans are lost."""
     from joblib import Parallel, delayed
     from joblib.externals.loky.process_executor import BrokenProcessPool
 
@@ -170,8 +170,8 @@ def _run_jobs(jobs: list[Job], n_workers: int) -> Iterator[dict[str, Any]]:
             yield next(results)
         except BrokenProcessPool:
             error = (
-                "not done: a process was killed, most often for want of memory; run again with "
-                "fewer --n-cpus, what is done will be kept"
+                "not done: a process was killed, most often because memory ran out; run again with "
+                "fewer --n-cpus, finished scans will be kept"
             )
             for job in jobs[n:]:
                 yield {"status": "done"} if is_done(job) else {"status": "failed", "error": error}
@@ -230,7 +230,7 @@ def _complain(failed: dict[str, str]) -> None:
         print(f"sklearn-iqt bids: error: {name}: {error}", file=sys.stderr)
 
 
-def _tell(result: dict[str, Any]) -> str:
+def _outcome(result: dict[str, Any]) -> str:
     if result["status"] == "failed":
         return "failed"
     seconds = result.get("seconds")

@@ -1,4 +1,4 @@
-"""The table of what has become of the scans of a BIDS dataset."""
+"""The table of the results for the scans of a BIDS dataset."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COLUMNS: dict[str, dict[str, Any]] = {
     "session_id": {"Description": "Session, if there are sessions"},
     "scan": {"Description": "The scan, relative to the source dataset"},
     "status": {
-        "Description": "What has become of the scan",
+        "Description": "The state of the result",
         "Levels": {
             "done": "Enhanced, and nothing has changed since",
             "missing": "Not enhanced: never run, or failed",
@@ -23,8 +23,8 @@ COLUMNS: dict[str, dict[str, Any]] = {
         },
     },
     "intensity_scale": {
-        "Description": "99.5th percentile of the foreground of the scan, which the model takes for "
-        "one; in the units of the scan"
+        "Description": "99.5th percentile of the foreground of the scan, in its units. The model "
+        "divides intensities by it"
     },
     **{
         f"spacing_{axis}": {
@@ -54,9 +54,9 @@ def describe(
     scan: Scan, output: Path, mask: Path | None, model_sha256: str | None
 ) -> dict[str, Any]:
     """Return the row of one scan; without a mask or a model at hand, those used are good."""
-    told = read_sidecar(output)
-    model = told["Model"] if isinstance(told.get("Model"), dict) else {}
-    sums = told["SHA256"] if isinstance(told.get("SHA256"), dict) else {}
+    result = read_sidecar(output)
+    model = result["Model"] if isinstance(result.get("Model"), dict) else {}
+    sums = result["SHA256"] if isinstance(result.get("SHA256"), dict) else {}
     files = {"Scan": scan.path, "Enhanced": output}
     if mask is None:
         sums = {name: checksum for name, checksum in sums.items() if name != "Mask"}
@@ -68,25 +68,25 @@ def describe(
         checksum = model_sha256 or model.get("SHA256")
         whole = is_whole({"Model": model, "SHA256": sums}, files, str(checksum))
         status = "done" if whole else "stale"
-    shape = _three(told.get("Shape"))
+    shape = _three(result.get("Shape"))
     row = [
         scan.subject,
         scan.session,
         scan.relative,
         status,
-        told.get("IntensityScale"),
-        *_three(told.get("Spacing")),
+        result.get("IntensityScale"),
+        *_three(result.get("Spacing")),
         None if None in shape else shape[0] * shape[1] * shape[2],
-        told.get("Seconds"),
-        told.get("ConsistencyNRMSE"),
+        result.get("Seconds"),
+        result.get("ConsistencyNRMSE"),
         model.get("SHA256"),
-        told.get("Version"),
+        result.get("Version"),
     ]
     return dict(zip(COLUMNS, row, strict=True))
 
 
 def to_tsv(rows: list[dict[str, Any]]) -> str:
-    """Return the table as BIDS wants it, n/a where nothing is known."""
+    """Return the table in the form that BIDS requires, n/a where a value is not known."""
     lines = [list(COLUMNS), *([_cell(value) for value in row.values()] for row in rows)]
     return "".join("\t".join(line) + "\n" for line in lines)
 

@@ -1,4 +1,4 @@
-"""Where scans are in a BIDS dataset, and where what is made of them goes."""
+"""Find the scans of a BIDS dataset, and name the files of the derivative dataset."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ class Scan:
         return out_dir / self.folder / f"{'_'.join(kept)}_desc-iqt_{self.suffix}.nii.gz"
 
     def metadata(self) -> dict[str, Any]:
-        """Return what the JSON files of the dataset say of the scan; the nearest one has it."""
-        told: dict[str, Any] = {}
+        """Return the metadata of the scan from the JSON files of the dataset, the nearest last."""
+        content: dict[str, Any] = {}
         ours = set(self.entities.split("_"))
         folder = self.root
         for part in ("", *self.folder.split("/")):
@@ -71,14 +71,14 @@ class Scan:
             files = [*folder.glob(f"*_{self.suffix}.json"), folder / f"{self.suffix}.json"]
             for file in sorted(files, key=lambda file: file.name.count("_")):
                 if set(file.name.split("_")[:-1]) <= ours:
-                    told |= read_json(file)
-        return told
+                    content |= read_json(file)
+        return content
 
 
 def find_scans(
     bids_dir: Path, suffix: str, participants: Sequence[str], sessions: Sequence[str]
 ) -> tuple[list[Scan], dict[str, str]]:
-    """Return the scans asked for, and by name what was asked for and cannot be used."""
+    """Return the scans that were asked for, and by name the faults of those that are not usable."""
     if not bids_dir.is_dir():
         raise FileNotFoundError(f"the dataset {bids_dir} is no folder")
     if not re.fullmatch("[A-Za-z0-9]+", suffix):
@@ -100,7 +100,7 @@ def find_scans(
             expected = "_".join(folder.split("/")[:-1])
             other = outputs.setdefault(scan.output(Path()), scan)
             if not (_ENTITIES.fullmatch(entities) and f"{entities}_".startswith(f"{expected}_")):
-                faults[scan.relative] = f"its name is not that of a BIDS file of {expected}"
+                faults[scan.relative] = f"its name is not a BIDS name for a file of {expected}"
             elif other is not scan:
                 faults[scan.relative] = f"its result would have the name of that of {other.name}"
             else:
@@ -115,12 +115,12 @@ def find_scans(
 
 def check_dataset(bids_dir: Path) -> None:
     """Refuse a folder that does not say that it is a BIDS dataset."""
-    told = read_json(bids_dir / "dataset_description.json")
-    missing = [key for key in ("Name", "BIDSVersion") if not isinstance(told.get(key), str)]
+    content = read_json(bids_dir / "dataset_description.json")
+    missing = [key for key in ("Name", "BIDSVersion") if not isinstance(content.get(key), str)]
     if missing:
         raise ValueError(
-            f"{bids_dir} has no dataset_description.json with {' and '.join(missing)}, so it is no "
-            "BIDS dataset; --skip-bids-validation takes it as it is"
+            f"{bids_dir} has no dataset_description.json with {' and '.join(missing)}, so it is "
+            "not a BIDS dataset; --skip-bids-validation skips this check"
         )
 
 
@@ -135,7 +135,7 @@ def check_apart(path: Path, bids_dir: Path) -> None:
 
 
 def derivative_texts(bids_dir: Path, out_dir: Path, suffix: str) -> dict[Path, str]:
-    """Return the files that make ``out_dir`` a derivative dataset, as far as they are missing."""
+    """Return the files that ``out_dir`` lacks to be a derivative dataset."""
     description = out_dir / "dataset_description.json"
     if description.exists():
         makers = read_json(description).get("GeneratedBy")
@@ -183,13 +183,13 @@ def _link(bids_dir: Path, out_dir: Path) -> str:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Return the object in a file, empty if there is none."""
+    """Return the JSON object in a file, or an empty one."""
     try:
-        told = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError):
         return {}
-    return told if isinstance(told, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
-def to_json(told: dict[str, Any]) -> str:
-    return json.dumps(told, indent=2, allow_nan=False) + "\n"
+def to_json(content: dict[str, Any]) -> str:
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"

@@ -1,4 +1,4 @@
-"""What becomes of one scan of a BIDS dataset, in whichever process."""
+"""Enhance one scan of a BIDS dataset, in any process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sklearn_iqt.cli.bids._layout import Scan, read_json, to_json
 
 @dataclass(frozen=True)
 class Job:
-    """What a process needs to enhance one scan: paths and numbers, no voxels."""
+    """Paths and numbers that a process needs to enhance one scan; no voxels."""
 
     scan: Scan
     output: Path
@@ -36,13 +36,13 @@ class Job:
 
     @property
     def files(self) -> dict[str, Path]:
-        """Return the files whose checksums tell whether the result is still good."""
+        """Return the files whose checksums decide whether the result is still good."""
         files = {"Scan": self.scan.path, "Enhanced": self.output}
         return files if self.mask is None else {**files, "Mask": self.mask}
 
 
 def enhance(job: Job) -> dict[str, Any]:
-    """Enhance one scan and tell what came of it, errors and warnings included."""
+    """Enhance one scan and return the outcome with its errors and warnings."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")
         try:
@@ -56,22 +56,22 @@ def enhance(job: Job) -> dict[str, Any]:
 
 
 def is_done(job: Job) -> bool:
-    """Tell whether there is a whole result of this model, this scan and this mask."""
+    """Return whether there is a complete result of this model, this scan and this mask."""
     return is_whole(read_sidecar(job.output), job.files, job.model_sha256)
 
 
-def is_whole(told: dict[str, Any], files: dict[str, Path], model_sha256: str) -> bool:
-    """Tell whether a sidecar speaks of exactly these files as they are, and of this model."""
+def is_whole(content: dict[str, Any], files: dict[str, Path], model_sha256: str) -> bool:
+    """Return whether a sidecar has the checksums of these files and of this model."""
     try:
-        return told["Model"]["SHA256"] == model_sha256 and told["SHA256"] == _checksums(files)
+        return content["Model"]["SHA256"] == model_sha256 and content["SHA256"] == _checksums(files)
     except (KeyError, TypeError, OSError):
         return False
 
 
 def read_sidecar(output: Path) -> dict[str, Any]:
-    """Return what an earlier run tells of its result; nothing if it cannot be read."""
-    told = read_json(sidecar(output)).get("IQT")
-    return told if isinstance(told, dict) else {}
+    """Return the description of an earlier result; empty if it cannot be read."""
+    content = read_json(sidecar(output)).get("IQT")
+    return content if isinstance(content, dict) else {}
 
 
 def sidecar(output: Path) -> Path:
@@ -117,8 +117,8 @@ def _enhance(job: Job) -> dict[str, Any]:
     job.output.parent.mkdir(parents=True, exist_ok=True)
     save_volume(enhanced, job.output)
     # Last, so that there is no sidecar of a result that is not whole.
-    told = _describe(job, model, card, image, mask, enhanced, seconds)
-    write_text(sidecar(job.output), to_json(told))
+    content = _describe(job, model, card, image, mask, enhanced, seconds)
+    write_text(sidecar(job.output), to_json(content))
     return {"status": "done", "seconds": seconds}
 
 
@@ -131,7 +131,7 @@ def _describe(
     enhanced: Any,
     seconds: float,
 ) -> dict[str, Any]:
-    """Return what the sidecar says."""
+    """Return the content of the sidecar."""
     import numpy as np
 
     from sklearn_iqt.preprocessing import intensity_scale
@@ -171,7 +171,7 @@ def _describe(
 
 
 def _sources(job: Job) -> list[str]:
-    """Return the addresses of what was read, as far as it is in the dataset."""
+    """Return the addresses of the scan and the mask if they are in the dataset."""
     root = os.path.normpath(job.scan.root)
     paths = [Path(os.path.normpath(path)) for path in (job.scan.path, job.mask) if path]
     inside = [path for path in paths if path.is_relative_to(root)]
