@@ -37,9 +37,9 @@ SNR_NAMES = (
 _EPILOG = """\
 Each HIGH.nii.gz gives three files: HIGH_low.nii.gz, the simulated scan; HIGH_high.nii.gz, the
 high-quality scan, cropped to whole slices and 0 outside the tissues; and HIGH_low.json, the
-settings and the random draws. HIGH must be skull stripped, with 0 outside the brain. The draws depend on
---seed and on the voxels of HIGH: two scans never share their noise, and a scan gives the same pair
-regardless of the other scans.
+settings and the random draws. HIGH must be skull stripped, with 0 outside the brain. The draws
+depend on --seed and on the voxels of HIGH: two scans never share their noise, and a scan gives the
+same pair regardless of the other scans.
 
 presets of --snr, the signal-to-noise ratios of white and of grey matter:
   t1w_036t            T1-weighted scans of a 0.36 T scanner (default)

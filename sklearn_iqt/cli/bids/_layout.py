@@ -143,8 +143,8 @@ def derivative_texts(bids_dir: Path, out_dir: Path, suffix: str) -> dict[Path, s
         names = [maker.get("Name") for maker in makers if isinstance(maker, dict)]
         if "sklearn_iqt" not in names:
             raise ValueError(
-                f"{description} does not say that sklearn_iqt made this dataset; choose a folder "
-                "of its own"
+                f"{description} does not say that sklearn_iqt made this dataset; choose "
+                "another folder"
             )
     source = read_json(bids_dir / "dataset_description.json")
     name = source.get("Name")
