@@ -25,11 +25,11 @@ class AnisoUNetRegressor(BaseNetRegressor):
     n_filters : int
         Channels of the finest level, doubled with every level. The authors' net has 16.
     n_levels : int
-        Levels; enough for the upscaled axes to reach the resolution of the others.
+        Levels; enough for the upscaled axes to reach the resolution of the other axes.
     global_skip : bool
         Whether the net learns the difference from the interpolated volume. The authors' net does
         not, and trains for days. After a few hundred steps a net with it is far better than
-        interpolation and one without is far worse, on subjects that nothing else was chosen on.
+        interpolation and one without is far worse, on subjects that no other setting was chosen on.
 
     Attributes
     ----------

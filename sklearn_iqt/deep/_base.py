@@ -1,4 +1,4 @@
-"""What the deep estimators share: training on patches of volumes, prediction in tiles."""
+"""The base class of the deep estimators: training on patches, prediction in tiles."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ class BaseNetRegressor(BaseIQTRegressor):
     # What a net may write.
 
     def _rate_groups(self) -> list[RateGroup]:
-        """Return the parts of the net that have learning rates of their own."""
+        """Return the parts of the net that have separate learning rates."""
         return []
 
     def _own_callbacks(self, n_steps: int) -> list[tuple[str, Callback]]:
@@ -197,11 +197,14 @@ class BaseNetRegressor(BaseIQTRegressor):
         name = type(self).__name__
         if self.validation_fraction > 0:
             raise ValueError(
-                f"{name}: rows do not tell which volume they come from, so none can be held out; "
-                "fit on volumes or set validation_fraction=0."
+                f"{name}: validation_fraction={self.validation_fraction} holds out volumes, but X "
+                "holds rows. Fit on volumes, or set validation_fraction=0."
             )
         if len(X) < 2:
-            raise ValueError(f"{name}: a net needs more than n_samples=1 row to train.")
+            raise ValueError(
+                f"{name}: X holds n_samples=1 row, but batch normalisation needs at least two. "
+                "Pass more rows."
+            )
         geometry = self.row_geometry_
         self._train(RowPairs(X, geometry.pad_outputs(y), geometry.patch_size), None)
 
@@ -213,7 +216,7 @@ class BaseNetRegressor(BaseIQTRegressor):
         if n_valid >= len(cohort):
             raise ValueError(
                 f"{name}: validation_fraction={self.validation_fraction} of {len(cohort)} volumes "
-                "leaves none to train on; lower it or give more volumes."
+                "leaves none to train on. Lower it, or pass more volumes."
             )
         held_out = set(random_state.permutation(len(cohort))[:n_valid])
         train: list[TrainingPair] = []
@@ -245,7 +248,7 @@ class BaseNetRegressor(BaseIQTRegressor):
             lay_channels_last(module) if on_cpu else module,
             criterion=self._loss,
             optimizer=torch.optim.Adam,
-            # The last group is whatever the others leave.
+            # The last group holds the parameters that no other group names.
             optimizer__param_groups=[
                 (group.pattern, {"lr": group.lr}) for group in self._all_rate_groups()[:-1]
             ],

@@ -109,14 +109,16 @@ class Checkpoint(NetCallback):
             If the folder is a file, or holds another training or a damaged one.
         """
         if self.folder.is_file():
-            raise ValueError(f"{self.folder}: is a file; checkpoint must be a folder of its own.")
+            raise ValueError(
+                f"{self.folder} is a file. Set checkpoint to a folder that only this training uses."
+            )
         if not (self.folder / MANIFEST).exists():
             return
         tensors, document = read_shards(self.folder)
         if document["fingerprint"] != self.fingerprint:
             raise ValueError(
-                f"{self.folder}: is the checkpoint of a training with other parameters or volumes; "
-                "delete it or choose another folder."
+                f"{self.folder} is the checkpoint of a training with other parameters or volumes. "
+                "Delete it, or choose another folder."
             )
         groups: dict[str, dict] = {}
         for path, tensor in tensors.items():

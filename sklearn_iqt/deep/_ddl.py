@@ -86,7 +86,7 @@ class DDLRegressor(BaseNetRegressor):
     dictionary_lr_milestones : sequence of float
         Fractions of the training after which `dictionary_lr` is halved.
     freeze_dictionary : float
-        Fraction of the training after which the dictionary stays as it is.
+        Fraction of the training after which the dictionary no longer changes.
     shuffle_steps : int
         First steps in which the order of the atoms is random, a tenth of the training at most.
 

@@ -94,7 +94,7 @@ def multiply_voxels(module: nn.Module) -> nn.Module:
 
 
 def _is_plain(layer: nn.Conv3d | nn.ConvTranspose3d) -> bool:
-    """Whether the kernels lie side by side, and see every channel and nothing beyond the edge."""
+    """Say whether the kernels tile the voxels, with all channels and without padding."""
     return (
         layer.kernel_size == layer.stride
         and layer.groups == 1

@@ -32,8 +32,8 @@ class PatchNet(NeuralNetRegressor):
 
     skorch's callbacks, ``EarlyStopping`` among them, end a training by raising KeyboardInterrupt at
     the end of an epoch, and skorch treats Ctrl-C in the same way. Here the two differ:
-    KeyboardInterrupt of a user's callback at the end of an epoch ends the training, after all other
-    callbacks have seen that epoch; any other is passed on.
+    KeyboardInterrupt of a user's callback at the end of an epoch ends the training, once every
+    callback has seen that epoch. Any other KeyboardInterrupt is passed on.
 
     Parameters
     ----------

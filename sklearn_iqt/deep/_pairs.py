@@ -23,8 +23,8 @@ N_VIEWS = 16
 class VolumePairs(Dataset):
     """Patches of pairs of volumes, as inputs and targets of a net.
 
-    Holds the volumes and the numbers of the patches, never the patches. ``pairs[n]`` is a patch as
-    it is, ``pairs[n, view]`` the same patch flipped and turned. Axes are flipped unless that would
+    Holds the volumes and the numbers of the patches, never the patches. ``pairs[n]`` is a patch,
+    ``pairs[n, view]`` the same patch flipped and turned. Axes are flipped unless that would
     shift the high grid against the low one, and the first two are exchanged if the patch has the
     same shape afterwards.
 
@@ -84,7 +84,7 @@ class VolumePairs(Dataset):
         return dict(zip(("x", "skip"), inputs, strict=False)), target.flatten()
 
     def arrays(self) -> list[np.ndarray]:
-        """Return everything that decides what the patches are."""
+        """Return the arrays that decide what the patches are."""
         return [array for pair in self.pairs for array in pair]
 
 
@@ -119,7 +119,7 @@ class RowPairs(Dataset):
         return {"x": self.X[item]}, self.y[item]
 
     def arrays(self) -> list[np.ndarray]:
-        """Return everything that decides what the patches are."""
+        """Return the arrays that decide what the patches are."""
         return [self.X.numpy(), self.y.numpy()]
 
 

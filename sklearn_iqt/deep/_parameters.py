@@ -1,7 +1,7 @@
 """The prose of the parameters that all nets share, and the decorator that puts it into docstrings.
 
 A parameter of a net is a field of its dataclass: the field has the type and the default, the
-docstring has the prose. What stands here need not be written again in the docstring of a net.
+docstring has the prose. The docstring of a net leaves out the parameters that are described here.
 """
 
 from __future__ import annotations
@@ -132,6 +132,6 @@ def document_parameters(cls: T) -> T:
 
 
 def _entries(text: str) -> dict[str, str]:
-    """Return what follows ``name :`` in a numpydoc section, by name."""
+    """Split a numpydoc section into the texts that follow ``name :``, by name."""
     parts = re.split(r"^(\w+) : ", text.strip(), flags=re.MULTILINE)
     return {name: rest.rstrip() for name, rest in zip(parts[1::2], parts[2::2], strict=True)}

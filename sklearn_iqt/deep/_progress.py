@@ -1,4 +1,4 @@
-"""What a training shows of itself."""
+"""The messages and the progress bar of a training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which patches come when, and batches that are read ahead."""
+"""The order of the patches, and batches that are read ahead."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class EpochSampler(Sampler):
     """Walk through the patches in one random order after another, an epoch at a time.
 
     Orders and views depend on the seed and on the number of patches drawn so far, on nothing else.
-    So a training can go on where it stopped, and patches may be read while the net draws random
-    numbers of its own.
+    So a training can continue where it stopped, and patches can be read while the net draws other
+    random numbers.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class EpochSampler(Sampler):
     Attributes
     ----------
     n_drawn : int
-        Patches of the epochs that have begun. Set it to go on with a training.
+        Patches of the epochs that have started. Set it to continue a training.
     """
 
     def __init__(
@@ -73,9 +73,9 @@ class EpochSampler(Sampler):
 
 
 class PrefetchLoader(DataLoader):
-    """Read the next batches in a thread of their own while the net trains on this one.
+    """Read the next batches in a separate thread while the net trains on this one.
 
-    Pays where training leaves the processor idle, which is on a GPU.
+    This helps where training leaves the processor idle, which is on a GPU.
     """
 
     def __iter__(self) -> Iterator:  # type: ignore[override]

@@ -33,7 +33,7 @@ class RateGroup:
 class LearningRates(NetCallback):
     """Set the learning rate of each group of parameters before every step.
 
-    The rates follow from the number of the step alone, so that a training can go on where it
+    The rates follow from the number of the step alone, so that a training can continue where it
     stopped.
 
     Parameters

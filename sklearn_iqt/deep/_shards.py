@@ -98,8 +98,8 @@ def read_shards(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         raise _damaged(path, f"cannot be read ({error!r})") from error
     if known != FORMAT:
         raise ValueError(
-            f"{path}: says {known}, and this version of sklearn_iqt reads {FORMAT}; continue with "
-            "the version that wrote it, or choose another folder to start anew."
+            f"{path} says {known}, but this version of sklearn_iqt reads {FORMAT}. Continue with "
+            "the version that wrote it, or choose another folder to start a new training."
         )
     whole = bytearray()
     for name in shards:
@@ -115,6 +115,6 @@ def read_shards(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
 
 def _damaged(path: Path, what: str) -> ValueError:
     return ValueError(
-        f"{path}: {what}, so training cannot go on from this checkpoint; copy its folder again as "
-        "a whole, or choose another folder to start anew."
+        f"{path}: {what}, so training cannot continue from this checkpoint. Copy the whole folder "
+        "again, or choose another folder to start a new training."
     )

@@ -162,8 +162,8 @@ def predict_tiles(
             halved = list(tile_size)
             halved[longest] = max(halved[longest] // 2, multiple[longest])
             warnings.warn(
-                f"Memory ran out on tiles of {tuple(tile_size)} voxels; going on with "
-                f"{tuple(halved)}. Set tile_size to avoid the attempt.",
+                f"Memory ran out on tiles of {tuple(tile_size)} voxels. Prediction continues with "
+                f"tiles of {tuple(halved)}. Set tile_size to avoid the attempt.",
                 RuntimeWarning,
                 stacklevel=2,
             )

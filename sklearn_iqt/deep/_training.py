@@ -1,4 +1,4 @@
-"""One training of a net: how long it is, how it runs, and what it says of itself."""
+"""One training of a net, from the first step or a checkpoint to the kept weights."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ NEUTRAL = frozenset(
 
 @dataclass(frozen=True)
 class Length:
-    """How long a training is.
+    """The length of a training.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ class Training:
         self.name = type(estimator).__name__
         if estimator.patience is not None and validation is None:
             raise ValueError(
-                f"{self.name}: patience needs validation volumes; set validation_fraction, or "
+                f"{self.name}: patience needs validation volumes. Set validation_fraction, or "
                 "patience=None."
             )
         self.estimator = estimator
@@ -116,7 +116,8 @@ class Training:
         Raises
         ------
         KeyboardInterrupt
-            If the training is interrupted. The message says what was saved and how to continue.
+            If the training is interrupted. The message names the saved state and says how to
+            continue.
         """
         with torch.random.fork_rng(enabled=True):
             torch.manual_seed(self.seed)
@@ -142,7 +143,7 @@ class Training:
         return Checkpoint(Path(estimator.checkpoint), fingerprint, self.best)
 
     def _make_callbacks(self) -> list:
-        """Return what happens around each step and epoch, in this order."""
+        """Return the callbacks of every step and epoch, in the order in which they are called."""
         estimator, length = self.estimator, self.length
         rates = LearningRates(estimator._all_rate_groups(), estimator.lr_decay)
         own: list[tuple[str, Callback]] = [("learning_rates", rates)]

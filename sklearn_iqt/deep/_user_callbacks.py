@@ -1,4 +1,4 @@
-"""The skorch callbacks that a user passes: which are taken, and which are refused."""
+"""Check and copy the skorch callbacks of a user."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ VALIDATION_KEYS = ("valid_loss", "valid_loss_best", "valid_nrmse")
 
 
 def copy_callbacks(callbacks: list | None, *, caller: str, validates: bool) -> list:
-    """Return copies of callbacks for one training, so that those of the user stay as they are.
+    """Return copies of callbacks for one training, which leaves those of the user unchanged.
 
     Parameters
     ----------
@@ -28,14 +28,14 @@ def copy_callbacks(callbacks: list | None, *, caller: str, validates: bool) -> l
     Returns
     -------
     list
-        As it came, with a shallow copy of every instance. By skorch's convention, what a callback
-        learns during a training is set anew, so the copy keeps it from the original. What the
-        original refers to, such as the writer of a TensorBoard, is shared.
+        The items in their order, every instance as a shallow copy. A callback sets the state of a
+        training as attributes, by skorch's convention, so the original does not get that state.
+        Objects that it refers to, such as the writer of a TensorBoard, are shared.
 
     Raises
     ------
     TypeError
-        If an item is no callback.
+        If an item is not a callback.
     ValueError
         If a callback cannot do its work here.
     """

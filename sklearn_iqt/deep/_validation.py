@@ -1,4 +1,4 @@
-"""How good the net is after each epoch, and which weights are kept."""
+"""The validation of every epoch, and the best weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What makes prediction fast leaves the net's function as it is."""
+"""Prediction is made faster without changing the function of the net."""
 
 import copy
 import gc

@@ -155,7 +155,7 @@ def test_weights_are_glorot_uniform_without_biases():
             assert not module.bias.any()
 
 
-def test_skip_bottleneck_gives_every_voxel_a_block_of_its_own():
+def test_skip_bottleneck_gives_every_voxel_a_separate_block():
     bottleneck = SkipBottleneck(4, (2, 1, 3), n_mappings=0).eval()
     x = torch.rand(1, 4, 3, 3, 3)
     changed = x.clone()

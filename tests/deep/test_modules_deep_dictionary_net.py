@@ -129,7 +129,7 @@ def test_without_the_skip_an_atom_fills_the_block_of_its_voxel():
     assert changed.nonzero().tolist() == [[1, 2, k] for k in range(12, 16)]
 
 
-def test_evaluation_is_deterministic_and_training_draws_anew():
+def test_evaluation_is_deterministic_and_training_draws_each_time():
     net, low = tiny(), torch.rand(2, 1, 8, 8, 4)
     net.train()
     assert not torch.equal(net(low), net(low))

@@ -63,7 +63,7 @@ def test_each_noise_vector_of_a_batch_grows_its_own_dictionary():
     assert not torch.allclose(together[0], together[1])
 
 
-def test_shuffle_permutes_whole_atoms_alike_in_the_batch():
+def test_shuffle_permutes_whole_atoms_in_one_order_for_the_batch():
     torch.manual_seed(3)
     generator = DictionaryGenerator(32)
     noise = torch.randn(2, 4)

@@ -66,7 +66,7 @@ def test_predictor_has_the_parameters_of_the_table(n_atoms, expected):
         assert n_parameters(PixelPredictor(n_atoms)) == expected
 
 
-def test_predictor_is_that_of_the_concatenation():
+def test_predictor_equals_that_with_a_concatenation():
     torch.manual_seed(0)
     predictor = PixelPredictor(4, n_blocks=2).eval()
     features, code = torch.randn(2, 4, 3, 5, 2), torch.randn(2, 4)
@@ -131,7 +131,7 @@ def test_fusion_has_the_parameters_and_the_region_of_the_table():
     ("scale", "kernel"),
     [((1, 1, 4), (1, 1, 2)), ((1, 1, 4), (2, 2, 2)), ((3, 1, 5), (2, 1, 2)), ((2, 2, 2), 2)],
 )
-def test_fusion_changes_its_region_and_nothing_else(scale, kernel):
+def test_fusion_changes_only_its_region(scale, kernel):
     fusion = Fusion(scale, kernel, init="uniform")
     blocks, crop = (6, 7, 5), [near + far for near, far in fusion.crop]
     shape = [n * s for n, s in zip(blocks, scale, strict=True)]
@@ -156,7 +156,7 @@ def test_complement_lies_where_the_edge_between_two_blocks_is(factor):
     assert edge - centre_of_first_complement == (0.5 if factor % 2 else 0)
 
 
-def test_fusion_starts_as_the_mean_of_what_lies_on_top_of_each_other():
+def test_fusion_starts_as_the_mean_of_overlapping_voxels():
     fusion = Fusion((1, 1, 4), (1, 1, 2))
     ramp = torch.arange(32.0).expand(1, 1, 8, 8, 32)
     out = fusion(ramp, ramp[..., 2:-2] + 10)

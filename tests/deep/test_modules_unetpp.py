@@ -38,7 +38,7 @@ def test_features_have_the_size_of_the_input(shape):
         assert extractor(torch.rand(1, 1, *shape)).shape == (1, 4, *shape)
 
 
-def test_odd_sizes_keep_every_voxel_in_its_place():
+def test_odd_sizes_move_no_voxel():
     """Voxels far from the cut do not notice that the volume ends on a partial pooling cell."""
     torch.manual_seed(0)
     extractor = UNetPlusPlus(2, pooling_plan((8, 2, 2))).eval()

@@ -113,5 +113,5 @@ def test_damage_is_named(tmp_path, monkeypatch):
     folder, _ = written("newer")
     manifest = json.loads((folder / MANIFEST).read_text())
     (folder / MANIFEST).write_text(json.dumps({**manifest, "version": 99}))
-    with pytest.raises(ValueError, match="continue with the version that wrote it"):
+    with pytest.raises(ValueError, match="Continue with the version that wrote it"):
         read_shards(folder)

@@ -196,7 +196,9 @@ def test_an_interruption_says_that_nothing_was_saved(make):
 
 
 @both
-def test_an_interruption_says_what_was_saved_and_how_to_continue(make, tmp_path, caplog, capsys):
+def test_an_interruption_names_the_saved_state_and_the_way_to_continue(
+    make, tmp_path, caplog, capsys
+):
     settings = {"checkpoint": tmp_path / "state", "validation_fraction": 0.3}
     with pytest.raises(KeyboardInterrupt, match="no epoch was complete"):
         make(**settings, callbacks=[CtrlC(1)]).fit(LOW, HIGH)

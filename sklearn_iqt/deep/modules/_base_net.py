@@ -1,4 +1,4 @@
-"""What the estimators ask of a net."""
+"""The interface between a net and the estimators."""
 
 from __future__ import annotations
 

@@ -68,8 +68,8 @@ class ComplementaryMap(nn.Module):
 
     Notes
     -----
-    Section 2.2.2 of [1]_ names only the 2x2x2 convolution; ReLU, second convolution and softmax are
-    those of the two-dimensional reference [2]_, and the softmax is what makes the result weights.
+    Section 2.2.2 of [1]_ names only the 2x2x2 convolution; ReLU, second convolution and softmax
+    come from the two-dimensional reference [2]_. The softmax turns the result into weights.
 
     References
     ----------

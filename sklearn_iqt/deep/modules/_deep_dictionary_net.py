@@ -70,7 +70,7 @@ class DeepDictionaryNet(BaseNet):
 
     Notes
     -----
-    Section 2.2 of [1]_; details that it leaves open are those of the two-dimensional reference
+    Section 2.2 of [1]_; details that it leaves open follow the two-dimensional reference
     [2]_. In training mode every call draws fresh noise. In evaluation mode the dictionary always
     grows from ``eval_noise``, so equal inputs give equal outputs, and validation during training
     does not flicker; :meth:`fix_dictionary` replaces that noise.
@@ -213,7 +213,7 @@ class DeepDictionaryNet(BaseNet):
         return self.add_skip(out, x, skip)
 
     def _has_edges(self, maps: torch.Tensor) -> bool:
-        """Whether every axis is long enough for the kernel of the complementary map."""
+        """Say whether every axis is long enough for the kernel of the complementary map."""
         return all(n >= size for n, size in zip(maps.shape[2:], self.kernel, strict=True))
 
     def _draw_noise(self, n_samples: int) -> torch.Tensor:

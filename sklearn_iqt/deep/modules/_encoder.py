@@ -1,4 +1,4 @@
-"""The code that tells the predictor what the atoms of the day look like."""
+"""The code that describes the current atoms to the predictor."""
 
 from __future__ import annotations
 

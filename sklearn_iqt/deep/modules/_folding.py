@@ -45,7 +45,7 @@ def fold_into_next(norm: nn.BatchNorm3d, conv: nn.Conv3d) -> None:
 
 
 def factor_and_shift(norm: nn.BatchNorm3d) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return what a normalisation multiplies each channel by in evaluation mode, and adds to it.
+    """Return the factor and the shift of each channel in evaluation mode.
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ __all__ = ["DictionaryGenerator", "TreeLevel"]
 
 
 class TreeLevel(nn.Module):
-    """All nodes at one depth of the tree, each with two children's worth of its own weights.
+    """All nodes at one depth of the tree, each with separate weights for two children.
 
     A node is a convolution of size one, ReLU, a second one and an activation, on a single voxel:
     two small matrix products. The nodes of a level do not see each other, so the level is two
@@ -61,7 +61,7 @@ class DictionaryGenerator(nn.Module):
     """Grow a dictionary of high-resolution atoms from a noise vector.
 
     Level d of a binary tree has 2^d nodes; every node's output feeds two nodes of the next level,
-    and each of the log2(n_atoms) levels has weights of its own. The leaves end in Tanh, and a pixel
+    and each of the log2(n_atoms) levels has separate weights. The leaves end in Tanh, and a pixel
     shuffle turns the prod(scale) values of a leaf into one atom.
 
     Parameters

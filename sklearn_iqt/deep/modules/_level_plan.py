@@ -1,4 +1,4 @@
-"""How the levels of an anisotropic U-Net bring all axes to the same sampling."""
+"""The levels of an anisotropic U-Net, which bring all axes to the same sampling."""
 
 from __future__ import annotations
 

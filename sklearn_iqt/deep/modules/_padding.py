@@ -1,4 +1,4 @@
-"""What convolutions see beyond the edge of a patch."""
+"""The values that convolutions see beyond the edge of a patch."""
 
 from __future__ import annotations
 

@@ -73,8 +73,8 @@ class PixelPredictor(nn.Module):
     Notes
     -----
     Section 2.2.2 of [1]_. The code is the same at every voxel, so its half of the first convolution
-    is added as a bias and never expanded over the volume; the result and the parameters are those
-    of the concatenation.
+    is added as a bias and never expanded over the volume; the result and the parameters equal
+    those of the concatenation.
 
     References
     ----------

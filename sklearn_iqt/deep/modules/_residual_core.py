@@ -71,8 +71,8 @@ class ConvReluNorm(nn.Sequential):
 def fold_chain(layers: nn.Sequential) -> None:
     """Fold each normalisation of a chain of convolutions into the next convolution.
 
-    Where a convolution pads with zeros, the normalisation before it stays as it is: zeros would not
-    be zeros after it. So does the last one.
+    A normalisation is left unchanged if the next convolution pads with zeros, which would not be
+    zeros after the normalisation. The last normalisation is also left unchanged.
 
     Parameters
     ----------
@@ -145,7 +145,8 @@ class ResidualCore(nn.Module):
         """Fold the normalisations of the branch, the last one back through its ReLU.
 
         ReLU and a positive factor can change places, so the last normalisation goes into the
-        convolution before it and the shortcut. If a factor is negative, it stays as it is.
+        convolution before it and the shortcut. If a factor is negative, the
+        normalisation is left unchanged.
         """
         fold_chain(self.convs)
         if not len(self.convs):

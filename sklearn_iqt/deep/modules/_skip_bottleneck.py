@@ -18,7 +18,7 @@ class SkipBottleneck(nn.Module):
     """Refine a level in half its channels and upsample it slice-wise.
 
     Convolutions of size 1, 3 (``n_mappings`` times) and 1, added to the input, and a transposed
-    convolution whose kernel and stride are both ``scale``: every voxel becomes a block of its own.
+    convolution whose kernel and stride are both ``scale``: every voxel becomes a separate block.
 
     Parameters
     ----------

@@ -103,10 +103,10 @@ class UNetPlusPlus(nn.Module):
     Notes
     -----
     Section 2.2.2 of [1]_, "the UNet++ [2]_ ... with depth of three, and a long skip connection is
-    added"; the layers are those of the two-dimensional reference [3]_ with 3x3x3 kernels. Pooling
+    added"; the layers follow the two-dimensional reference [3]_ with 3x3x3 kernels. Pooling
     keeps a partial last cell (an axis of 5 becomes 3), and upsampling is linear by the pooling
-    factor, cropped to the level that it joins. So every cell stays where it was, whatever the size,
-    and nothing needs padding.
+    factor, cropped to the level that it joins. So every cell stays where it was, regardless of the
+    size, and nothing needs padding.
 
     References
     ----------
@@ -158,12 +158,12 @@ class UNetPlusPlus(nn.Module):
 
     @property
     def tile_multiple(self) -> tuple[int, int, int]:
-        """Voxels of which the origin of a tile must be a multiple, for tiles to agree."""
+        """Voxels; the first voxel of a tile must be a multiple of them, for tiles to agree."""
         return tuple(map(prod, zip(*self.pool_sizes, strict=True)))  # type: ignore[return-value]
 
     @property
     def margin(self) -> tuple[int, int, int]:
-        """Voxels at each end of a tile whose features may depend on what lies outside of it."""
+        """Voxels at each end of a tile whose features may depend on voxels outside the tile."""
         return tuple(self._margin_along(axis) for axis in range(3))  # type: ignore[return-value]
 
     def _margin_along(self, axis: int) -> int:
