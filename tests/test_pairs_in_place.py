@@ -32,7 +32,7 @@ def moved(affine, millimetres):
     [
         (moved(HIGH, 7), "7 mm apart"),
         (np.diag([-1, 1, 1, 1]) @ HIGH, "same order"),
-        (scaled_affine(LOW, (1, 1, 4), "corner"), "With alignment='corner' they fit"),
+        (scaled_affine(LOW, (1, 1, 4), "corner"), "They fit with alignment='corner'"),
     ],
 )
 def test_a_high_volume_elsewhere_is_refused(image, model, affine, advice):
@@ -76,7 +76,7 @@ def test_a_scan_enhanced_by_two_is_refused_and_turned_axes_are_named(image):
     with pytest.raises(GeometryMismatchError, match="enhanced already"):
         model.predict(model.predict([low]))
     turned = image(LOW @ np.diag([4, 1, 0.25, 1]), 6)
-    with pytest.raises(GeometryMismatchError, match="another order: reorient"):
+    with pytest.raises(GeometryMismatchError, match="another order"):
         model.predict([turned])
 
 

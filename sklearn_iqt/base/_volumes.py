@@ -1,4 +1,4 @@
-"""Enhancing the volumes of a cohort one after another."""
+"""Enhance the volumes of a cohort one after another."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ from sklearn_iqt.io import Cohort, Pair, compare_voxel_sizes
 
 __all__ = ["check_foreground", "predict_cohort"]
 
-# Bars that move by parts of a volume. With a single volume a count would only repeat the percents.
-PART_BAR = "{desc}: {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}]"
-PARTS_BAR = "{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total} [{elapsed}<{remaining}]"
+# Formats of progress bars that move within a volume. For a single volume a count of volumes would
+# only repeat the percentage.
+BAR_OF_ONE = "{desc}: {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}]"
+BAR_OF_SEVERAL = "{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total} [{elapsed}<{remaining}]"
 
 
 def check_foreground(n_patches: int, background: float, caller: str) -> None:
-    """Refuse to learn from no patch at all.
+    """Refuse a training without any patch of foreground.
 
     Parameters
     ----------
     n_patches : int
-        Patches that are left to learn from.
+        Number of patches that are not mostly background.
     background : float
-        The largest fraction of background that a patch may have.
+        Largest fraction of background that a patch may have.
     caller : str
-        The class that the message names.
+        Class that the message names.
 
     Raises
     ------
@@ -59,33 +60,33 @@ def predict_cohort(
     cohort : Cohort
         Low volumes, perhaps with masks.
     predict : callable
-        Takes a pair and a function to report the part of it that is done; returns one or more
-        volumes on the high grid.
+        Takes a pair and a function that reports the fraction of the volume that is done. Returns
+        one or more volumes on the high grid.
     scale : sequence of 3 ints
         High voxels for each low voxel.
     alignment : {"center", "corner"}
         How the two grids are aligned.
     spacing : ndarray of shape (3,) or None
-        Voxel size that the estimator has learned from, in mm; None if it is not known.
+        Voxel size of the training images, in mm; None if it is not known.
     progress : callable
-        Makes a progress bar.
+        Returns a progress bar.
 
     Returns
     -------
     ndarray or tuple of ndarray
-        What ``predict`` returned, in containers of the kind of the cohort.
+        Results of ``predict``, in containers of the kind that the user passed.
 
     Raises
     ------
     GeometryMismatchError
-        If a scan has voxels that are far from those learned from.
+        If the voxel size of a scan is very different from the training images.
     FloatingPointError
         If a prediction is not finite.
     """
     for n in range(len(cohort)):
         _check_spacing(cohort, n, spacing, scale)
     results: list[tuple[NDArray[np.float32], ...]] = []
-    style = PARTS_BAR if len(cohort) > 1 else PART_BAR
+    style = BAR_OF_SEVERAL if len(cohort) > 1 else BAR_OF_ONE
     with progress(None, "enhancing", total=len(cohort), bar_format=style) as bar:
 
         def report(done: float) -> None:
@@ -97,8 +98,8 @@ def predict_cohort(
             del pair
             if not all(np.isfinite(output).all() for output in outputs):
                 raise FloatingPointError(
-                    f"{cohort.caller}: the prediction holds NaN or infinite voxels. Fit the model "
-                    "again, or check the intensities of the scan."
+                    f"{cohort.caller}: the prediction has NaN or infinite voxels. Check the "
+                    "intensities of the scan, or fit the model again."
                 )
             results.append(outputs)
             report(0)
@@ -120,6 +121,7 @@ def _check_spacing(
     if fault is not None:
         ours, theirs = (" x ".join(f"{size:.4g}" for size in sizes) for sizes in (spacing, learned))
         raise GeometryMismatchError(
-            f"{cohort.caller}: {cohort.low.name_of(n)} has voxels of {ours} mm, but those learned "
-            f"from had {theirs} mm. {fault}; or, in Python, pass an array, which has no voxel size."
+            f"{cohort.caller}: {cohort.low.name_of(n)} has voxels of {ours} mm, but the training "
+            f"images have voxels of {theirs} mm. {fault}, or, in Python, pass an array, which has "
+            "no voxel size."
         )

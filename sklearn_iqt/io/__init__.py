@@ -1,4 +1,4 @@
-"""Volumes in and out: containers, NIfTI files, and the gate that refuses bad ones."""
+"""Containers of volumes, and NIfTI files, which are checked when they are read and written."""
 
 from sklearn_iqt.io._cohort import Cohort, Pair
 from sklearn_iqt.io._collection import VolumeCollection, as_volumes, is_rows, read_volume

@@ -1,4 +1,4 @@
-"""The volumes of a cohort: low ones with their high ones and masks, checked against each other."""
+"""Cohorts: low volumes with their high volumes and masks, checked against each other."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ALIGNMENTS = ("center", "corner")
 
 
 class Pair(NamedTuple):
-    """A low volume and what belongs to it.
+    """A low volume with its high volume, mask and affine.
 
     Parameters
     ----------
@@ -44,13 +44,14 @@ class Pair(NamedTuple):
 class Cohort:
     """Low volumes with their high volumes and masks.
 
-    Number, shape and place are checked when the cohort is made, from headers, so that a mistake in
-    the last pair shows before the first one is read. Voxels are read a pair at a time.
+    When a cohort is made, headers show whether the numbers, shapes and places of the volumes fit,
+    so that a mistake in the last pair is reported before the first pair is read. Voxels are read
+    one pair at a time.
 
     Parameters
     ----------
     low : array of shape (n, i, j, k) or sequence of volumes
-        What :func:`sklearn_iqt.io.as_volumes` takes.
+        Low volumes, in any form that :func:`sklearn_iqt.io.as_volumes` accepts.
     high : same kind, default=None
         High volumes, ``scale`` times as large.
     mask : same kind, default=None
@@ -60,16 +61,16 @@ class Cohort:
     alignment : {"center", "corner"} or None, default="center"
         How high and low grids are aligned. None accepts either.
     caller : str, default="Cohort"
-        The class or function that error messages name.
+        Class or function that error messages name.
     names : tuple of 3 str, default=("X", "y", "mask")
-        What error messages call the three collections.
+        Names of the three collections in error messages.
 
     Raises
     ------
     GeometryMismatchError
-        If a high volume or a mask is not on the grid that its low volume asks for.
+        If a high volume or a mask is not on the grid that its low volume requires.
     ValueError
-        If the numbers of volumes differ, or something is not a collection of volumes.
+        If the numbers of volumes differ, or an argument is not a collection of volumes.
     VolumeReadError
         If a file is missing or its header is damaged.
 
@@ -121,7 +122,7 @@ class Cohort:
         names: tuple[str, str, str] = ("X", "y", "mask"),
         **options: Any,
     ) -> Cohort:
-        """Make the cohort of one subject, whose volumes messages call by their names alone.
+        """Make the cohort of one subject, whose volumes have no number in messages.
 
         Parameters
         ----------
@@ -130,11 +131,11 @@ class Cohort:
         high, mask : same kind, default=None
             Its high volume and its mask.
         caller : str, default="Cohort"
-            The class or function that error messages name.
+            Class or function that error messages name.
         names : tuple of 3 str, default=("X", "y", "mask")
-            What error messages call the three volumes.
+            Names of the three volumes in error messages.
         **options : dict
-            ``scale`` and ``alignment``, see the class.
+            ``scale`` and ``alignment``, as for the class.
 
         Returns
         -------
@@ -164,7 +165,7 @@ class Cohort:
         Returns
         -------
         Pair
-            Finite volumes, possibly the user's own memory: do not write to them.
+            Finite volumes. They may share memory with the user's arrays, so do not write to them.
 
         Raises
         ------
@@ -219,8 +220,8 @@ class Cohort:
                 self._refuse(differences["center"], self.high, n)
             return
         difference = differences.pop(self._alignment)
-        ((other, difference_there),) = differences.items()
-        remedy = f"With alignment={other!r} they fit." if difference_there is None else None
+        ((other, other_difference),) = differences.items()
+        remedy = f"They fit with alignment={other!r}." if other_difference is None else None
         self._refuse(difference, self.high, n, remedy)
 
     def _refuse(
@@ -236,17 +237,17 @@ class Cohort:
         if difference.shape_differs:
             shape, needed = self.low.grid(n).shape, difference.expected_shape
             by_scale = needed != shape
-            wanted = f"of shape {shape} and scale {self._scale} need {needed}"
+            requirement = f", which at scale {self._scale} requires {needed}" if by_scale else ""
             raise GeometryMismatchError(
-                f"{self.caller}: {name} has shape {difference.found_shape}, but {low} "
-                f"{wanted if by_scale else f'has shape {shape}'}. Crop or resample one of them"
+                f"{self.caller}: {name} has shape {difference.found_shape}, but {low} has shape "
+                f"{shape}{requirement}. Crop or resample one of them"
                 f"{', or change scale' if by_scale else ''}."
             )
         remedy = remedy or (
-            "Pass volumes that belong together in the same order, or resample one of them onto the "
-            "other. Pass arrays only if the affines are wrong."
+            "Pass matching volumes in the same order, or resample one of them onto the other. Pass "
+            "arrays only if the affines are wrong."
         )
         raise GeometryMismatchError(
-            f"{self.caller}: {name} and {low} lie up to {difference.offset_mm:.3g} mm apart by "
-            f"their affines. {remedy}"
+            f"{self.caller}: {name} and {low} lie up to {difference.offset_mm:.3g} mm apart "
+            f"according to their affines. {remedy}"
         )

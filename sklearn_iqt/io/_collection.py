@@ -1,4 +1,4 @@
-"""One view on every container in which users keep their volumes."""
+"""One interface to all containers in which users keep volumes."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _NO_VOXELS = np.zeros((1, 1, 1), np.float32)
 
 
 def is_rows(X: Any) -> bool:
-    """Tell whether ``X`` is a table of rows; its number of dimensions alone decides.
+    """Return whether ``X`` is a table of rows, judged only by its number of dimensions.
 
     Parameters
     ----------
     X : object
-        What a user passed to ``fit`` or ``predict``.
+        Argument of ``fit`` or ``predict``.
 
     Returns
     -------
@@ -62,19 +62,19 @@ def as_volumes(X: Any, *, name: str = "X", caller: str = "as_volumes") -> Volume
         A sequence is a list, tuple or 1-D object array whose items are 3-D arrays (shapes may
         differ), nibabel images, or paths of NIfTI files.
     name : str, default="X"
-        How messages call ``X``.
+        Name of ``X`` in messages.
     caller : str, default="as_volumes"
-        Who is speaking in messages.
+        Class or function that messages name.
 
     Returns
     -------
     VolumeCollection
-        A lazy sequence; indexing loads and checks one volume.
+        A lazy sequence. Indexing loads and checks one volume.
 
     Raises
     ------
     ValueError
-        If ``X`` is empty or no collection of volumes.
+        If ``X`` is empty or is not a collection of volumes.
 
     Examples
     --------
@@ -86,29 +86,31 @@ def as_volumes(X: Any, *, name: str = "X", caller: str = "as_volumes") -> Volume
     if isinstance(X, VolumeCollection):
         return X
     if isinstance(X, (SpatialImage, str, os.PathLike)):
-        raise ValueError(f"{caller}: {name} is a single {type(X).__name__}; wrap it in a list.")
+        raise ValueError(
+            f"{caller}: {name} is a single {type(X).__name__}. Wrap it in a list: [{name}]."
+        )
     if isinstance(X, np.ndarray) and X.dtype.kind not in "OU" and X.ndim == 3:
         raise ValueError(
-            f"{caller}: {name} is one 3-D array of shape {X.shape}; a collection of volumes is "
-            f"expected. Wrap it in a list: [{name}]."
+            f"{caller}: {name} is one 3-D array of shape {X.shape}, but a collection of volumes is "
+            f"needed. Wrap it in a list: [{name}]."
         )
     if isinstance(X, np.ndarray) and X.dtype.kind not in "OU" and X.ndim != 4:
         raise ValueError(
-            f"{caller}: {name} has {X.ndim} dimensions, shape {X.shape}; volumes come as a 4-D "
-            "array (n, i, j, k) or as a list of 3-D arrays, nibabel images or paths."
+            f"{caller}: {name} has {X.ndim} dimensions, shape {X.shape}. Pass a 4-D array "
+            "(n, i, j, k), or a list of 3-D arrays, nibabel images or paths."
         )
     if isinstance(X, np.ndarray) and X.dtype.kind in "OU" and X.ndim != 1:
         raise ValueError(
-            f"{caller}: {name} is an object array of shape {X.shape}; only 1-D object arrays hold "
-            "volumes."
+            f"{caller}: {name} is an object array of shape {X.shape}. An object array of volumes "
+            "must be 1-D. Pass a list instead."
         )
     if not isinstance(X, (list, tuple, np.ndarray)):
         raise ValueError(
-            f"{caller}: {name} is a {type(X).__name__}; expected a 4-D array (n, i, j, k) or a "
-            "list of 3-D arrays, nibabel images or paths."
+            f"{caller}: {name} is a {type(X).__name__}. Pass a 4-D array (n, i, j, k), or a list "
+            "of 3-D arrays, nibabel images or paths."
         )
     if len(X) == 0:
-        raise ValueError(f"{caller}: {name} holds no volume; pass at least one.")
+        raise ValueError(f"{caller}: {name} holds no volumes. Pass at least one.")
     return VolumeCollection(X, name=name, caller=caller)
 
 
@@ -122,12 +124,12 @@ def read_volume(
     volume : array of shape (i, j, k), nibabel image or path
         The volume.
     name, caller : str
-        What error messages call it, and the class or function that they name.
+        Name of the volume in error messages, and the class or function that they name.
 
     Returns
     -------
     voxels : ndarray of shape (i, j, k), float32 or float64
-        Possibly the user's own memory: do not write to it.
+        It may share memory with the user's array, so do not write to it.
     affine : ndarray of shape (4, 4) or None
         Voxel to mm; None for an array.
 
@@ -154,20 +156,20 @@ class VolumeCollection(Sequence):
     Parameters
     ----------
     items : ndarray of shape (n, i, j, k) or sequence
-        What :func:`as_volumes` accepted.
+        Container that :func:`as_volumes` accepts.
     name : str, default="X"
-        What messages call the collection.
+        Name of the collection in messages.
     caller : str, default="as_volumes"
-        What messages start with.
+        Class or function that messages name.
     single : bool, default=False
-        Whether the collection stands for its only volume, which messages then call by ``name``.
+        Whether the user passed one volume, which messages then call ``X`` instead of ``X[0]``.
 
     Attributes
     ----------
     name : str
         The parameter.
     kind : {"stack", "arrays", "images"}
-        The user's container: a 4-D array, a sequence of arrays, or images and paths.
+        Container that the user passed: a 4-D array, a sequence of arrays, or images and paths.
     """
 
     def __init__(
@@ -211,9 +213,9 @@ class VolumeCollection(Sequence):
         Returns
         -------
         volume : ndarray of shape (i, j, k), float32 or float64
-            Possibly the user's own memory: not to be written to.
+            It may share memory with the user's array, so do not write to it.
         affine : ndarray of shape (4, 4) or None
-            Voxel to mm; None for plain arrays.
+            Voxel to mm; None for an array.
 
         Raises
         ------
@@ -226,7 +228,7 @@ class VolumeCollection(Sequence):
         where = f"{self._caller}: {self.name_of(index)}"
         if isinstance(item, (str, os.PathLike)):
             image = load_volume(item)
-            # What wrap needs later, without the voxels.
+            # The affine and the header, which wrap needs later, without the voxels.
             self._sources[index] = Nifti1Image(_NO_VOXELS, image.affine, image.header)
             return np.asarray(image.dataobj), image.affine
         if isinstance(item, SpatialImage):
@@ -234,7 +236,7 @@ class VolumeCollection(Sequence):
         return self._check_array(item, where), None
 
     def name_of(self, index: int) -> str:
-        """Return what messages call one volume.
+        """Return the name of one volume in messages.
 
         Parameters
         ----------
@@ -278,13 +280,13 @@ class VolumeCollection(Sequence):
         return Grid(np.shape(item))
 
     def fingerprint(self) -> str:
-        """Return what tells these volumes from others, for caches.
+        """Return a digest that identifies the volumes, as a key for caches.
 
         Returns
         -------
         str
-            Digest of the voxels of arrays and images. Files are not read: their path, size and
-            time of change stand for them.
+            Digest of the voxels of arrays and images. Files are not read; they are identified by
+            path, size and time of the last change.
         """
         return joblib.hash([self._fingerprint(item) for item in self._items])
 
@@ -302,22 +304,22 @@ class VolumeCollection(Sequence):
         zoom: Sequence[float] = (1, 1, 1),
         alignment: str = "center",
     ) -> np.ndarray:
-        """Put results into the kind of container the user came with.
+        """Put results into a container of the kind that the user passed.
 
         Parameters
         ----------
         volumes : iterable of ndarray
-            One result per volume of this collection, in order.
+            One result for each volume of this collection, in order.
         zoom : sequence of 3 floats, default=(1, 1, 1)
-            How much smaller the voxels of the results are than those of this collection.
+            How many times smaller the voxels of the results are, along each axis.
         alignment : {"center", "corner"}, default="center"
             See :func:`sklearn_iqt.io.scaled_affine`.
 
         Returns
         -------
         ndarray
-            4-D for a 4-D array; a 1-D object array of arrays, or of images with the affine and
-            header carried over, otherwise. (A plain list would break ``cross_val_predict``.)
+            A 4-D array for a 4-D array. Otherwise a 1-D object array of arrays, or of images with
+            the affine and header carried over. (A plain list would break ``cross_val_predict``.)
         """
         results = list(volumes)
         if self.kind == "stack":
@@ -346,17 +348,20 @@ class VolumeCollection(Sequence):
         _check_dimensions(item, where)
         volume = np.asarray(item)
         if volume.dtype.kind not in "fiub":
-            raise ValueError(f"{where} has dtype {volume.dtype}; volumes hold real numbers.")
+            raise ValueError(f"{where} has dtype {volume.dtype}, but must hold real numbers.")
         if volume.size == 0:
-            raise ValueError(f"{where} is empty, shape {volume.shape}; volumes need voxels.")
+            raise ValueError(
+                f"{where} is empty, shape {volume.shape}. Pass a volume with at least one voxel "
+                "along each axis."
+            )
         volume = volume.astype(volume.dtype.newbyteorder("="), copy=False)
         if volume.dtype not in (np.float32, np.float64):
             volume = volume.astype(np.float32)
         n_bad = volume.size - np.count_nonzero(np.isfinite(volume))
         if n_bad:
             raise ValueError(
-                f"{where} has {n_bad} voxels that are NaN or infinite, of {volume.size}; replace "
-                "or mask them before."
+                f"{where} has {n_bad} voxels that are NaN or infinite, out of {volume.size}. "
+                "Replace them first."
             )
         return volume
 
@@ -364,6 +369,6 @@ class VolumeCollection(Sequence):
 def _check_dimensions(item: Any, where: str) -> None:
     if np.ndim(item) != 3:
         raise ValueError(
-            f"{where} has {np.ndim(item)} dimensions, shape {np.shape(item)}; each volume must be "
-            "a 3-D array, all items of one kind."
+            f"{where} has {np.ndim(item)} dimensions, shape {np.shape(item)}. Each volume must be "
+            "a 3-D array, and all items must be of one kind."
         )

@@ -1,6 +1,6 @@
-"""Refuse volumes that are too large, impossible or not finite, before they cost anything.
+"""Refuse volumes that are too large, impossible or not finite.
 
-No memory is asked for before the bytes that fill it are known to be possible.
+Sizes are checked against the bytes on disk before memory is allocated.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from sklearn_iqt.io._geometry import affine_fault
 from sklearn_iqt.io._header import VolumeHeader, squeezed_shape
 
 MAX_VOXELS = 2**29
-# One byte of deflate cannot stand for more than this many bytes.
+# Deflate cannot compress more than this many bytes into one.
 _MAX_DEFLATE_RATIO = 1032
-# A stream this close to the limit of deflate is one constant. Above this many voxels that is an
-# attack or a failed export, never a scan, and is not worth the memory.
+# A ratio so close to this limit means that almost all voxels are the same. If there are more voxels
+# than this, the file is an attack or a failed export and not a scan.
 _BOMB_RATIO = 1000
 _BOMB_VOXELS = 2**24
 
-# Everything that reading through nibabel or zlib was seen to raise on damaged input.
+# All errors that nibabel and zlib have raised in tests with damaged input.
 READ_FAULTS = (
     OSError, EOFError, ValueError, TypeError, KeyError, IndexError, OverflowError, MemoryError,
     zlib.error, ImageFileError, HeaderDataError,
@@ -37,7 +37,7 @@ READ_FAULTS = (
 def check_size(
     checked: VolumeHeader, size_on_disk: int, compressed: bool, max_voxels: int, name: str
 ) -> None:
-    """Refuse a volume that is too large or that the bytes on disk cannot possibly hold.
+    """Refuse a volume that is too large, or larger than the bytes on disk can hold.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def check_size(
     max_voxels : int
         Largest number of voxels to accept.
     name : str
-        How errors call the file.
+        Name of the file in errors.
 
     Raises
     ------
@@ -71,13 +71,13 @@ def check_size(
         raise VolumeReadError(
             f"{name}: the header declares {shape} voxels of {checked.voxel_dtype.name} "
             f"({declared} bytes), but the file has {size_on_disk} {kind}. It is truncated or its "
-            "header is wrong; copy or convert the scan again."
+            "header is wrong. Copy or convert the scan again."
         )
     if compressed and n_voxels > _BOMB_VOXELS and declared > _BOMB_RATIO * size_on_disk:
         raise VolumeReadError(
             f"{name}: {size_on_disk} compressed bytes would inflate to {declared}, so almost all "
-            "voxels are the same. It is a decompression bomb or a failed export; if the scan is "
-            "real, store it uncompressed as .nii."
+            "voxels are the same. The file is a decompression bomb or a failed export. If the scan "
+            "is real, store it uncompressed as .nii."
         )
 
 
@@ -97,13 +97,13 @@ def check_image(image: SpatialImage, name: str = "image") -> tuple[NDArray, NDAr
         Image of one volume; trailing axes of length one are dropped. Voxels that are still on
         disk are read now.
     name : str, default="image"
-        How errors call the image.
+        Name of the image in errors.
 
     Returns
     -------
     volume : ndarray of shape (i, j, k)
-        Finite voxels: float64 where the image holds float64, else float32. Not a copy where it
-        need not be.
+        Finite voxels, float64 if the image holds float64 and float32 otherwise. They share memory
+        with the image if no conversion is needed.
     affine : ndarray of shape (4, 4)
         Finite invertible voxel-to-mm matrix.
 
@@ -121,7 +121,8 @@ def check_image(image: SpatialImage, name: str = "image") -> tuple[NDArray, NDAr
     dtype = image.get_data_dtype() if on_disk else np.asarray(image.dataobj).dtype
     if dtype.kind not in "biuf":
         raise VolumeReadError(
-            f"{name} holds {dtype} voxels, not real numbers. Convert it to one grey value a voxel."
+            f"{name} holds {dtype} voxels, but must hold real numbers. Convert it to one grey "
+            "value per voxel."
         )
     try:
         with np.errstate(over="ignore"):
@@ -129,7 +130,7 @@ def check_image(image: SpatialImage, name: str = "image") -> tuple[NDArray, NDAr
     except READ_FAULTS as error:
         raise VolumeReadError(
             f"{name}: the voxels cannot be read ({type(error).__name__}: {error}). The file behind "
-            "the image is damaged or gone; copy it again."
+            "the image is damaged or missing. Copy it again."
         ) from error
     check_finite(voxels, name)
     return voxels, affine
@@ -145,7 +146,7 @@ def check_place(
     image : nibabel.spatialimages.SpatialImage
         Image of one volume; trailing axes of length one are dropped.
     name : str, default="image"
-        How errors call the image.
+        Name of the image in errors.
 
     Returns
     -------
@@ -179,7 +180,7 @@ def working_dtype(dtype: DTypeLike) -> np.dtype:
 
 def check_finite(volume: NDArray, name: str) -> None:
     """Raise VolumeReadError with the count if a volume holds NaN or infinite voxels."""
-    report_nonfinite(count_nonfinite(volume), volume.size, name)
+    refuse_nonfinite(count_nonfinite(volume), volume.size, name)
 
 
 def count_nonfinite(volume: NDArray) -> int:
@@ -187,10 +188,10 @@ def count_nonfinite(volume: NDArray) -> int:
     return volume.size - int(np.count_nonzero(np.isfinite(volume)))
 
 
-def report_nonfinite(count: int, size: int, name: str) -> None:
+def refuse_nonfinite(count: int, size: int, name: str) -> None:
     """Raise VolumeReadError if `count` of the `size` voxels of a volume are not finite."""
     if count:
         raise VolumeReadError(
             f"{name}: {count} of {size} voxels are NaN, infinite or beyond the float32 range. "
-            "Replace them (for example by the background value) before using the volume."
+            "Replace them, for example with the background value, before you use the volume."
         )

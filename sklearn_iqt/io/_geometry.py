@@ -1,4 +1,4 @@
-"""Affines: which are usable, and that of a finer grid over the same field of view."""
+"""Check affines, and compute the affine of a finer or coarser grid."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 # Below this ratio of the smallest to the largest singular value, an affine read from 32-bit
-# header fields cannot be told from a singular one.
+# header fields cannot be distinguished from a singular one.
 _SINGULAR = 1e-5
-# Sizes and positions beyond these limits (mm) are no scan's, and overflow in later arithmetic.
+# No scan has sizes or positions (mm) beyond these limits, which would overflow in later arithmetic.
 _SMALLEST, _LARGEST = 1e-9, 1e9
 
 
 def affine_fault(affine: NDArray[np.float64]) -> str | None:
-    """Return what makes an affine unusable, or None when it maps voxels to mm one to one."""
+    """Return the fault of an affine, or None if it maps voxels to mm one to one."""
     if affine.shape != (4, 4):
         return f"has shape {affine.shape}, not (4, 4)"
     if not np.isfinite(affine).all():
@@ -22,9 +22,9 @@ def affine_fault(affine: NDArray[np.float64]) -> str | None:
         return f"has the last row {affine[3].tolist()}, not [0, 0, 0, 1]"
     singular_values = np.linalg.svd(affine[:3, :3], compute_uv=False)
     if singular_values[2] <= _SINGULAR * singular_values[0]:
-        return "is singular: it squeezes the volume flat"
+        return "is singular, so that it maps different voxels to the same place"
     if singular_values[2] < _SMALLEST or np.abs(affine).max() > _LARGEST:
-        return f"has entries no scan has: {affine[:3].tolist()}"
+        return f"has entries that are too small or too large for a scan: {affine[:3].tolist()}"
     return None
 
 
@@ -59,15 +59,15 @@ def check_alignment(alignment: str, caller: str) -> str:
 def scaled_affine(
     affine: ArrayLike, zoom: ArrayLike, alignment: str = "center"
 ) -> NDArray[np.float64]:
-    """Return the affine of the grid with `zoom` times more voxels along each axis.
+    """Return the affine of the grid with `zoom` times as many voxels along each axis.
 
     Parameters
     ----------
     affine : array-like of shape (4, 4)
-        Voxel-to-mm matrix of the grid at hand.
+        Voxel-to-mm matrix of the given grid.
     zoom : float or sequence of three floats
-        How many times smaller the new voxels are along each axis; ``1 / scale`` gives the coarse
-        grid of a high one.
+        How many times smaller the new voxels are along each axis. Pass ``1 / scale`` to get the low
+        grid from a high grid.
     alignment : {"center", "corner"}, default="center"
         With "center" the two grids cover the same field of view. With "corner" the first voxels
         of the two grids share their centre, as in the simulator of Lin et al.
@@ -85,8 +85,8 @@ def scaled_affine(
 
     Notes
     -----
-    Voxel ``h`` of the new grid sits at ``(h + 0.5) / zoom - 0.5`` of the old one ("center") or at
-    ``h / zoom`` ("corner").
+    Voxel ``h`` of the new grid lies at voxel coordinate ``(h + 0.5) / zoom - 0.5`` of the given
+    grid ("center") or at ``h / zoom`` ("corner").
 
     Examples
     --------

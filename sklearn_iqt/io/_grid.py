@@ -1,4 +1,4 @@
-"""Grids of voxels, and how two of them differ."""
+"""Grids of voxels, and the comparison of two grids."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from sklearn_iqt.io._geometry import check_affine, scaled_affine
 
 __all__ = ["Grid", "GridDifference", "compare_grids", "compare_voxel_sizes"]
 
-# Two grids are the same if no corner differs by more than this part of a voxel.
-_SAME_GRID = 0.1
-# How many times as long or as short voxels may be as those of the training images.
+# Two grids are the same if no corner differs by more than this fraction of a voxel.
+_GRID_TOLERANCE = 0.1
+# The voxels of a scan may be this many times longer or shorter than in the training images.
 _MOST_RATIO = 2.0
 # Sizes within this fraction of each other count as equal.
-_SAME_SIZE = 0.1
+_SIZE_TOLERANCE = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +32,7 @@ class Grid:
     shape : tuple of 3 ints
         Voxels along each axis.
     affine : ndarray of shape (4, 4), default=None
-        Voxel to mm. None for arrays, whose place is not known.
+        Voxel to mm. None for arrays, because their place is not known.
 
     Examples
     --------
@@ -69,7 +69,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class GridDifference:
-    """How a grid differs from the one that was expected.
+    """The difference between a grid and the one that was expected.
 
     Parameters
     ----------
@@ -86,30 +86,31 @@ class GridDifference:
 
     @property
     def shape_differs(self) -> bool:
-        """Whether the shapes differ; otherwise the places do."""
+        """True if the shapes differ, False if the places differ."""
         return self.expected_shape != self.found_shape
 
     def __str__(self) -> str:
         if self.shape_differs:
             return f"has shape {self.found_shape}, but {self.expected_shape} is needed"
-        return f"lies up to {self.offset_mm:.3g} mm away by its affine"
+        return f"lies up to {self.offset_mm:.3g} mm away according to its affine"
 
 
 def compare_grids(expected: Grid, found: Grid) -> GridDifference | None:
-    """Return how a grid differs from the expected one, or None if they agree.
+    """Return the difference between a grid and the expected one, or None if they agree.
 
     Parameters
     ----------
     expected : Grid
-        The grid whose voxels set the tolerance.
+        Grid whose voxel size sets the tolerance.
     found : Grid
         The other grid. Places are compared only if both have an affine.
 
     Returns
     -------
     GridDifference or None
-        The difference in shape, or the distance if the shapes agree. Grids of one shape agree if
-        no corner moves by more than a tenth of the smallest side of a voxel, because headers round.
+        The difference in shape, or the distance if the shapes agree. Two grids of the same shape
+        agree if no corner differs by more than a tenth of the smallest side of a voxel, because
+        headers are rounded.
 
     Raises
     ------
@@ -124,7 +125,7 @@ def compare_grids(expected: Grid, found: Grid) -> GridDifference | None:
     >>> center, corner = (low.scaled((1, 1, 4), alignment) for alignment in ("center", "corner"))
     >>> compare_grids(center, center)
     >>> print(compare_grids(center, corner))
-    lies up to 1.5 mm away by its affine
+    lies up to 1.5 mm away according to its affine
     >>> print(compare_grids(center, Grid((8, 8, 15))))
     has shape (8, 8, 15), but (8, 8, 16) is needed
     """
@@ -138,7 +139,7 @@ def compare_grids(expected: Grid, found: Grid) -> GridDifference | None:
     )
     corners = list(itertools.product(*[(0, n - 1) for n in expected.shape]))
     offset = np.abs(apply_affine(first, corners) - apply_affine(second, corners)).max()
-    if offset <= _SAME_GRID * voxel_sizes(first).min():
+    if offset <= _GRID_TOLERANCE * voxel_sizes(first).min():
         return None
     return GridDifference(expected.shape, found.shape, float(offset))
 
@@ -146,7 +147,7 @@ def compare_grids(expected: Grid, found: Grid) -> GridDifference | None:
 def compare_voxel_sizes(
     spacing: ArrayLike, learned: ArrayLike, scale: Sequence[int]
 ) -> tuple[float, str | None]:
-    """Compare the voxels of a scan with those that a model has learned from.
+    """Compare the voxel size of a scan with the one that a model has learned from.
 
     Parameters
     ----------
@@ -162,7 +163,7 @@ def compare_voxel_sizes(
     ratio : float
         The largest ratio between corresponding sizes, at least 1.
     fault : str or None
-        Why the scan must be refused and what to do about it; None if it may be enhanced.
+        Reason to refuse the scan and what to do about it, or None if it may be enhanced.
 
     Examples
     --------
@@ -170,15 +171,15 @@ def compare_voxel_sizes(
     >>> compare_voxel_sizes((1, 1, 5), (1, 1, 4), (1, 1, 4))
     (1.25, None)
     >>> compare_voxel_sizes((1, 1, 1), (1, 1, 4), (1, 1, 4))[1]
-    'The scan seems to be enhanced already: pass the low-quality image'
+    'The scan seems to be enhanced already. Pass the low-quality image'
     """
     spacing, learned = np.asarray(spacing, dtype=float), np.asarray(learned, dtype=float)
     ratios = spacing / learned
     ratio = float(max(ratios.max(), 1 / ratios.min()))
-    if np.max(scale) > 1 and np.allclose(spacing, learned / scale, rtol=_SAME_SIZE, atol=0):
-        return ratio, "The scan seems to be enhanced already: pass the low-quality image"
+    if np.max(scale) > 1 and np.allclose(spacing, learned / scale, rtol=_SIZE_TOLERANCE, atol=0):
+        return ratio, "The scan seems to be enhanced already. Pass the low-quality image"
     if ratio <= _MOST_RATIO:
         return ratio, None
-    if np.allclose(np.sort(spacing), np.sort(learned), rtol=_SAME_SIZE, atol=0):
-        return ratio, "Its axes are in another order: reorient it"
-    return ratio, "Resample it"
+    if np.allclose(np.sort(spacing), np.sort(learned), rtol=_SIZE_TOLERANCE, atol=0):
+        return ratio, "The axes of the scan are in another order. Reorient the scan"
+    return ratio, "Resample the scan"

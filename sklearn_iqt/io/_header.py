@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sklearn_iqt.exceptions import VolumeReadError
 from sklearn_iqt.io._geometry import affine_fault
 
-# NIfTI extensions in front of the voxels are skipped up to this many bytes.
+# NIfTI extensions before the voxels are skipped up to this many bytes.
 _MAX_OFFSET = 2**26
 
 VOXEL_DTYPES = {
@@ -51,7 +51,7 @@ def parse_header(leading: bytes, name: str) -> VolumeHeader:
     leading : bytes
         The first bytes of the (inflated) file.
     name : str
-        How errors call the file.
+        Name of the file in errors.
 
     Returns
     -------
@@ -63,7 +63,7 @@ def parse_header(leading: bytes, name: str) -> VolumeHeader:
     VolumeReadError
         If the header does not describe one 3-D volume of numbers with a usable affine.
     """
-    raw = _sniff(leading, name)
+    raw = _raw_header(leading, name)
     repairs: list[str] = []
     shape = _volume_shape(raw["dim"].tolist(), name)
     voxel_dtype = _voxel_dtype(int(raw["datatype"]), name).newbyteorder(raw.endianness)
@@ -84,7 +84,7 @@ def clean_header(raw: Nifti1Header, shape: tuple[int, int, int]) -> Nifti1Header
     Parameters
     ----------
     raw : nibabel.Nifti1Header
-        Header of a file or image; extensions are not carried.
+        Header of a file or image. Extensions are dropped.
     shape : tuple of three ints
         Shape of the volume.
 
@@ -116,7 +116,7 @@ def squeezed_shape(shape: tuple[int, ...], name: str) -> tuple[int, int, int]:
         raise VolumeReadError(f"{name}: the shape {shape} has an axis without voxels.")
     if len(shape) < 3 or any(length != 1 for length in shape[3:]):
         raise VolumeReadError(
-            f"{name} has the shape {shape}; one 3-D volume is needed. "
+            f"{name} has the shape {shape}, but one 3-D volume is needed. "
             + ("Split the series into single volumes." if len(shape) > 3 else "Stack the slices.")
         )
     return shape[0], shape[1], shape[2]
@@ -142,7 +142,7 @@ def _sizeof_hdr(size: int) -> tuple[bytes, bytes]:
     return size.to_bytes(4, "little"), size.to_bytes(4, "big")
 
 
-def _sniff(leading: bytes, name: str) -> Nifti1Header:
+def _raw_header(leading: bytes, name: str) -> Nifti1Header:
     """Return the raw header in the byte order of the file."""
     for klass, size, magic in (
         (Nifti1Header, 348, b"n+1\0"),
@@ -157,15 +157,16 @@ def _sniff(leading: bytes, name: str) -> Nifti1Header:
             return header
         if found[:2] == b"ni":
             raise VolumeReadError(
-                f"{name}: it is the header of a .hdr/.img pair. Convert the pair to one .nii file."
+                f"{name}: the file is the header of a .hdr/.img pair. Convert the pair to one .nii "
+                "file."
             )
         raise VolumeReadError(
-            f"{name}: the NIfTI magic string is {found!r}, not {magic!r}. It is damaged or an "
-            "Analyze file; convert it to NIfTI again."
+            f"{name}: the NIfTI magic string is {found!r}, not {magic!r}. The file is damaged, or "
+            "it is an Analyze file. Convert the scan to NIfTI again."
         )
     raise VolumeReadError(
-        f"{name}: it does not start with a NIfTI header. Check that it is a NIfTI file and that "
-        "the copy is complete."
+        f"{name}: the file does not start with a NIfTI header. Check that it is a NIfTI file and "
+        "that the copy is complete."
     )
 
 
@@ -173,13 +174,13 @@ def _volume_shape(dim: list[int], name: str) -> tuple[int, int, int]:
     n_axes = dim[0]
     if not 1 <= n_axes <= 7:
         raise VolumeReadError(
-            f"{name}: the header declares {n_axes} dimensions; NIfTI allows 1 to 7. The header is "
-            "damaged; convert the scan again."
+            f"{name}: the header declares {n_axes} dimensions, but NIfTI allows 1 to 7. The header "
+            "is damaged. Convert the scan again."
         )
     if any(length < 1 for length in dim[1 : n_axes + 1]):
         raise VolumeReadError(
-            f"{name}: the header declares the dimensions {dim[1 : n_axes + 1]}; each must be at "
-            "least 1. The header is damaged; convert the scan again."
+            f"{name}: the header declares the dimensions {dim[1 : n_axes + 1]}, but each must be "
+            "at least 1. The header is damaged. Convert the scan again."
         )
     return squeezed_shape(tuple(dim[1 : n_axes + 1]), name)
 
@@ -189,7 +190,7 @@ def _voxel_dtype(code: int, name: str) -> np.dtype:
         kind = data_type_codes.label.get(code, "not a NIfTI type")
         raise VolumeReadError(
             f"{name}: the voxel type is {kind} (code {code}). Convert the volume to integers or "
-            "floats, one grey value a voxel."
+            "floats, with one grey value per voxel."
         )
     return np.dtype(VOXEL_DTYPES[code])
 
@@ -202,8 +203,8 @@ def _voxel_offset(raw: Nifti1Header, name: str, repairs: list[str]) -> int:
         return first
     if not (first <= offset <= _MAX_OFFSET and offset.is_integer()):
         raise VolumeReadError(
-            f"{name}: vox_offset is {offset:g}; it must be an integer from {first} to "
-            f"{_MAX_OFFSET}. The header is damaged; convert the scan again."
+            f"{name}: vox_offset is {offset:g}, but must be an integer from {first} to "
+            f"{_MAX_OFFSET}. The header is damaged. Convert the scan again."
         )
     return int(offset)
 
@@ -213,7 +214,7 @@ def _intensity_scaling(raw: Nifti1Header, name: str, repairs: list[str]) -> tupl
         slope, intercept = raw.get_slope_inter()
     except HeaderDataError as fault:
         raise VolumeReadError(
-            f"{name}: scl_inter is {raw['scl_inter']:g} beside scl_slope {raw['scl_slope']:g}, so "
+            f"{name}: scl_inter is {raw['scl_inter']:g} and scl_slope is {raw['scl_slope']:g}, so "
             "the intensities are unknown. Correct scl_inter."
         ) from fault
     if slope is None:
@@ -239,7 +240,7 @@ def _repair_pixdim(header: Nifti1Header, name: str, repairs: list[str]) -> None:
 
 
 def _repair_codes(header: Nifti1Header, repairs: list[str]) -> None:
-    """Replace codes on which nibabel would fail later."""
+    """Replace codes that would make nibabel fail later."""
     for field in ("qform_code", "sform_code"):
         code = int(header[field])
         if code not in xform_codes.code:

@@ -1,9 +1,9 @@
 """Read single volumes from untrusted NIfTI files.
 
-nibabel knows the fields of a header, and gzip inflates. ``nibabel.load`` and its array proxy do not
-carry the rest: they repair headers without a warning, drop a transform whose code they do not know,
-and never compare the checksum of a compressed file. A truncated file ends in one of several
-errors, and a scaled volume is held in memory as float64 before it becomes float32.
+nibabel parses the fields of a header, and gzip decompresses. ``nibabel.load`` and its array proxy
+are not used for the rest, because they repair headers without a warning, drop a transform with an
+unknown code, and never compare the checksum of a compressed file. They also raise many different
+errors for truncated files, and hold a scaled volume in memory as float64 before it becomes float32.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from sklearn_iqt.io._gate import (
     MAX_VOXELS,
     check_size,
     count_nonfinite,
-    report_nonfinite,
+    refuse_nonfinite,
     warn_repairs,
 )
 from sklearn_iqt.io._header import VolumeHeader, header_size, parse_header
 
-# Slices are turned from file order into C order in slabs of about this many bytes.
+# Slices are converted from file order to C order in slabs of about this many bytes.
 _SLAB_BYTES = 1 << 24
 
 
@@ -47,14 +47,14 @@ def load_volume(
         File that ends in ``.nii`` or ``.nii.gz``: NIfTI-1 or NIfTI-2, either byte order, integer
         or float voxels with or without intensity scaling.
     max_voxels : int, default=2**29
-        Largest number of voxels to accept. A volume takes 4 bytes a voxel in memory.
+        Largest number of voxels to accept. A volume takes 4 bytes per voxel in memory.
 
     Returns
     -------
     nibabel.Nifti1Image
         Image in memory: finite float32 voxels of shape (i, j, k) in C order, a finite
-        invertible affine and the cleaned header. Trailing axes of length one are dropped. A
-        NIfTI-2 file gives its subclass Nifti2Image.
+        invertible affine and the cleaned header. Trailing axes of length one are dropped. For a
+        NIfTI-2 file it is a Nifti2Image, a subclass.
 
     Raises
     ------
@@ -68,9 +68,9 @@ def load_volume(
 
     Notes
     -----
-    Sizes are checked against the bytes on disk before memory is asked for, and a compressed file
-    is inflated only as far as its header declares, so that a decompression bomb takes no memory.
-    Extensions of the header are skipped.
+    Sizes are checked against the bytes on disk before memory is allocated, and no more bytes of a
+    compressed file are inflated than its header declares, so that a decompression bomb takes no
+    memory. Extensions of the header are skipped.
 
     Examples
     --------
@@ -88,7 +88,7 @@ def load_volume(
     if not isinstance(max_voxels, Integral) or max_voxels < 1:
         raise ValueError(f"load_volume: max_voxels must be a positive integer, got {max_voxels!r}.")
     name = os.fspath(path)
-    with opened(name) as (stream, size_on_disk, compressed):
+    with open_nifti(name) as (stream, size_on_disk, compressed):
         checked = read_header(stream, name)
         check_size(checked, size_on_disk, compressed, int(max_voxels), name)
         volume = _read_voxels(stream, checked, name)
@@ -101,7 +101,7 @@ def load_volume(
 def read_geometry(
     path: str | os.PathLike[str],
 ) -> tuple[tuple[int, int, int], NDArray[np.float64]]:
-    """Read the shape and the affine of a NIfTI file, and no voxel.
+    """Read the shape and the affine of a NIfTI file, without its voxels.
 
     Parameters
     ----------
@@ -133,13 +133,13 @@ def read_geometry(
     (2, 3, 4)
     """
     name = os.fspath(path)
-    with opened(name) as (stream, _, _):
+    with open_nifti(name) as (stream, _, _):
         checked = read_header(stream, name)
     return checked.shape, checked.affine
 
 
 def is_compressed(name: str) -> bool | None:
-    """Return whether a NIfTI file is compressed, by its name; None if it is not a NIfTI name."""
+    """Return whether a file has the name of a compressed NIfTI file, or None if not of NIfTI."""
     lower = name.lower()
     if lower.endswith(".nii.gz"):
         return True
@@ -147,18 +147,19 @@ def is_compressed(name: str) -> bool | None:
 
 
 @contextlib.contextmanager
-def opened(name: str) -> Iterator[tuple[BinaryIO, int, bool]]:
-    """Open a file for reading; every failure inside the block becomes a VolumeReadError."""
+def open_nifti(name: str) -> Iterator[tuple[BinaryIO, int, bool]]:
+    """Open a file for reading, and turn every error in the block into a VolumeReadError."""
     compressed = is_compressed(name)
     if compressed is None:
         raise VolumeReadError(
-            f"{name}: only '.nii' and '.nii.gz' files are read. Convert the scan to NIfTI."
+            f"{name}: the name of the file must end in '.nii' or '.nii.gz'. Convert the scan to "
+            "NIfTI."
         )
     try:
         status = os.stat(name)
         if not stat.S_ISREG(status.st_mode):
             kind = "a directory" if stat.S_ISDIR(status.st_mode) else "not a regular file"
-            raise VolumeReadError(f"{name}: it is {kind}. Pass the path of one NIfTI file.")
+            raise VolumeReadError(f"{name}: the path is {kind}. Pass the path of a NIfTI file.")
         if status.st_size == 0:
             raise VolumeReadError(f"{name}: the file is empty. Copy or convert the scan again.")
         with open(name, "rb") as file:
@@ -166,8 +167,8 @@ def opened(name: str) -> Iterator[tuple[BinaryIO, int, bool]]:
             if gzipped != compressed:
                 fact = "gzip-compressed" if gzipped else "not gzip-compressed"
                 raise VolumeReadError(
-                    f"{name}: the file is {fact}, against its name. Rename it to end in "
-                    f"{'.nii.gz' if gzipped else '.nii'!r} if it is a NIfTI file."
+                    f"{name}: the file is {fact}, but its name says otherwise. If it is a NIfTI "
+                    f"file, rename it to end in {'.nii.gz' if gzipped else '.nii'!r}."
                 )
             file.seek(0)
             stream = gzip.GzipFile(fileobj=file) if compressed else file
@@ -178,7 +179,7 @@ def opened(name: str) -> Iterator[tuple[BinaryIO, int, bool]]:
         raise VolumeReadError(f"{name}: there is no such file. Check the path.") from fault
     except EOFError as fault:
         raise VolumeReadError(
-            f"{name}: the file ends too early. It is truncated; copy it again."
+            f"{name}: the file ends too early. It is truncated. Copy it again."
         ) from fault
     except (gzip.BadGzipFile, zlib.error) as fault:
         raise VolumeReadError(
@@ -195,7 +196,7 @@ def read_header(stream: BinaryIO, name: str) -> VolumeHeader:
     """Read and check the header at the beginning of a stream."""
     leading = _read_exactly(stream, 348)
     leading += _read_exactly(stream, header_size(leading) - 348)
-    # Signalling NaN and overflows are judged, not warned about.
+    # parse_header checks for NaN and overflows itself, so numpy should not warn about them.
     with np.errstate(all="ignore"):
         return parse_header(leading, name)
 
@@ -203,13 +204,13 @@ def read_header(stream: BinaryIO, name: str) -> VolumeHeader:
 def as_image(
     volume: NDArray, affine: NDArray[np.float64], header: Nifti1Header
 ) -> nibabel.Nifti1Image:
-    """Build the kind of image that the header is of."""
+    """Return an image of the class that belongs to the header."""
     klass = nibabel.Nifti2Image if header.sizeof_hdr == 540 else nibabel.Nifti1Image
     return klass(volume, affine, header)
 
 
 def _read_voxels(stream: BinaryIO, checked: VolumeHeader, name: str) -> NDArray[np.float32]:
-    """Read slab by slab, so that the file order never costs a second whole volume."""
+    """Read slab by slab, so that reordering the voxels does not take a second volume of memory."""
     shape, dtype = checked.shape, checked.voxel_dtype
     slice_bytes = shape[0] * shape[1] * dtype.itemsize
     thickness = min(shape[2], max(1, _SLAB_BYTES // slice_bytes))
@@ -226,7 +227,7 @@ def _read_voxels(stream: BinaryIO, checked: VolumeHeader, name: str) -> NDArray[
             slab = slab.astype(np.float32)
         n_bad += count_nonfinite(slab)
         volume[..., start:stop] = slab.reshape((*shape[:2], stop - start), order="F")
-    report_nonfinite(n_bad, volume.size, name)
+    refuse_nonfinite(n_bad, volume.size, name)
     return volume
 
 
@@ -238,10 +239,10 @@ def _read_exactly(stream: BinaryIO, n_bytes: int) -> bytes:
 
 
 def _check_end(stream: BinaryIO) -> None:
-    """Have gzip compare its checksum if the compressed bytes end with the voxels."""
+    """Let gzip compare its checksum, if the compressed bytes end with the voxels."""
     try:
         stream.read(1)
     except gzip.BadGzipFile as fault:
-        # Other bytes behind the last gzip member are ignored.
+        # Other bytes after the last gzip member are ignored.
         if not str(fault).startswith("Not a gzipped file"):
             raise

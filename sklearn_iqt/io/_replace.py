@@ -1,4 +1,4 @@
-"""Writing a file whole or not at all."""
+"""Write a file completely or not at all."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ __all__ = ["replaced_file"]
 
 @contextlib.contextmanager
 def replaced_file(target: str | os.PathLike) -> Iterator[BufferedWriter]:
-    """Open another file in the same folder, and rename it to the target when all is written.
+    """Open a temporary file in the same folder, and rename it to the target once it is complete.
 
-    A failed or interrupted write leaves only the old file. Symbolic links are
-    followed, and the mode of an old file is kept.
+    A failed or interrupted write leaves only the old file. Symbolic links are followed, and the
+    new file gets the mode of the old one.
 
     Parameters
     ----------
     target : path
-        File to be written or replaced.
+        File to write or replace.
 
     Yields
     ------

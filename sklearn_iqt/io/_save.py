@@ -1,4 +1,4 @@
-"""Write single volumes to NIfTI files, whole or not at all."""
+"""Write single volumes to NIfTI files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sklearn_iqt.exceptions import GeometryMismatchError
 from sklearn_iqt.io._gate import count_nonfinite
 from sklearn_iqt.io._geometry import check_affine, check_alignment, check_zoom, scaled_affine
 from sklearn_iqt.io._header import VOXEL_DTYPES, clean_header, drop_unusable_qform, squeezed_shape
-from sklearn_iqt.io._nifti import as_image, is_compressed, opened, read_header
+from sklearn_iqt.io._nifti import as_image, is_compressed, open_nifti, read_header
 from sklearn_iqt.io._replace import replaced_file
 
 
@@ -31,7 +31,7 @@ def save_volume(
     alignment: str = "center",
     dtype: DTypeLike = "float32",
 ) -> Path:
-    """Write one 3-D volume to a NIfTI file, whole or not at all.
+    """Write one 3-D volume to a NIfTI file, completely or not at all.
 
     Parameters
     ----------
@@ -42,21 +42,22 @@ def save_volume(
         the new one is complete.
     like : nibabel image or path, default=None
         Image whose header (units, qform and sform, description, intent) and affine are carried
-        over; it takes the place of the header of `volume`.
+        over, instead of the header of `volume`.
     affine : array-like of shape (4, 4), default=None
-        Voxel-to-mm matrix of `volume` itself, in place of the one that is carried over.
+        Voxel-to-mm matrix of `volume` itself, instead of the one that is carried over.
     zoom : float or sequence of three floats, default=(1, 1, 1)
-        How many times smaller the voxels of `volume` are than those of the affine carried over.
+        How many times smaller the voxels of `volume` are than the voxels of the image whose affine
+        is carried over.
     alignment : {"center", "corner"}, default="center"
-        How the two grids lie, see :func:`scaled_affine`.
+        How the two grids are aligned, see :func:`scaled_affine`.
     dtype : dtype, default="float32"
-        Type of the voxels in the file. An integer type rounds, and refuses values that do not
-        fit; no intensity scaling is ever written.
+        Type of the voxels in the file. For an integer type values are rounded, and refused if they
+        do not fit. No intensity scaling is written.
 
     Returns
     -------
     pathlib.Path
-        The file written.
+        Path of the file.
 
     Raises
     ------
@@ -65,7 +66,7 @@ def save_volume(
     GeometryMismatchError
         If the shape of `volume` is not the shape of `like` times `zoom`.
     OSError
-        If the file cannot be written. The old file, if any, is left as it was.
+        If the file cannot be written. An existing file is left unchanged.
 
     Examples
     --------
@@ -85,8 +86,7 @@ def save_volume(
     compressed = is_compressed(target.name)
     if compressed is None:
         raise ValueError(
-            f"save_volume: {str(target)!r} must end in '.nii' or '.nii.gz'; other formats are not "
-            "written."
+            f"save_volume: the path must end in '.nii' or '.nii.gz', got {str(target)!r}."
         )
     check_alignment(alignment, "save_volume")
     factors = check_zoom(zoom, "save_volume")
@@ -98,7 +98,7 @@ def save_volume(
     header["cal_min"] = header["cal_max"] = 0
     image = as_image(voxels, matrix, header)
     image.header.set_slope_inter(1, 0)
-    _write_whole(image, target, compressed)
+    _write_atomically(image, target, compressed)
     return target
 
 
@@ -109,12 +109,15 @@ def _storable(volume: ArrayLike | SpatialImage, dtype: np.dtype) -> NDArray:
         raise ValueError(f"save_volume: dtype must be one of {allowed}; got {dtype}.")
     voxels = np.asarray(volume.dataobj if isinstance(volume, SpatialImage) else volume)
     if voxels.dtype.kind not in "biuf":
-        raise ValueError(f"save_volume: the volume holds {voxels.dtype}, not real numbers.")
+        raise ValueError(
+            f"save_volume: the volume must hold real numbers, got dtype {voxels.dtype}."
+        )
     if isinstance(volume, SpatialImage):
         voxels = voxels.reshape(squeezed_shape(voxels.shape, "save_volume: the image"))
     if voxels.ndim != 3 or voxels.size == 0:
         raise ValueError(
-            f"save_volume: one 3-D volume is needed, got an array of shape {voxels.shape}."
+            f"save_volume: the volume must be 3-D and not empty, got an array of shape "
+            f"{voxels.shape}."
         )
     n_bad = count_nonfinite(voxels)
     if n_bad:
@@ -145,8 +148,8 @@ def _geometry(
     """Return the header and affine of a new file."""
     if affine is not None and (zoom != 1).any():
         raise ValueError(
-            "save_volume: affine is the matrix of the volume as it is, so it cannot be combined "
-            "with zoom. Pass one of the two."
+            "save_volume: affine is the matrix of the volume itself, so it cannot be combined with "
+            "zoom. Pass one of the two."
         )
     if like is None:
         header, base = Nifti1Header(), np.eye(4)
@@ -177,11 +180,11 @@ def _reference(
 ) -> tuple[Nifti1Header, NDArray[np.float64], tuple[int, int, int]]:
     """Return header, affine and shape of an image or file without reading its voxels.
 
-    The affine of an image is neither needed nor looked at where it is to be replaced.
+    If ``replaced``, the affine of an image is ignored, and the image does not have to have one.
     """
     if not isinstance(like, SpatialImage):
         name = os.fspath(like)
-        with opened(name) as (stream, _, _):
+        with open_nifti(name) as (stream, _, _):
             checked = read_header(stream, name)
         return checked.header, checked.affine, checked.shape
     shape = squeezed_shape(tuple(like.shape), "save_volume: like")
@@ -200,7 +203,7 @@ def _reference(
 
 
 def _has_affine(header: Nifti1Header, affine: NDArray[np.float64]) -> bool:
-    """Return whether a header already has this affine, as exactly as a file can store it."""
+    """Return whether a header already has this affine, at the precision of a file."""
     coded = header["sform_code"] > 0 or header["qform_code"] > 0
     return coded and np.array_equal(np.float32(header.get_best_affine()), np.float32(affine))
 
@@ -230,13 +233,13 @@ def _set_affine(
     else:
         header.set_qform(matrix, qform_code)
         if qform_code > 0 and not np.allclose(header.get_qform(), matrix, atol=1e-3):
-            # A qform cannot say shears; a wrong one is worse than none.
+            # A qform cannot store a shear, and a wrong qform is worse than a missing one.
             header.set_qform(None, 0)
     header.set_sform(matrix, sform_code or qform_code or 2)
 
 
-def _write_whole(image: nibabel.Nifti1Image, target: Path, compressed: bool) -> None:
-    """Write the file whole or not at all."""
+def _write_atomically(image: nibabel.Nifti1Image, target: Path, compressed: bool) -> None:
+    """Write the file completely or not at all."""
     final = Path(os.path.realpath(target))
     if not final.parent.is_dir():
         raise FileNotFoundError(
@@ -244,8 +247,8 @@ def _write_whole(image: nibabel.Nifti1Image, target: Path, compressed: bool) -> 
         )
     with replaced_file(final) as stream:
         if compressed:
-            # Level 1 as in nibabel: noise hardly shrinks further. No time stamp, so that the same
-            # volume gives the same bytes.
+            # Level 1, as in nibabel, because noise hardly compresses better at higher levels. No
+            # time stamp, so that the same volume gives the same bytes.
             with gzip.GzipFile("", "wb", 1, stream, mtime=0) as inflated:
                 image.to_file_map({"image": FileHolder(fileobj=inflated)})
         else:

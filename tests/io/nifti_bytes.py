@@ -1,4 +1,4 @@
-"""Build NIfTI files byte by byte, right ones and wrong ones."""
+"""Build valid and invalid NIfTI files byte by byte."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def small_volume(dtype="<i2", shape=SHAPE):
 
 
 def header_for(voxels, version=1, affine=None, **fields):
-    """Return a valid header, then overwrite raw fields, however wrong."""
+    """Return a valid header, with some raw fields overwritten, perhaps by invalid values."""
     klass = {1: Nifti1Header, 2: Nifti2Header}[version]
     endianness = ">" if voxels.dtype.str[0] == ">" else "<"
     header = klass(endianness=endianness)
@@ -56,7 +56,7 @@ def gzipped(content):
 
 
 def zeros_gzipped(leading, n_zeros):
-    """Compress `leading` followed by many zeros without holding them."""
+    """Compress `leading` followed by many zeros, without holding the zeros in memory."""
     stream = io.BytesIO()
     block = bytes(1 << 20)
     with gzip.GzipFile("", "wb", 9, stream, mtime=0) as inflated:

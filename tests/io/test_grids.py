@@ -1,4 +1,4 @@
-"""How two grids differ, and cohorts whose volumes are checked against each other."""
+"""Grids are compared, and the volumes of a cohort are checked against each other."""
 
 import nibabel
 import numpy as np
@@ -18,7 +18,7 @@ def test_grids_agree_up_to_a_tenth_of_a_voxel(axis):
         other = AFFINE.copy()
         other[axis, 3] += part * np.linalg.norm(AFFINE[:3, :3], axis=0).min()
         assert bool(compare_grids(Grid(SHAPE, AFFINE), Grid(SHAPE, other))) == differs
-    # The last voxel counts as well as the first.
+    # The last voxel counts as much as the first.
     longer = AFFINE.copy()
     longer[:3, axis] *= 1.001
     assert compare_grids(Grid((2, 2, 2), AFFINE), Grid((2, 2, 2), longer)) is None
@@ -35,12 +35,12 @@ def test_the_voxels_of_the_expected_grid_set_the_tolerance():
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_grids_with_a_damaged_affine_cannot_be_compared(bad):
-    nowhere = AFFINE.copy()
-    nowhere[0, 3] = bad
+    damaged = AFFINE.copy()
+    damaged[0, 3] = bad
     with pytest.raises(ValueError, match="the affine of found holds NaN or infinite"):
-        compare_grids(Grid(SHAPE, AFFINE), Grid(SHAPE, nowhere))
+        compare_grids(Grid(SHAPE, AFFINE), Grid(SHAPE, damaged))
     with pytest.raises(ValueError, match="the affine of expected holds NaN or infinite"):
-        compare_grids(Grid(SHAPE, nowhere), Grid(SHAPE, AFFINE))
+        compare_grids(Grid(SHAPE, damaged), Grid(SHAPE, AFFINE))
 
 
 def test_grids_of_arrays_agree_if_their_shapes_do():
@@ -48,7 +48,7 @@ def test_grids_of_arrays_agree_if_their_shapes_do():
     assert compare_grids(Grid(SHAPE), Grid((5, 6, 8))).shape_differs
 
 
-def test_voxel_sizes_of_a_scan_are_compared_with_those_of_the_training():
+def test_voxel_sizes_of_a_scan_are_compared_with_the_training_images():
     learned, scale = (1, 1, 4), (1, 1, 4)
     assert compare_voxel_sizes((1, 1, 4), learned, scale) == (1, None)
     assert compare_voxel_sizes((1, 2, 4), learned, scale) == (2, None)
@@ -56,7 +56,7 @@ def test_voxel_sizes_of_a_scan_are_compared_with_those_of_the_training():
         assert words in compare_voxel_sizes(spacing, learned, scale)[1]
 
 
-def make(shape, affine=None):
+def make_volume(shape, affine=None):
     volume = 1 + np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
     return volume if affine is None else nibabel.Nifti1Image(volume, affine)
 
@@ -64,9 +64,9 @@ def make(shape, affine=None):
 def test_a_cohort_reads_checked_pairs():
     high = Grid((4, 4, 2), LOW).scaled((1, 1, 4)).affine
     cohort = Cohort(
-        [make((4, 4, 2), LOW)],
-        [make((4, 4, 8), high)],
-        [make((4, 4, 2)) > 5],
+        [make_volume((4, 4, 2), LOW)],
+        [make_volume((4, 4, 8), high)],
+        [make_volume((4, 4, 2)) > 5],
         scale=(1, 1, 4),
     )
     (pair,) = cohort
@@ -74,38 +74,40 @@ def test_a_cohort_reads_checked_pairs():
     assert (pair.low.shape, pair.high.shape) == ((4, 4, 2), (4, 4, 8))
     np.testing.assert_array_equal(pair.affine, LOW)
     np.testing.assert_allclose(cohort.spacing(), [1, 1, 4])
-    assert Cohort([make((4, 4, 2))]).spacing() is None
+    assert Cohort([make_volume((4, 4, 2))]).spacing() is None
 
 
 def test_the_last_pair_is_checked_before_the_first_is_read(tmp_path):
-    paths = [save_volume(make((4, 4, n)), tmp_path / f"{n}.nii", affine=LOW) for n in (2, 3)]
-    paths[0].write_bytes(paths[0].read_bytes()[:400])  # its voxels are cut off, its header is whole
+    paths = [save_volume(make_volume((4, 4, n)), tmp_path / f"{n}.nii", affine=LOW) for n in (2, 3)]
+    paths[0].write_bytes(paths[0].read_bytes()[:400])  # the header is complete, the voxels are not
     with pytest.raises(GeometryMismatchError, match=r"y\[1\] has shape \(4, 4, 2\)"):
-        Cohort(paths, [make((4, 4, 2))] * 2)
+        Cohort(paths, [make_volume((4, 4, 2))] * 2)
     with pytest.raises(VolumeReadError, match=r"2\.nii"):
-        list(Cohort(paths[:1], [make((4, 4, 2))]))
+        list(Cohort(paths[:1], [make_volume((4, 4, 2))]))
 
 
 @pytest.mark.parametrize(
     ("others", "message"),
     [
-        ({"high": [make((4, 4, 8))] * 2}, "X holds 1 volumes but y holds 2"),
-        ({"high": [make((4, 4, 7))]}, r"scale \(1, 1, 4\) need \(4, 4, 8\)"),
-        ({"mask": [make((4, 3, 2))]}, r"mask\[0\] has shape \(4, 3, 2\).*Crop or resample"),
-        ({"mask": [make((4, 4, 2), np.diag([-1, 1, 4, 1]))]}, r"mask\[0\] and X\[0\] lie"),
+        ({"high": [make_volume((4, 4, 8))] * 2}, "X holds 1 volumes but y holds 2"),
+        ({"high": [make_volume((4, 4, 7))]}, r"scale \(1, 1, 4\) requires \(4, 4, 8\)"),
+        ({"mask": [make_volume((4, 3, 2))]}, r"mask\[0\] has shape \(4, 3, 2\).*Crop or resample"),
+        ({"mask": [make_volume((4, 4, 2), np.diag([-1, 1, 4, 1]))]}, r"mask\[0\] and X\[0\] lie"),
     ],
 )
-def test_volumes_that_do_not_fit_are_refused_by_name(others, message):
+def test_volumes_that_do_not_fit_are_named_in_the_error(others, message):
     with pytest.raises(ValueError, match=message):
-        Cohort([make((4, 4, 2), LOW)], scale=(1, 1, 4), caller="Example", **others)
+        Cohort([make_volume((4, 4, 2), LOW)], scale=(1, 1, 4), caller="Example", **others)
 
 
 def test_an_empty_mask_is_refused():
-    cohort = Cohort([make((4, 4, 2))], mask=[np.zeros((4, 4, 2))], caller="Example")
+    cohort = Cohort([make_volume((4, 4, 2))], mask=[np.zeros((4, 4, 2))], caller="Example")
     with pytest.raises(ValueError, match=r"Example: mask\[0\] is empty"):
         cohort.read(0)
 
 
-def test_the_cohort_of_one_subject_is_named_without_numbers():
+def test_volumes_of_a_single_subject_are_named_without_numbers():
     with pytest.raises(GeometryMismatchError, match=r"truth has shape .* but scan has shape"):
-        Cohort.of_one(make((2, 2, 2)), make((2, 2, 3)), names=("scan", "truth", "mask"))
+        Cohort.of_one(
+            make_volume((2, 2, 2)), make_volume((2, 2, 3)), names=("scan", "truth", "mask")
+        )

@@ -1,4 +1,4 @@
-"""Reading any bytes ends in a valid volume or in one VolumeReadError."""
+"""Reading any bytes gives a valid volume or raises VolumeReadError."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ GOOD = nifti_bytes()
 GOOD_GZ = gzipped(GOOD)
 NOISE = np.random.default_rng(0).bytes(4096)
 SIGNALLING = bytearray(GOOD)
-SIGNALLING[84:88] = b"\x00\x00\xa0\x7f"  # warns when it is merely copied to float64
+SIGNALLING[84:88] = b"\x00\x00\xa0\x7f"  # numpy warns as soon as this is copied to float64
 FLIPPED = bytearray(GOOD_GZ)
 FLIPPED[-8] ^= 0xFF
 
-# name of the case -> (file name, bytes, what the message must say)
+# name of the case -> (file name, bytes, part of the message)
 HOSTILE = {
-    # sizes that lie
+    # false sizes
     "dims 32767 cubed": ("a.nii", nifti_bytes(dim={1: 32767, 2: 32767, 3: 32767}), "max_voxels"),
     "dims 32767 cubed, gz": (
         "a.nii.gz",
@@ -92,8 +92,8 @@ HOSTILE = {
     "vox_offset in the header": ("a.nii", nifti_bytes(vox_offset=100), "vox_offset"),
     "vox_offset not whole": ("a.nii", nifti_bytes(vox_offset=352.5), "vox_offset"),
     "vox_offset 1e30": ("a.nii", nifti_bytes(vox_offset=1e30), "vox_offset"),
-    "vox_offset behind the end": ("a.nii", nifti_bytes(vox_offset=4096), "truncated"),
-    "vox_offset behind the end, gz": ("a.nii.gz", gzipped(nifti_bytes(vox_offset=4096)), "early"),
+    "vox_offset after the end": ("a.nii", nifti_bytes(vox_offset=4096), "truncated"),
+    "vox_offset after the end, gz": ("a.nii.gz", gzipped(nifti_bytes(vox_offset=4096)), "early"),
     "nifti-2 vox_offset 2^62": ("a.nii", nifti_bytes(version=2, vox_offset=2**62), "vox_offset"),
     "nifti-2 vox_offset -1": ("a.nii", nifti_bytes(version=2, vox_offset=-1), "vox_offset"),
     # geometry
@@ -134,7 +134,7 @@ HOSTILE = {
     # containers
     "empty": ("a.nii", b"", "empty"),
     "empty gz": ("a.nii.gz", b"", "empty"),
-    "gz of nothing": ("a.nii.gz", gzipped(b""), "too early"),
+    "gz without content": ("a.nii.gz", gzipped(b""), "too early"),
     "one byte": ("a.nii", b"\x5c", "too early"),
     "header cut": ("a.nii", GOOD[:200], "too early"),
     "nifti-2 header cut": ("a.nii", nifti_bytes(version=2)[:400], "too early"),
@@ -148,7 +148,7 @@ HOSTILE = {
     "gz reserved method": ("a.nii.gz", b"\x1f\x8b\x07" + GOOD_GZ[3:], "damaged"),
     "gz of gz": ("a.nii.gz", gzipped(GOOD_GZ + NOISE), "NIfTI header"),
     "not gz": ("a.nii.gz", GOOD, "not gzip-compressed"),
-    "gz without saying so": ("a.nii", GOOD_GZ, "gzip-compressed"),
+    "gz named nii": ("a.nii", GOOD_GZ, "gzip-compressed"),
     "random bytes": ("a.nii", NOISE, "NIfTI header"),
     "random gz": ("a.nii.gz", b"\x1f\x8b" + NOISE, ""),
     "random bytes, gz": ("a.nii.gz", gzipped(NOISE), "NIfTI header"),
@@ -166,7 +166,7 @@ HOSTILE = {
 
 @pytest.mark.filterwarnings("error::RuntimeWarning")
 @pytest.mark.parametrize("case", HOSTILE)
-def test_hostile_file_ends_in_one_error_that_says_why(case, tmp_path):
+def test_a_hostile_file_raises_an_error_with_a_reason(case, tmp_path):
     file_name, content, reason = HOSTILE[case]
     path = tmp_path / file_name
     path.write_bytes(content)
@@ -180,12 +180,12 @@ def test_hostile_file_ends_in_one_error_that_says_why(case, tmp_path):
     message = str(caught.value)
     assert str(path) in message
     assert reason in message
-    # Why, then what to do: at least two sentences.
+    # At least two sentences: the reason, and what to do.
     assert message.rstrip(".").count(". ") >= 1
     assert peak < 200e6
 
 
-def test_the_table_is_as_long_as_promised():
+def test_the_table_has_at_least_60_cases():
     assert len(HOSTILE) >= 60
 
 
@@ -208,7 +208,9 @@ def bomb(n_bytes, dtype_code, bitpix, dims):
     ],
     ids=["honest float32", "honest uint8", "declares more than it holds"],
 )
-def test_decompression_bomb_is_refused_from_its_header(n_bytes, dtype_code, bitpix, dims, tmp_path):
+def test_a_decompression_bomb_is_refused_after_its_header(
+    n_bytes, dtype_code, bitpix, dims, tmp_path
+):
     path = tmp_path / "bomb.nii.gz"
     path.write_bytes(bomb(n_bytes, dtype_code, bitpix, dims))
     gc.collect()
@@ -221,7 +223,7 @@ def test_decompression_bomb_is_refused_from_its_header(n_bytes, dtype_code, bitp
         tracemalloc.stop()
 
 
-def test_bytes_behind_the_declared_voxels_are_never_inflated(tmp_path):
+def test_bytes_after_the_declared_voxels_are_never_inflated(tmp_path):
     path = tmp_path / "tail.nii.gz"
     path.write_bytes(zeros_gzipped(GOOD, 2**27))
     tracemalloc.start()
@@ -233,14 +235,14 @@ def test_bytes_behind_the_declared_voxels_are_never_inflated(tmp_path):
     np.testing.assert_array_equal(image.get_fdata(), small_volume())
 
 
-def test_many_empty_gzip_members_end_soon(tmp_path):
+def test_many_empty_gzip_members_are_refused(tmp_path):
     path = tmp_path / "members.nii.gz"
     path.write_bytes(gzipped(b"") * 20_000)
     with pytest.raises(VolumeReadError, match="too early"):
         load_volume(path)
 
 
-def test_missing_file_directory_and_special_files(tmp_path):
+def test_missing_files_directories_and_impossible_paths_are_refused(tmp_path):
     with pytest.raises(VolumeReadError, match="no such file"):
         load_volume(tmp_path / "nothing.nii")
     (tmp_path / "folder.nii").mkdir()
@@ -261,7 +263,7 @@ def test_a_named_pipe_does_not_block(tmp_path):
         load_volume(tmp_path / "pipe.nii")
 
 
-def test_max_voxels_is_a_limit_the_user_sets(tmp_path):
+def test_the_user_can_set_max_voxels(tmp_path):
     path = tmp_path / "small.nii"
     path.write_bytes(GOOD)
     assert load_volume(path, max_voxels=60).shape == (5, 4, 3)
@@ -303,13 +305,13 @@ def test_harmless_faults_are_repaired_with_one_warning(case, tmp_path):
     np.testing.assert_array_equal(image.get_fdata(), small_volume())
     np.testing.assert_allclose(image.affine, np.diag([1, 1.5, 4, 1]))
     assert min(image.header.get_zooms()) > 0
-    # nibabel accepts what was repaired.
+    # nibabel accepts the repaired header.
     again = type(image).from_bytes(image.to_bytes())
     np.testing.assert_array_equal(again.affine, image.affine)
 
 
 def mutate(content, rng):
-    """Damage a file the way disks, networks and attackers do."""
+    """Damage a file as disks, networks and attackers do."""
     content = bytearray(content)
     kind = rng.integers(7)
     if kind == 0:  # bits anywhere
@@ -343,7 +345,7 @@ def mutate(content, rng):
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_mutated_files_end_in_a_valid_volume_or_volume_read_error(seed, tmp_path):
+def test_a_mutated_file_gives_a_valid_volume_or_volume_read_error(seed, tmp_path):
     rng = np.random.default_rng(seed)
     originals = [
         nifti_bytes(),
@@ -354,7 +356,7 @@ def test_mutated_files_end_in_a_valid_volume_or_volume_read_error(seed, tmp_path
     n_valid = 0
     for number in range(400):
         content = originals[number % len(originals)]
-        if number % 8 < 4:  # damage before or behind the compression, or without any
+        if number % 8 < 4:  # damage without compression, before it or after it
             path, content = tmp_path / "m.nii", mutate(content, rng)
         elif rng.random() < 0.5:
             path, content = tmp_path / "m.nii.gz", gzipped(mutate(content, rng))
@@ -377,5 +379,5 @@ def test_mutated_files_end_in_a_valid_volume_or_volume_read_error(seed, tmp_path
         assert np.isfinite(np.linalg.inv(image.affine)).all()
         assert (np.array(image.header.get_zooms()) > 0).all()
         type(image).from_bytes(image.to_bytes())
-    # Both sides of the gate were exercised.
+    # Some files were accepted and some were refused.
     assert 40 < n_valid < 360

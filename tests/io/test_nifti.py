@@ -1,4 +1,4 @@
-"""Reading and writing volumes: values, geometry, header, and writes that fail."""
+"""Volumes are read and written with their values, geometry and header, or not at all."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def fov_center(affine, shape):
 @pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize("byte_order", ["<", ">"])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_every_voxel_type_and_byte_order_is_read(dtype, byte_order, version, compressed, tmp_path):
+def test_all_voxel_types_and_byte_orders_are_read(dtype, byte_order, version, compressed, tmp_path):
     voxels = small_volume(byte_order + dtype)
     content = nifti_bytes(voxels, version=version, affine=AFFINE)
     path = tmp_path / ("v.nii.gz" if compressed else "v.nii")
@@ -79,7 +79,7 @@ def test_volume_of_several_slabs_is_read_in_order(tmp_path, monkeypatch):
     np.testing.assert_array_equal(load_volume(path).get_fdata(), small_volume(shape=(5, 4, 11)))
 
 
-def test_multi_member_gzip_and_junk_behind_it_are_read(tmp_path):
+def test_gzip_of_several_members_followed_by_junk_is_read(tmp_path):
     content = nifti_bytes()
     path = tmp_path / "v.nii.gz"
     path.write_bytes(gzipped(content[:100]) + gzipped(content[100:]) + b"junk" * 50)
@@ -94,13 +94,13 @@ def test_extensions_are_skipped_even_if_they_claim_a_wrong_size(tmp_path):
     np.testing.assert_array_equal(load_volume(path).get_fdata(), small_volume())
 
 
-def test_constant_and_upper_case_names_are_read(tmp_path):
+def test_a_constant_volume_under_an_upper_case_name_is_read(tmp_path):
     path = tmp_path / "ZEROS.NII.GZ"
     path.write_bytes(gzipped(nifti_bytes(np.zeros(SHAPE, "<f4"))))
     assert not load_volume(str(path)).get_fdata().any()
 
 
-def test_affine_is_the_one_nibabel_sees(tmp_path):
+def test_the_affine_agrees_with_nibabel(tmp_path):
     path = tmp_path / "q.nii"
     path.write_bytes(
         nifti_bytes(sform_code=0, qform_code=1, quatern_b=0.1, quatern_d=0.5, pixdim={0: -1})
@@ -126,7 +126,7 @@ def test_geometry_is_read_without_the_voxels(tmp_path):
 # ---------------------------------------------------------------- images in memory
 
 
-def test_check_image_gives_voxels_and_affine():
+def test_check_image_returns_voxels_and_affine():
     voxels = small_volume("f8")
     voxels.setflags(write=False)
     volume, affine = check_image(nibabel.Nifti1Image(voxels, AFFINE))
@@ -151,13 +151,13 @@ def test_check_image_gives_voxels_and_affine():
         (nibabel.spatialimages.SpatialImage(small_volume("f4"), np.diag([1, 1, 0, 1])), "singular"),
     ],
 )
-def test_check_image_refuses(image, reason):
+def test_check_image_refuses_unusable_images(image, reason):
     with pytest.raises(VolumeReadError, match=reason) as caught:
         check_image(image, "X[3]")
     assert "X[3]" in str(caught.value)
 
 
-def test_check_image_reads_from_disk_and_says_when_the_file_is_damaged(tmp_path):
+def test_check_image_reads_from_disk_and_reports_a_damaged_file(tmp_path):
     path = tmp_path / "v.nii"
     path.write_bytes(nifti_bytes(small_volume("<i2"), scl_slope=2))
     image = nibabel.load(path)
@@ -174,7 +174,7 @@ def test_check_image_reads_from_disk_and_says_when_the_file_is_damaged(tmp_path)
         check_image(image)
 
 
-def test_check_image_does_not_load_a_volume_its_header_inflates(tmp_path):
+def test_check_image_does_not_load_a_volume_with_a_false_size(tmp_path):
     path = tmp_path / "v.nii"
     path.write_bytes(nifti_bytes(dim={1: 32767, 2: 32767, 3: 32767}))
     with pytest.raises(VolumeReadError, match="voxels"):
@@ -187,7 +187,7 @@ def test_check_image_does_not_load_a_volume_its_header_inflates(tmp_path):
 @pytest.mark.parametrize("name", ["v.nii", "v.nii.gz"])
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("dtype", ["u1", ">i2", "i8", "bool", ">f4", "f8", "f2"])
-def test_what_is_written_is_what_is_read(dtype, order, name, tmp_path):
+def test_a_written_volume_is_read_back_unchanged(dtype, order, name, tmp_path):
     voxels = np.asarray(small_volume("u1") % 2 if dtype == "bool" else small_volume("u1"))
     voxels = np.array(voxels, dtype=dtype, order=order)
     voxels.setflags(write=False)
@@ -206,7 +206,7 @@ def test_what_is_written_is_what_is_read(dtype, order, name, tmp_path):
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "int32", "int64", "uint64"])
-def test_integer_files_round_and_refuse_what_does_not_fit(dtype, tmp_path):
+def test_integer_files_hold_rounded_values_or_the_write_is_refused(dtype, tmp_path):
     limits = np.iinfo(dtype)
     voxels = small_volume("f8") + 0.4
     path = save_volume(voxels, tmp_path / "v.nii", dtype=dtype)
@@ -221,7 +221,7 @@ def test_integer_files_round_and_refuse_what_does_not_fit(dtype, tmp_path):
         save_volume(voxels, path, dtype=dtype)
 
 
-def test_largest_integers_survive(tmp_path):
+def test_the_largest_integers_are_written_exactly(tmp_path):
     voxels = np.full((2, 2, 2), np.iinfo("u8").max, dtype="u8")
     path = save_volume(voxels, tmp_path / "v.nii", dtype="uint64")
     np.testing.assert_array_equal(np.asarray(nibabel.load(path).dataobj), voxels)
@@ -235,7 +235,7 @@ def test_largest_integers_survive(tmp_path):
 
 
 @pytest.mark.parametrize("value", [2.0**63, -(2.0**63) - 2048])
-def test_the_edge_of_int64_is_refused_not_wrapped(value, tmp_path):
+def test_values_just_beyond_int64_are_refused(value, tmp_path):
     with pytest.raises(ValueError, match="do not fit"):
         save_volume(np.full((2, 2, 2), value), tmp_path / "v.nii", dtype="int64")
 
@@ -262,7 +262,7 @@ def test_the_edge_of_int64_is_refused_not_wrapped(value, tmp_path):
         (np.zeros((40_000, 1, 1)), {}, "NIfTI-1"),
     ],
 )
-def test_save_refuses_and_writes_nothing(volume, options, reason, tmp_path):
+def test_save_volume_refuses_bad_input_and_writes_no_file(volume, options, reason, tmp_path):
     with pytest.raises(ValueError, match=reason):
         save_volume(volume, tmp_path / "v.nii", **options)
     assert os.listdir(tmp_path) == []
@@ -274,13 +274,13 @@ def test_other_extensions_are_refused(name, tmp_path):
         save_volume(small_volume(), tmp_path / name)
 
 
-def test_missing_folder_is_named(tmp_path):
+def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="does not exist"):
         save_volume(small_volume(), tmp_path / "nowhere" / "v.nii")
 
 
 class FailingWrite:
-    """Stand-in for a disk that fills up in the middle of a file."""
+    """Fail in the middle of a file, like a full disk."""
 
     def __init__(self, error):
         self.error = error
@@ -292,7 +292,7 @@ class FailingWrite:
 
 @pytest.mark.parametrize("name", ["v.nii", "v.nii.gz"])
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-def test_failed_write_keeps_the_old_file_and_leaves_no_other(name, error, tmp_path, monkeypatch):
+def test_a_failed_write_keeps_the_old_file_and_leaves_no_other(name, error, tmp_path, monkeypatch):
     path = save_volume(small_volume(), tmp_path / name)
     before = path.read_bytes()
     failing = FailingWrite(error)
@@ -306,7 +306,7 @@ def test_failed_write_keeps_the_old_file_and_leaves_no_other(name, error, tmp_pa
 
 
 @pytest.mark.parametrize("stage", ["fsync", "replace"])
-def test_failure_at_the_last_moment_keeps_the_old_file(stage, tmp_path, monkeypatch):
+def test_a_failure_in_the_last_step_keeps_the_old_file(stage, tmp_path, monkeypatch):
     path = save_volume(small_volume(), tmp_path / "v.nii")
     before = path.read_bytes()
 
@@ -321,7 +321,7 @@ def test_failure_at_the_last_moment_keeps_the_old_file(stage, tmp_path, monkeypa
 
 
 @pytest.mark.skipif(os.name != "posix", reason="file modes and links are POSIX")
-def test_replacing_keeps_mode_and_follows_links(tmp_path):
+def test_replacing_a_file_keeps_its_mode_and_follows_links(tmp_path):
     path = save_volume(small_volume(), tmp_path / "v.nii")
     path.chmod(0o640)
     link = tmp_path / "link.nii"
@@ -352,7 +352,7 @@ def scan_header():
 
 
 @pytest.mark.parametrize("via", ["image", "path", "volume", "loaded"])
-def test_same_grid_carries_the_affine_to_the_bit_and_the_header(via, tmp_path):
+def test_the_same_grid_keeps_the_exact_affine_and_the_header(via, tmp_path):
     image = nibabel.Nifti1Image(small_volume("f4"), AFFINE, scan_header())
     rigid = AFFINE.copy()
     rigid[:3, :3] = nibabel.affines.from_matvec(np.diag([1.0, -1.2, 3.0]) @ np.eye(3), [0, 0, 0])[
@@ -399,7 +399,7 @@ def test_zoom_scales_both_transforms(codes, alignment, tmp_path):
     assert load_volume(path).shape == (5, 4, 12)
 
 
-def test_a_sheared_affine_is_not_left_to_the_qform(tmp_path):
+def test_a_sheared_affine_is_not_written_as_a_qform(tmp_path):
     like = nibabel.Nifti1Image(small_volume("f4"), np.eye(4))
     like.set_qform(np.eye(4), 1)
     like.set_sform(None, 0)
@@ -408,7 +408,7 @@ def test_a_sheared_affine_is_not_left_to_the_qform(tmp_path):
     assert nibabel.load(path).header["qform_code"] == 0
 
 
-def test_an_image_without_affine_is_written_with_one_that_is_passed(tmp_path):
+def test_an_image_without_affine_is_written_with_the_affine_that_is_passed(tmp_path):
     image = nibabel.Nifti1Image(small_volume("f4"), None)
     with pytest.raises(ValueError, match="no affine"):
         save_volume(image, tmp_path / "v.nii")
@@ -416,7 +416,7 @@ def test_an_image_without_affine_is_written_with_one_that_is_passed(tmp_path):
     np.testing.assert_array_equal(load_volume(path).affine, AFFINE.astype(np.float32))
 
 
-def test_an_unusable_qform_of_an_image_is_left_behind(tmp_path):
+def test_an_unusable_qform_of_an_image_is_dropped(tmp_path):
     image = nibabel.Nifti1Image(small_volume("f4"), AFFINE)
     image.header["qform_code"], image.header["quatern_b"] = 1, np.nan
     for zoom, shape in ((1, SHAPE), (2, tuple(2 * n for n in SHAPE))):
@@ -426,7 +426,7 @@ def test_an_unusable_qform_of_an_image_is_left_behind(tmp_path):
         assert written.header["qform_code"] == 0
 
 
-def test_floor_divided_shapes_are_accepted_and_other_formats_lend_their_affine(tmp_path):
+def test_affines_of_other_formats_are_carried_over_to_floor_divided_shapes(tmp_path):
     high = nibabel.MGHImage(small_volume("f4", (5, 4, 15)), AFFINE)
     path = save_volume(np.zeros((5, 4, 3)), tmp_path / "low.nii", like=high, zoom=(1, 1, 0.25))
     np.testing.assert_allclose(
@@ -436,7 +436,7 @@ def test_floor_divided_shapes_are_accepted_and_other_formats_lend_their_affine(t
         save_volume(np.zeros((5, 4, 2)), path, like=high, zoom=(1, 1, 0.25))
 
 
-def test_nifti_2_stays_nifti_2_and_holds_long_axes(tmp_path):
+def test_nifti_2_stays_nifti_2_and_can_have_long_axes(tmp_path):
     like = nibabel.Nifti2Image(np.zeros((40_000, 1, 1), "f4"), np.eye(4))
     path = save_volume(np.ones((40_000, 1, 1)), tmp_path / "v.nii", like=like)
     assert isinstance(load_volume(path), nibabel.Nifti2Image)
@@ -451,7 +451,7 @@ scales = st.tuples(*[st.integers(1, 6)] * 3)
 
 @settings(max_examples=150)
 @given(st.tuples(angles, angles, angles), sizes, origins, scales, st.booleans())
-def test_field_of_view_stays_where_it_is(rotation, voxel, origin, scale, flip):
+def test_scaling_keeps_the_field_of_view(rotation, voxel, origin, scale, flip):
     matrix = nibabel.eulerangles.euler2mat(*rotation) @ np.diag(voxel)
     if flip:
         matrix[:, 0] *= -1
@@ -469,7 +469,7 @@ def test_field_of_view_stays_where_it_is(rotation, voxel, origin, scale, flip):
 
 @settings(max_examples=60)
 @given(st.tuples(angles, angles, angles), sizes, origins, scales)
-def test_field_of_view_survives_the_file(rotation, voxel, origin, scale):
+def test_a_file_keeps_the_field_of_view(rotation, voxel, origin, scale):
     affine = nibabel.affines.from_matvec(
         nibabel.eulerangles.euler2mat(*rotation) @ np.diag(voxel), origin
     ).astype(np.float32)
@@ -497,6 +497,6 @@ def test_field_of_view_survives_the_file(rotation, voxel, origin, scale):
         (np.arange(16).reshape(4, 4), 2, "center", "last row"),
     ],
 )
-def test_scaled_affine_refuses(affine, zoom, alignment, reason):
+def test_scaled_affine_refuses_wrong_parameters(affine, zoom, alignment, reason):
     with pytest.raises(ValueError, match=reason):
         scaled_affine(affine, zoom, alignment)
