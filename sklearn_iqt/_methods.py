@@ -68,4 +68,16 @@ METHODS = (
         "interpolation",
         "cubic splines, nothing is learned: the baseline",
     ),
+    Method(
+        "IntensityCurveIQT",
+        "sklearn_iqt.compose",
+        "curve",
+        "cubic splines and one intensity curve: a baseline for contrast",
+    ),
+    Method(
+        "TissueMatchingIQT",
+        "sklearn_iqt.compose",
+        "tissue-matching",
+        "tissue contrast of the high volumes, then cubic splines: a baseline for contrast",
+    ),
 )

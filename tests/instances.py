@@ -6,9 +6,11 @@ from sklearn_iqt import (
     AnisoUNetRegressor,
     CoupledDictionaryIQT,
     DDLRegressor,
+    IntensityCurveIQT,
     InterpolationIQT,
     PatchTransformer,
     PatchwiseRegressor,
+    TissueMatchingIQT,
 )
 
 SMALL = PatchTransformer(5, stride=3)
@@ -19,6 +21,8 @@ def regressors():
     """Estimators that enhance volumes, quick enough for small ones."""
     return [
         InterpolationIQT(),
+        IntensityCurveIQT(random_state=0),
+        TissueMatchingIQT(),
         CoupledDictionaryIQT(16, patcher=SMALL, max_patches=400, random_state=0),
         PatchwiseRegressor(max_patches=400, random_state=0),
         PatchwiseRegressor(

@@ -12,7 +12,6 @@ import sklearn.linear_model
 from sklearn.pipeline import make_pipeline
 
 import sklearn_iqt
-from benchmarks.paper import curve
 
 try:
     import tomllib
@@ -105,8 +104,7 @@ def build_estimator(spec: dict[str, Any], **common: Any) -> Any:
     BaseIQTRegressor or Pipeline
         Not fitted.
     """
-    home = curve if spec["estimator"] in curve.__all__ else sklearn_iqt
-    estimator = getattr(home, spec["estimator"])()
+    estimator = getattr(sklearn_iqt, spec["estimator"])()
     if "regressor" in spec:
         homes = (sklearn.linear_model, sklearn.ensemble)
         home = next(module for module in homes if hasattr(module, spec["regressor"]))

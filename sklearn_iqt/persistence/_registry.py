@@ -45,6 +45,7 @@ SHAPES: dict[str, dict[str, tuple[str, ...]]] = {
         "dictionary_high_": ("atoms", "n_outputs_"),
         "projection_": ("components", "n_features_in_"),
     },
+    "IntensityCurveIQT": {"intensities_": ("knots",), "targets_": ("knots",)},
 }
 
 

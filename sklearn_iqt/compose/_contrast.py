@@ -1,0 +1,184 @@
+"""Baselines that change the contrast of an interpolated scan and add no detail."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.isotonic import IsotonicRegression
+from sklearn.utils import Tags
+from sklearn.utils._param_validation import Interval
+
+from sklearn_iqt.base import BasePatchRegressor, VolumeTags
+from sklearn_iqt.compose._interpolation import InterpolationIQT
+from sklearn_iqt.io import Cohort
+from sklearn_iqt.patches import PatchTransformer
+from sklearn_iqt.preprocessing import TissueScaler
+
+__all__ = ["IntensityCurveIQT", "TissueMatchingIQT"]
+
+
+class IntensityCurveIQT(BasePatchRegressor):
+    """Interpolate, then replace each intensity by the mean high intensity that belongs to it.
+
+    One increasing curve is learned for all voxels. It does not see the neighbours of a voxel, so
+    it changes contrast and adds no detail: a method that beats it does more than change contrast.
+
+    Parameters
+    ----------
+    scale : int or tuple of 3 ints, default=(1, 1, 4)
+        High-resolution voxels for each voxel, along each axis.
+    alignment : {"center", "corner"}, default="center"
+        How the two grids are aligned, see :func:`sklearn_iqt.preprocessing.upsample`.
+    max_voxels : int or None, default=500_000
+        Most voxels that the curve is learned from, shared evenly by the volumes.
+    random_state : int, RandomState instance or None, default=None
+        Determines the voxels that are drawn.
+    verbose : int, default=0
+        Whether to show progress.
+
+    Attributes
+    ----------
+    intensities_, targets_ : ndarray of shape (n_knots,)
+        Interpolated intensities, and the high intensities that replace them, in units of the
+        intensity scale of the low volume. The curve is linear between them and constant beyond.
+
+    See Also
+    --------
+    InterpolationIQT : Interpolation alone.
+    TissueMatchingIQT : Change the contrast of each scan by what its tissues look like.
+
+    Notes
+    -----
+    In row mode both rows are patches of one voxel.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_iqt import IntensityCurveIQT
+    >>> low = np.random.default_rng(0).random((2, 8, 8, 4)) + 1
+    >>> high = np.sqrt(low.repeat(4, axis=-1))
+    >>> IntensityCurveIQT(random_state=0).fit(low, high).predict(low).shape
+    (2, 8, 8, 16)
+    """
+
+    _volume_tags = VolumeTags(
+        interpolates_first=True, no_spread_reason="patches of one voxel do not overlap"
+    )
+    # Patches of one voxel, whose shape is not for the user to choose.
+    patcher = None
+
+    _parameter_constraints: dict = {
+        **BasePatchRegressor._parameter_constraints,
+        "max_voxels": [Interval(Integral, 1, None, closed="left"), None],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        *,
+        scale: int | Sequence[int] = (1, 1, 4),
+        alignment: str = "center",
+        max_voxels: int | None = 500_000,
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.scale = scale
+        self.alignment = alignment
+        self.max_voxels = max_voxels
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @property
+    def max_patches(self) -> int | None:  # type: ignore[override]
+        """Patches of one voxel are voxels."""
+        return self.max_voxels
+
+    def _default_patcher(self) -> PatchTransformer:
+        return PatchTransformer(1, 1)
+
+    def _fit_patches(self, X: NDArray, y: NDArray, groups: NDArray | None) -> None:
+        curve = IsotonicRegression().fit(self._baseline_patches(X).ravel(), y.ravel())
+        self.intensities_, self.targets_ = curve.X_thresholds_, curve.y_thresholds_
+
+    def _predict_patches(self, X: NDArray) -> NDArray:
+        baseline = self._baseline_patches(X)
+        return np.interp(baseline, self.intensities_, self.targets_).astype(X.dtype, copy=False)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.regressor_tags.poor_score = True
+        return tags
+
+
+class TissueMatchingIQT(InterpolationIQT):
+    """Give a scan the tissue contrast of the high training volumes, then interpolate it.
+
+    A :class:`~sklearn_iqt.preprocessing.TissueScaler` is fitted to the high volumes. It moves the
+    intensities of fluid, grey and white matter of each scan to the ratios of the training. No low
+    volume is learned from, so the method does not depend on how the training scans were degraded.
+
+    Parameters
+    ----------
+    order : int, in [0, 5], default=3
+        Spline order: 0 nearest, 1 linear, 3 cubic.
+    scale : int or tuple of 3 ints, default=(1, 1, 4)
+        High-resolution voxels for each voxel, along each axis.
+    alignment : {"center", "corner"}, default="center"
+        How the two grids are aligned, see :func:`sklearn_iqt.preprocessing.upsample`.
+    patch_size : int or tuple of 3 ints, default=7
+        Shape of the patches, in low voxels, if rows of patches are interpolated. It does not matter
+        for volumes.
+    verbose : int, default=0
+        Whether to show progress.
+
+    Attributes
+    ----------
+    scaler_ : TissueScaler
+        The scaler that was fitted to the high volumes; None after a fit on rows, which have no
+        tissues and are only interpolated.
+
+    See Also
+    --------
+    IntensityCurveIQT : Learn one curve for the contrast of all scans.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_iqt import TissueMatchingIQT
+    >>> rng = np.random.default_rng(0)
+    >>> labels = rng.integers(0, 4, size=(16, 16, 16)) * (np.arange(16) > 7)
+    >>> low, high = (
+    ...     np.array([0, 40, 100, white])[labels] + rng.normal(size=labels.shape)
+    ...     for white in (120, 160)
+    ... )
+    >>> model = TissueMatchingIQT(scale=1).fit([low], [high])
+    >>> float(model.predict([low])[0][labels == 3].mean().round())
+    160.0
+    """
+
+    def _fit_cohort(self, cohort: Cohort) -> None:
+        super()._fit_cohort(cohort)
+        self.scaler_ = TissueScaler().fit(cohort.high)
+
+    def _fit_patches(self, X: NDArray, y: NDArray, groups: NDArray | None) -> None:
+        self.scaler_ = None
+
+    def _predict_volume(
+        self,
+        volume: NDArray,
+        mask: NDArray[np.bool_] | None,
+        return_std: bool,
+        report_progress: Any,
+    ) -> tuple[NDArray[np.float32], ...]:
+        if self.scaler_ is None:
+            raise ValueError(
+                f"{type(self).__name__} was fitted on rows, which have no tissues, so it cannot "
+                "enhance volumes. Fit it on volumes."
+            )
+        masks = None if mask is None else [mask]
+        (matched,) = self.scaler_.transform([volume], mask=masks)
+        return super()._predict_volume(matched, mask, return_std, report_progress)

@@ -1,0 +1,73 @@
+"""The baselines for contrast learn contrast and nothing else."""
+
+import numpy as np
+import pytest
+
+from sklearn_iqt import (
+    IntensityCurveIQT,
+    InterpolationIQT,
+    TissueMatchingIQT,
+    load_model,
+    save_model,
+)
+
+
+def make_brains(white, n=2, seed=0):
+    """Smooth brains of fluid, grey and white matter, on a background of zero."""
+    rng = np.random.default_rng(seed)
+    labels = np.zeros((24, 24, 24), int)
+    labels[3:21, 3:21, 4:20], labels[5:19, 5:19, 4:20], labels[8:16, 8:16, 8:16] = 1, 2, 3
+    intensities = np.array([0, 40, 100, white])
+    return labels, [
+        np.where(labels > 0, intensities[labels] + rng.normal(0, 2, labels.shape), 0)
+        for _ in range(n)
+    ]
+
+
+def test_the_curve_is_found():
+    rng = np.random.default_rng(0)
+    low = rng.uniform(1, 2, (3, 8, 8, 8))
+    high, masks = 50 * low**2, np.ones(low.shape)
+    model = IntensityCurveIQT(scale=1, random_state=0).fit(low[:2], high[:2], mask=masks[:2])
+    enhanced = model.predict(low[2:], mask=masks[2:])
+    np.testing.assert_allclose(enhanced[0], high[2], rtol=0.02)
+    assert (np.diff(model.targets_) >= 0).all()
+
+
+def test_few_voxels_are_enough_for_a_curve():
+    rng = np.random.default_rng(0)
+    low = rng.uniform(1, 2, (2, 8, 8, 8))
+    model = IntensityCurveIQT(scale=1, max_voxels=100, random_state=0)
+    model.fit(low, 3 * low, mask=np.ones(low.shape))
+    assert len(model.intensities_) <= 100
+    np.testing.assert_allclose(model.predict(low, mask=np.ones(low.shape)), 3 * low, rtol=0.05)
+
+
+def test_tissues_get_the_ratios_of_the_high_volumes():
+    labels, low = make_brains(white=110)
+    _, high = make_brains(white=150, seed=1)
+    model = TissueMatchingIQT(scale=1).fit(low, high)
+    (matched,) = model.predict([7 * low[0]])
+    white, grey = (np.median(matched[labels == tissue]) for tissue in (3, 2))
+    assert white / grey == pytest.approx(1.5, rel=0.02)
+    assert grey == pytest.approx(700, rel=0.02)  # a scan keeps its unit
+    same = InterpolationIQT(scale=1).fit(low, high).predict([7 * low[0]])[0]
+    assert np.median(same[labels == 3]) == pytest.approx(770, rel=0.02)
+
+
+def test_tissue_matching_takes_masks_and_refuses_rows_for_volumes():
+    labels, low = make_brains(white=110)
+    _, high = make_brains(white=150, seed=1)
+    model = TissueMatchingIQT(scale=1).fit(low, high)
+    model.predict(low[:1], mask=[labels > 0])
+    rows = np.random.default_rng(0).random((4, 343))
+    with pytest.raises(ValueError, match="Fit it on volumes"):
+        TissueMatchingIQT(scale=1).fit(rows, rows).predict(low[:1])
+
+
+@pytest.mark.parametrize("model", [IntensityCurveIQT(scale=1), TissueMatchingIQT(scale=1)])
+def test_baselines_are_stored_in_model_files(model, tmp_path):
+    _, low = make_brains(white=110)
+    _, high = make_brains(white=150, seed=1)
+    loaded = load_model(save_model(model.fit(low, high), tmp_path / "model.iqt"))
+    np.testing.assert_array_equal(loaded.predict(low)[0], model.predict(low)[0])
