@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from sklearn_iqt.io import Cohort
+from sklearn_iqt.metrics._matching import check_match, match_intensities
 
 Measure = Callable[[NDArray, NDArray, "NDArray[np.bool_] | None", str], float]
 
@@ -21,6 +22,7 @@ def score_volumes(
     y_true: Any,
     y_pred: Any,
     mask: Any,
+    match: str,
     per_volume: bool,
     verbose: int,
     caller: str,
@@ -35,6 +37,8 @@ def score_volumes(
         What the user passed.
     mask : volume or collection of volumes or None
         Voxels above zero count.
+    match : {"none", "gain", "affine"}
+        How predictions are brought into the unit of their truths.
     per_volume : bool
         Whether to return one score for each pair rather than their mean.
     verbose : int
@@ -47,6 +51,7 @@ def score_volumes(
     float or ndarray of shape (n_volumes,)
         The scores.
     """
+    check_match(match, caller)
     single = _is_volume(y_true)
     if _is_volume(y_pred) != single:
         raise ValueError(
@@ -58,7 +63,8 @@ def score_volumes(
     scores = np.empty(len(cohort))
     for index, pair in enumerate(tqdm(cohort, desc=caller, disable=not verbose)):
         name = caller if single else f"{caller}, volume {index}"
-        scores[index] = measure(pair.low, pair.high, pair.mask, name)
+        prediction = match_intensities(pair.low, pair.high, pair.mask, match)
+        scores[index] = measure(pair.low, prediction, pair.mask, name)
     return scores if per_volume else float(scores.mean())
 
 

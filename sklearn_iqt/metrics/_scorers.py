@@ -13,7 +13,9 @@ psnr_scorer = make_scorer(psnr)
 ssim_scorer = make_scorer(ssim)
 
 
-def volume_scorers(*, mask: bool | str = False, normalization: str = "max") -> dict[str, Any]:
+def volume_scorers(
+    *, mask: bool | str = False, normalization: str = "max", match: str = "none"
+) -> dict[str, Any]:
     """Return a scorer for each metric, for ``scoring=`` of scikit-learn's model selection.
 
     Parameters
@@ -25,6 +27,8 @@ def volume_scorers(*, mask: bool | str = False, normalization: str = "max") -> d
         ``sklearn.set_config(enable_metadata_routing=True)``.
     normalization : {"max", "mean", "range", "p99"}, default="max"
         Normaliser of the NRMSE, see :func:`nrmse`.
+    match : {"none", "gain", "affine"}, default="none"
+        How predictions are brought into the unit of their truths, see :func:`nrmse`.
 
     Returns
     -------
@@ -38,9 +42,11 @@ def volume_scorers(*, mask: bool | str = False, normalization: str = "max") -> d
     ['neg_nrmse', 'psnr', 'ssim']
     """
     scorers = {
-        "neg_nrmse": make_scorer(nrmse, greater_is_better=False, normalization=normalization),
-        "psnr": make_scorer(psnr),
-        "ssim": make_scorer(ssim),
+        "neg_nrmse": make_scorer(
+            nrmse, greater_is_better=False, normalization=normalization, match=match
+        ),
+        "psnr": make_scorer(psnr, match=match),
+        "ssim": make_scorer(ssim, match=match),
     }
     if mask:
         for scorer in scorers.values():

@@ -24,6 +24,9 @@ MEASURES: Mapping[str, Measure] = MappingProxyType(
         "NRMSE (mean)": lambda truth, estimate, mask: nrmse(
             truth, estimate, mask=mask, normalization="mean"
         ),
+        "NRMSE (max, after gain)": lambda truth, estimate, mask: nrmse(
+            truth, estimate, mask=mask, match="gain"
+        ),
         "PSNR (dB)": lambda truth, estimate, mask: psnr(truth, estimate, mask=mask),
         "SSIM": lambda truth, estimate, mask: ssim(truth, estimate, mask=mask),
     }

@@ -23,6 +23,7 @@ def nrmse(
     y_pred: Any,
     *,
     mask: Any = None,
+    match: str = "none",
     normalization: str = "max",
     per_volume: bool = False,
     verbose: int = 0,
@@ -35,6 +36,10 @@ def nrmse(
         The truth and its estimate: two volumes, or two collections of as many.
     mask : volume or collection of volumes, default=None
         Voxels above zero count; also the normaliser is taken inside.
+    match : {"none", "gain", "affine"}, default="none"
+        Multiply each prediction by the number, or by the number and with the offset, that brings
+        it closest to its truth before they are compared. Use it if the units of a prediction mean
+        nothing, as between two scanners.
     normalization : {"max", "mean", "range", "p99"}, default="max"
         Divide by the largest, the mean, the largest minus the smallest, or the 99th percentile of
         the true intensities.
@@ -99,7 +104,7 @@ def nrmse(
             )
         return rmse / normalizer
 
-    return score_volumes(measure, y_true, y_pred, mask, per_volume, verbose, "nrmse")
+    return score_volumes(measure, y_true, y_pred, mask, match, per_volume, verbose, "nrmse")
 
 
 def psnr(
@@ -107,6 +112,7 @@ def psnr(
     y_pred: Any,
     *,
     mask: Any = None,
+    match: str = "none",
     data_range: float | None = None,
     per_volume: bool = False,
     verbose: int = 0,
@@ -119,6 +125,10 @@ def psnr(
         The truth and its estimate: two volumes, or two collections of as many.
     mask : volume or collection of volumes, default=None
         Voxels above zero count.
+    match : {"none", "gain", "affine"}, default="none"
+        Multiply each prediction by the number, or by the number and with the offset, that brings
+        it closest to its truth before they are compared. Use it if the units of a prediction mean
+        nothing, as between two scanners.
     data_range : float, default=None
         Peak-to-peak intensity. By default the largest minus the smallest true intensity inside
         the mask, for each volume.
@@ -156,7 +166,7 @@ def psnr(
         error = _mean_squared_error(truth, prediction, inside)
         return np.inf if error == 0 else 20 * np.log10(peak) - 10 * np.log10(error)
 
-    return score_volumes(measure, y_true, y_pred, mask, per_volume, verbose, "psnr")
+    return score_volumes(measure, y_true, y_pred, mask, match, per_volume, verbose, "psnr")
 
 
 def ssim(
@@ -164,6 +174,7 @@ def ssim(
     y_pred: Any,
     *,
     mask: Any = None,
+    match: str = "none",
     data_range: float | None = None,
     sigma: float = 1.5,
     truncate: float = 3.5,
@@ -178,6 +189,10 @@ def ssim(
         The truth and its estimate: two volumes, or two collections of as many.
     mask : volume or collection of volumes, default=None
         Voxels above zero are averaged over. Their windows do see voxels outside the mask.
+    match : {"none", "gain", "affine"}, default="none"
+        Multiply each prediction by the number, or by the number and with the offset, that brings
+        it closest to its truth before they are compared. Use it if the units of a prediction mean
+        nothing, as between two scanners.
     data_range : float, default=None
         Peak-to-peak intensity. By default the largest minus the smallest true intensity inside
         the mask, for each volume.
@@ -242,7 +257,7 @@ def ssim(
         peak = _data_range(truth, inside, data_range, pair)
         return _mean_ssim(truth, prediction, inside, peak, sigma, truncate, pair)
 
-    return score_volumes(measure, y_true, y_pred, mask, per_volume, verbose, "ssim")
+    return score_volumes(measure, y_true, y_pred, mask, match, per_volume, verbose, "ssim")
 
 
 def _check_data_range(data_range: float | None, caller: str) -> None:

@@ -56,6 +56,16 @@ def test_scorers_are_the_metrics_of_the_prediction(ragged):
     assert mean(model, lows, truths) == -nrmse(truths, predictions, normalization="mean")
 
 
+def test_scorers_match_the_units_if_asked(ragged):
+    lows, truths, _ = ragged
+    plain, matched = (volume_scorers(match=match) for match in ("none", "gain"))
+    models = [GainRegressor(gain).fit(lows, truths) for gain in (1.0, 50.0)]
+    for name, scorer in matched.items():
+        one, fifty = (scorer(model, lows, truths) for model in models)
+        assert one == pytest.approx(fifty)
+        assert plain[name](models[1], lows, truths) < fifty
+
+
 def test_more_is_better_for_every_scorer(ragged):
     lows, truths, _ = ragged
     for scorer in volume_scorers().values():

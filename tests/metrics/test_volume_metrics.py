@@ -291,3 +291,34 @@ def test_volume_smaller_than_the_window():
     edge[:2] = 1
     with pytest.raises(ValueError, match="border"):
         ssim(*smooth_pair(), mask=edge)
+
+
+@pytest.mark.parametrize("metric", [nrmse, psnr, ssim])
+def test_units_do_not_matter_after_matching(metric):
+    truth, prediction = smooth_pair()
+    mask = ball()
+    for match, changed in (("gain", 40 * prediction), ("affine", 40 * prediction + 7)):
+        expected = metric(truth, prediction, mask=mask, match=match)
+        assert metric(truth, changed, mask=mask, match=match) == pytest.approx(expected)
+        assert metric(truth, changed, mask=mask) != pytest.approx(expected)
+
+
+def test_matching_is_the_least_squares_fit():
+    truth, prediction = smooth_pair()
+    mask = ball()
+    x, y = prediction[mask], truth[mask]
+    design = np.stack([x, np.ones_like(x)], axis=1)
+    for match, columns in (("gain", design[:, :1]), ("affine", design)):
+        _, residual, *_ = np.linalg.lstsq(columns, y, rcond=None)
+        expected = np.sqrt(residual[0] / len(y)) / y.max()
+        assert nrmse(truth, prediction, mask=mask, match=match) == pytest.approx(expected)
+
+
+def test_an_unknown_match_and_a_constant_prediction():
+    truth, _ = smooth_pair()
+    with pytest.raises(ValueError, match="nrmse: match must be one of"):
+        nrmse(truth, truth, match="curve")
+    flat = np.full(truth.shape, 3.0)
+    expected = truth.std() / truth.max()
+    assert nrmse(truth, flat, match="affine") == pytest.approx(expected)
+    assert nrmse(truth, 0 * flat, match="gain") == nrmse(truth, 0 * flat)

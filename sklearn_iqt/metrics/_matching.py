@@ -1,0 +1,70 @@
+"""Bring a prediction into the unit of its truth before the two are compared."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["MATCHES", "check_match", "match_intensities"]
+
+MATCHES = ("none", "gain", "affine")
+
+
+def check_match(match: str, caller: str) -> None:
+    """Refuse an unknown way to match.
+
+    Parameters
+    ----------
+    match : str
+        What the user passed.
+    caller : str
+        The metric that the message names.
+
+    Raises
+    ------
+    ValueError
+        If it is not one of :data:`MATCHES`.
+    """
+    if match not in MATCHES:
+        raise ValueError(f"{caller}: match must be one of {MATCHES}, got {match!r}.")
+
+
+def match_intensities(
+    truth: NDArray, prediction: NDArray, inside: NDArray[np.bool_] | None, match: str
+) -> NDArray:
+    """Return the prediction after the best gain, or the best gain and offset.
+
+    Parameters
+    ----------
+    truth, prediction : ndarray of shape (i, j, k)
+        The two volumes.
+    inside : ndarray of bool, shape (i, j, k), or None
+        Voxels to fit; all by default.
+    match : {"none", "gain", "affine"}
+        Multiply by one number, multiply and add another, or neither; both by least squares.
+
+    Returns
+    -------
+    ndarray of shape (i, j, k), float64
+        The matched prediction, or the prediction itself for ``"none"``.
+
+    Examples
+    --------
+    >>> truth = np.arange(8.0).reshape(2, 2, 2)
+    >>> bool(np.allclose(match_intensities(truth, 5 * truth, None, "gain"), truth))
+    True
+    >>> bool(np.allclose(match_intensities(truth, 5 * truth + 3, None, "affine"), truth))
+    True
+    """
+    if match == "none":
+        return prediction
+    x, y = (
+        (volume if inside is None else volume[inside]).astype(np.float64).ravel()
+        for volume in (prediction, truth)
+    )
+    x_mean, y_mean = (x.mean(), y.mean()) if match == "affine" else (0.0, 0.0)
+    x, y = x - x_mean, y - y_mean
+    energy = x @ x
+    # A prediction without any variation cannot be scaled to the truth.
+    gain = (x @ y) / energy if energy > 0 else 0.0 if match == "affine" else 1.0
+    return gain * (prediction.astype(np.float64) - x_mean) + y_mean
