@@ -17,6 +17,7 @@ import pytest
 pytest.importorskip("nilearn", reason="the embedded brains come with nilearn")
 
 from benchmarks.cohorts import load_cohort, write_embedded_cohort
+from benchmarks.paper.__main__ import main
 from benchmarks.paper.config import build_estimator, list_cells, read_profile
 from sklearn_iqt.io import load_volume, save_volume
 
@@ -37,16 +38,27 @@ def wait_for(path, process):
 
 
 @pytest.fixture(scope="module")
-def experiment(tmp_path_factory):
+def options(tmp_path_factory):
+    """The smoke profile, quicker: small brains, and nets that see small patches."""
+    folder = tmp_path_factory.mktemp("paper")
+    cohort = write_embedded_cohort(folder / "brains", 6, (64, 72, 48))
+    text = (ROOT / "benchmarks" / "paper" / "profiles" / "smoke.toml").read_text()
+    profile = folder / "quick.toml"
+    profile.write_text(text.replace("max_steps = 4,", "max_steps = 4, patch_size = [8, 8, 2],"))
+    return ["--profile", str(profile), "--cohort", str(cohort.folder)]
+
+
+@pytest.fixture(scope="module")
+def experiment(options, tmp_path_factory):
     """An experiment that was killed in the middle and resumed."""
     output = tmp_path_factory.mktemp("paper") / "run"
-    process = start(output, "--profile", "smoke")
+    process = start(output, *options)
     first = output / "cells" / "interpolation" / "ulf_measured.json"
     wait_for(first, process)
     process.send_signal(signal.SIGKILL)
     process.wait()
     before = {path: path.stat().st_mtime_ns for path in output.rglob("*.json")}
-    resumed = start(output, "--profile", "smoke", "--resume")
+    resumed = start(output, *options, "--resume")
     report, _ = resumed.communicate()
     assert resumed.returncode == 0, report
     return output, before, report
@@ -83,31 +95,27 @@ def test_every_cell_is_in_the_tables_and_figures(experiment):
 
 
 @pytest.mark.processes
-def test_report_is_redrawn_without_training(experiment):
+def test_report_is_redrawn_without_training(experiment, capsys):
     output, _, _ = experiment
     report = (output / "report.md").read_text()
     (output / "report.md").unlink()
-    again = start(output, "--report", "--no-figures")
-    text, _ = again.communicate()
-    assert again.returncode == 0
-    assert text.split("## Figures")[0] in report + "\n"
+    assert main(["--output", str(output), "--report", "--no-figures"]) == 0
+    assert capsys.readouterr().out.split("## Figures")[0] in report + "\n"
 
 
 @pytest.mark.processes
-def test_an_experiment_is_neither_overwritten_nor_mixed(experiment):
+def test_an_experiment_is_neither_overwritten_nor_mixed(experiment, options):
     output, _, _ = experiment
-    for options, message in (
-        (["--profile", "smoke"], "pass --resume"),
-        (["--profile", "smoke", "--resume", "--seed", "1"], "other options"),
+    for other, message in (
+        ([], "pass --resume"),
+        (["--resume", "--seed", "1"], "other options"),
     ):
-        process = start(output, *options)
-        text, _ = process.communicate()
-        assert process.returncode != 0
-        assert message in text
+        with pytest.raises(SystemExit, match=message):
+            main(["--output", str(output), *options, *other])
 
 
 @pytest.mark.processes
-def test_a_failed_cell_says_so_and_stops_no_other(tmp_path):
+def test_a_failed_cell_says_so_and_stops_no_other(tmp_path, capsys):
     profile = tmp_path / "broken.toml"
     profile.write_text(
         'test_sets = ["ind1"]\ntable_sets = ["ind1"]\nout_of_distribution = "ulf_measured"\n'
@@ -115,12 +123,12 @@ def test_a_failed_cell_says_so_and_stops_no_other(tmp_path):
         'estimator = "CoupledDictionaryIQT"\nparams = { patcher__patch_size = 500 }\n'
         '[methods.interpolation]\nestimator = "InterpolationIQT"\n'
     )
-    process = start(tmp_path / "run", "--profile", str(profile), "--no-figures")
-    text, _ = process.communicate()
-    assert process.returncode == 1
-    assert "failed: broken" in text
-    assert "Not done or failed:** broken (ind1)" in text
-    assert "| ind1 | interpolation |" in text
+    output = ["--output", str(tmp_path / "run")]
+    assert main([*output, "--profile", str(profile), "--no-figures"]) == 1
+    printed = capsys.readouterr()
+    assert "failed: broken" in printed.err
+    assert "Not done or failed:** broken (ind1)" in printed.out
+    assert "| ind1 | interpolation |" in printed.out
     assert "every patch of every volume" in (tmp_path / "run" / "cells" / "broken.log").read_text()
 
 
