@@ -74,3 +74,23 @@ def new_tab(browser):
     yield open_tab
     for tab in tabs:
         tab.close()
+
+
+@pytest.fixture(scope="session")
+def fit_once():
+    """Fit an estimator to pairs of given shapes the first time it is asked for.
+
+    The model is shared by all tests, so they must not change it.
+    """
+    from instances import RAGGED, make_pairs, name
+    from sklearn.base import clone
+
+    models = {}
+
+    def fit(estimator, shapes=RAGGED):
+        key = name(estimator), tuple(shapes)
+        if key not in models:
+            models[key] = clone(estimator).fit(*make_pairs(shapes))
+        return models[key]
+
+    return fit

@@ -1,5 +1,6 @@
 """One quick configuration of every public estimator, for the tests that all of them must pass."""
 
+import numpy as np
 from sklearn.ensemble import ExtraTreesRegressor
 
 from sklearn_iqt import (
@@ -38,3 +39,19 @@ def regressors():
 def name(estimator):
     inner = getattr(estimator, "estimator", None)
     return type(estimator).__name__ + (f"-{type(inner).__name__}" if inner is not None else "")
+
+
+RAGGED = ((12, 13, 4), (14, 12, 5), (12, 12, 4), (13, 15, 4))
+
+
+def make_pairs(shapes=RAGGED, seed=0):
+    """Blobs on a dark background, averaged over four voxels along k."""
+    rng = np.random.default_rng(seed)
+    low, high = [], []
+    for i, j, k in shapes:
+        volume = np.zeros((i, j, 4 * k), np.float32)
+        inside = volume[2:-2, 2:-2, 2:-2]
+        inside += 100 + 50 * rng.random((1, *inside.shape[1:])) + 10 * rng.random(inside.shape)
+        high.append(volume)
+        low.append(volume.reshape(i, j, k, 4).mean(axis=-1))
+    return low, high
