@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import nibabel
 import numpy as np
 import pytest
@@ -46,6 +48,33 @@ def test_a_mask_elsewhere_is_refused(image):
     model = PatchwiseRegressor(max_patches=50).fit([image(LOW, 6)], [image(HIGH, 24)])
     with pytest.raises(GeometryMismatchError, match=r"mask\[0\] and X\[0\] lie up to 7 mm"):
         model.predict([image(LOW, 6)], mask=[image(moved(LOW, 7), 6)])
+
+
+def test_interpolation_needs_no_high_volumes(image):
+    scan = image(LOW, 6)
+    alone, paired = (
+        InterpolationIQT().fit([scan]),
+        InterpolationIQT().fit([scan], [image(HIGH, 24)]),
+    )
+    for model in (alone, paired):
+        np.testing.assert_allclose(model.spacing_, [1, 1, 4])
+    np.testing.assert_array_equal(*(m.predict([scan])[0].get_fdata() for m in (alone, paired)))
+    with pytest.raises(ValueError, match="requires y"):
+        InterpolationIQT().fit(np.ones((4, 343)))
+    with pytest.raises(ValueError, match="requires y"):
+        PatchwiseRegressor().fit([scan])
+
+
+def test_units_of_high_volumes_that_differ_between_subjects_are_reported(image):
+    low = [image(LOW, 6) for _ in range(3)]
+    high = [image(HIGH, 24).get_fdata() for _ in range(3)]
+    model = PatchwiseRegressor(max_patches=50, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.fit(low, high)
+    high[1] = 10 * high[1]
+    with pytest.warns(UserWarning, match=r"y\[1\] is .* times as bright as y\["):
+        model.fit(low, high)
 
 
 def test_arrays_have_no_place(image):

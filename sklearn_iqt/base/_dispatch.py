@@ -57,7 +57,7 @@ class BaseIQTRegressor(DocLinkMixin, RegressorMixin, VolumeHooks, BaseEstimator)
     }
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X: Any, y: Any, *, mask: Any = None) -> Any:
+    def fit(self, X: Any, y: Any = None, *, mask: Any = None) -> Any:
         """Learn from pairs of volumes, or from paired rows.
 
         Parameters
@@ -65,7 +65,8 @@ class BaseIQTRegressor(DocLinkMixin, RegressorMixin, VolumeHooks, BaseEstimator)
         X : array of shape (n, i, j, k), sequence of volumes, or array of shape (n_rows, n_voxels)
             Low-quality volumes (3-D arrays, nibabel images or paths), or rows of input patches.
         y : same kind as X
-            High-quality volumes, ``scale`` times as large, or rows of output patches.
+            High-quality volumes, ``scale`` times as large, or rows of output patches. Interpolation
+            takes volumes without them.
         mask : sequence of volumes, default=None
             Foreground of each low volume, where positive. By default the voxels at or above the
             mean of the high volume. Volumes only.
@@ -87,7 +88,7 @@ class BaseIQTRegressor(DocLinkMixin, RegressorMixin, VolumeHooks, BaseEstimator)
     def _fit(self, X: Any, y: Any, mask: Any, *, reset: bool) -> Any:
         """Fit. Without ``reset`` the estimator continues from what an earlier fit has learned."""
         name = type(self).__name__
-        if y is None:
+        if y is None and (self._volume_tags.needs_target or is_rows(X)):
             raise ValueError(f"{name} requires y to be passed, but the target y is None.")
         self.scale_ = per_axis(self.scale, "scale", name)
         self.patcher_ = self._make_patcher()

@@ -18,7 +18,10 @@ class VolumeTags:
     no_spread_reason : str, default=None
         Why ``predict`` refuses ``return_std``, as the second half of a sentence. None if it
         returns the spread.
+    needs_target : bool, default=True
+        Whether ``fit`` needs high volumes. Rows always need targets.
     """
 
     interpolates_first: bool = False
     no_spread_reason: str | None = None
+    needs_target: bool = True

@@ -160,6 +160,8 @@ class TissueMatchingIQT(InterpolationIQT):
     160.0
     """
 
+    _volume_tags = VolumeTags(no_spread_reason="interpolation does not average patches")
+
     def _fit_cohort(self, cohort: Cohort) -> None:
         super()._fit_cohort(cohort)
         self.scaler_ = TissueScaler().fit(cohort.high)

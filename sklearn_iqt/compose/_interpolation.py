@@ -20,8 +20,9 @@ __all__ = ["InterpolationIQT"]
 class InterpolationIQT(BaseIQTRegressor):
     """Interpolate volumes onto the high-resolution grid by splines.
 
-    Nothing is learned; ``fit`` only checks that the pairs fit. Interpolation goes through the
-    position of the voxels, so that volumes are not shifted whatever the ``alignment``.
+    Nothing is learned, so ``fit`` takes low volumes alone; with pairs it checks that they fit.
+    Interpolation goes through the position of the voxels, so that volumes are not shifted whatever
+    the ``alignment``.
 
     Parameters
     ----------
@@ -46,12 +47,14 @@ class InterpolationIQT(BaseIQTRegressor):
     --------
     >>> import numpy as np
     >>> from sklearn_iqt import InterpolationIQT
-    >>> low, high = np.random.rand(2, 8, 8, 4), np.random.rand(2, 8, 8, 16)
-    >>> InterpolationIQT().fit(low, high).predict(low).shape
+    >>> low = np.random.default_rng(0).random((2, 8, 8, 4))
+    >>> InterpolationIQT().fit(low).predict(low).shape
     (2, 8, 8, 16)
     """
 
-    _volume_tags = VolumeTags(no_spread_reason="interpolation does not average patches")
+    _volume_tags = VolumeTags(
+        no_spread_reason="interpolation does not average patches", needs_target=False
+    )
 
     _parameter_constraints: dict = {
         **BaseIQTRegressor._parameter_constraints,

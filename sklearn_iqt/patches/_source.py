@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -13,9 +14,12 @@ from sklearn_iqt.io import Cohort
 from sklearn_iqt.patches._cut import cut_patches
 from sklearn_iqt.patches._sampling import join_rows, sample_index, share
 from sklearn_iqt.patches._transformer import PatchTransformer
-from sklearn_iqt.preprocessing import intensity_scale, upsample
+from sklearn_iqt.preprocessing import foreground_mask, intensity_scale, upsample
 
 __all__ = ["PatchSource", "ScaledVolume", "TrainingPair"]
+
+# High volumes of one unit differ by less than this factor, relative to their low volumes.
+_MOST_UNIT_RATIO = 2.0
 
 
 class ScaledVolume(NamedTuple):
@@ -166,9 +170,13 @@ class PatchSource:
         TrainingPair
             In the order of the cohort.
         """
+        high_units = []
         for pair, quota in zip(cohort, share(max_patches, len(cohort)), strict=True):
             inputs, _, unit = self.scaled(pair.low, pair.mask)
             target = (pair.high / unit).astype(np.float32)
+            # Some of the voxels are enough to find a foreign unit.
+            some = target[::2, ::2, ::2]
+            high_units.append(float(some[foreground_mask(some, fill_holes=False)].mean()))
             drawn = sample_index(
                 self.patcher.grid(inputs.shape),
                 target,
@@ -178,6 +186,7 @@ class PatchSource:
                 random_state=random_state,
             )
             yield TrainingPair(inputs, target, drawn)
+        _warn_of_units(cohort, high_units)
 
     def training_rows(
         self, pairs: Iterable[TrainingPair]
@@ -202,3 +211,19 @@ class PatchSource:
             low_rows = cut_patches(pair.inputs, grid, pair.drawn)
             rows.append((low_rows, cut_patches(pair.target, grid.high, pair.drawn)))
         return join_rows(rows)
+
+
+def _warn_of_units(cohort: Cohort, units: list[float]) -> None:
+    """Warn if the ratio between the units of high and low volumes differs between subjects."""
+    first, last = int(np.argmin(units)), int(np.argmax(units))
+    if units[last] > _MOST_UNIT_RATIO * units[first]:
+        ratio = units[last] / units[first] if units[first] else np.inf
+        name = cohort.high.name_of if cohort.high is not None else str
+        warnings.warn(
+            f"{cohort.caller}: the high volumes have different units. Relative to their low "
+            f"volumes, {name(last)} is {ratio:.3g} times as bright as {name(first)}, and this "
+            "factor is learned as if it were contrast. Bring the high volumes to one unit first, "
+            "for example with PercentileScaler.",
+            UserWarning,
+            stacklevel=2,
+        )
