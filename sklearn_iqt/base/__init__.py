@@ -1,4 +1,4 @@
-"""The classes that estimators inherit from."""
+"""Base classes of the estimators."""
 
 from sklearn_iqt.base._by_patches import BasePatchRegressor
 from sklearn_iqt.base._dispatch import BaseIQTRegressor

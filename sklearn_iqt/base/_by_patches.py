@@ -1,4 +1,4 @@
-"""Estimators that learn rows of patches and average the overlaps of what they predict."""
+"""Base class of estimators that predict patch by patch and average the overlaps."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ __all__ = ["BasePatchRegressor"]
 
 
 class BasePatchRegressor(BaseIQTRegressor):
-    """Learn to enhance volumes from the rows of their patches.
+    """Base class of estimators that enhance volumes by means of rows of patches.
 
     Given volumes, ``fit`` scales each pair by the intensities of its low volume, draws paired
-    patches and learns from their rows; ``predict`` cuts every patch, predicts its row and averages
-    the overlaps.
+    patches and learns from their rows. ``predict`` cuts all patches, predicts their rows and
+    averages the overlaps.
 
     Subclasses take ``patcher``, ``scale``, ``alignment``, ``max_patches``, ``random_state`` and
-    ``verbose`` as parameters, and write ``_fit_patches(X, y, groups)`` and ``_predict_patches(X)``,
-    which never see a volume.
+    ``verbose`` as parameters. They implement ``_fit_patches(X, y, groups)`` and
+    ``_predict_patches(X)``, which handle only rows.
     """
 
     _parameter_constraints: dict = {
@@ -41,16 +41,16 @@ class BasePatchRegressor(BaseIQTRegressor):
     patcher: Any
     max_patches: int | None
     random_state: Any
-    # Cache of the rows that are drawn from volumes; a parameter of the estimators that have it.
+    # Cache of the rows that are drawn from volumes. It is a parameter of some estimators.
     memory: Any = None
 
     def set_params(self, **params: Any) -> Any:
-        """Set parameters; those of the default patcher too, which ``patcher=None`` stands for.
+        """Set parameters, including parameters of the default patcher if ``patcher`` is None.
 
         Parameters
         ----------
         **params : dict
-            Parameters by name, ``patcher__patch_size`` among them.
+            Parameters by name, for instance ``patcher__patch_size``.
 
         Returns
         -------
@@ -70,7 +70,7 @@ class BasePatchRegressor(BaseIQTRegressor):
         return patcher.fit_geometry(self._patch_scale())
 
     def _fit_cohort(self, cohort: Cohort) -> None:
-        self._expect_patches()
+        self._set_rows_to_patches()
         if self.memory is None:
             rows = self._draw_rows(cohort)
         else:
@@ -79,7 +79,7 @@ class BasePatchRegressor(BaseIQTRegressor):
         self._fit_patches(*rows)
 
     def _draw_rows(self, cohort: Cohort) -> tuple[NDArray, NDArray, NDArray]:
-        """Return paired rows to learn from, and the position of the pair that each comes from."""
+        """Return paired rows for training, and the position of the pair that each comes from."""
         source = self._patch_source()
         random_state = check_random_state(self.random_state)
         pairs = source.training_pairs(cohort, self.max_patches, random_state)
@@ -89,11 +89,11 @@ class BasePatchRegressor(BaseIQTRegressor):
         return low_rows, high_rows, groups
 
     def _cache_key(self, cohort: Cohort) -> list:
-        """Return everything that decides which rows are drawn."""
+        """Return all values that determine which rows are drawn."""
         if not isinstance(self.random_state, Integral):
             raise ValueError(
-                f"{type(self).__name__}: memory needs an integer as random_state, got "
-                f"{self.random_state!r}. With any other the cache would return the patches of an "
+                f"{type(self).__name__}: with memory, random_state must be an integer, got "
+                f"{self.random_state!r}. Otherwise the cache would return the patches of an "
                 "earlier draw."
             )
         names = ("scale", "alignment", "order", "max_patches", "random_state")
@@ -120,5 +120,5 @@ class BasePatchRegressor(BaseIQTRegressor):
 
 
 def _call(key: Any, function: Callable[[], Any]) -> Any:
-    """Return what a function returns; a cache finds it by its key."""
+    """Call a function. A cache stores its result under the key."""
     return function()

@@ -1,4 +1,4 @@
-"""The dispatch between rows and volumes, which every estimator inherits."""
+"""Base class of all estimators, which handles rows and volumes."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ __all__ = ["BaseIQTRegressor"]
 
 
 class BaseIQTRegressor(DocLinkMixin, RegressorMixin, VolumeHooks, BaseEstimator):
-    """Learn to enhance volumes, or the rows of voxels that patches of volumes make.
+    """Base class of estimators that enhance volumes, or rows that hold patches of volumes.
 
-    The number of dimensions alone decides: given a 2-D array, an estimator is an ordinary
-    multi-output regressor on rows; given anything else, it enhances volumes.
+    Given a 2-D array, an estimator is an ordinary multi-output regressor on rows. Given anything
+    else, it enhances volumes. Only the number of dimensions decides.
 
-    Subclasses take ``scale``, ``alignment`` and ``verbose`` as parameters, and write the methods of
-    ``VolumeHooks``. Most will want :class:`BasePatchRegressor` instead, which writes those that
-    handle volumes.
+    Subclasses take ``scale``, ``alignment`` and ``verbose`` as parameters, and implement the
+    methods of ``VolumeHooks``. Most subclasses should inherit from :class:`BasePatchRegressor`
+    instead, which implements the methods that handle volumes.
 
     Attributes
     ----------
     patcher_ : PatchTransformer
-        The patches that rows are, fitted to the scale.
+        Fitted patcher. Rows hold its patches.
     scale_ : tuple of 3 ints
         High-resolution voxels for each low-resolution voxel, along each axis.
     n_features_in_ : int
@@ -47,7 +47,7 @@ class BaseIQTRegressor(DocLinkMixin, RegressorMixin, VolumeHooks, BaseEstimator)
     row_mean_ : ndarray of shape (n_outputs_,) or None
         Mean of the targets, if ``fit`` was given rows that are not patches; None otherwise.
     spacing_ : ndarray of shape (3,) or None
-        Median voxel size of the low images that were learned from, in mm; None after arrays.
+        Median voxel size of the low training images, in mm; None if they were arrays.
     """
 
     _parameter_constraints: dict = {
@@ -68,8 +68,8 @@ class BaseIQTRegressor(DocLinkMixin, RegressorMixin, VolumeHooks, BaseEstimator)
             High-quality volumes, ``scale`` times as large, or rows of output patches. Interpolation
             takes volumes without them.
         mask : sequence of volumes, default=None
-            Foreground of each low volume, where positive. By default the voxels at or above the
-            mean of the high volume. Volumes only.
+            Foreground of each low volume, which is where the mask is positive. By default the
+            foreground is where the high volume is at or above its mean. For volumes only.
 
         Returns
         -------
@@ -79,14 +79,14 @@ class BaseIQTRegressor(DocLinkMixin, RegressorMixin, VolumeHooks, BaseEstimator)
         Raises
         ------
         GeometryMismatchError
-            If the volumes of a pair do not fit each other or their mask.
+            If the volumes of a pair, or its mask, do not fit each other.
         ValueError
             If a volume is not finite, or no patch holds enough foreground.
         """
         return self._fit(X, y, mask, reset=True)
 
     def _fit(self, X: Any, y: Any, mask: Any, *, reset: bool) -> Any:
-        """Fit. Without ``reset`` the estimator continues from what an earlier fit has learned."""
+        """Fit, or continue an earlier fit if ``reset`` is False."""
         name = type(self).__name__
         if y is None and (self._volume_tags.needs_target or is_rows(X)):
             raise ValueError(f"{name} requires y to be passed, but the target y is None.")
@@ -98,7 +98,7 @@ class BaseIQTRegressor(DocLinkMixin, RegressorMixin, VolumeHooks, BaseEstimator)
             self._fit_patches(*check_rows(self, X, y, reset=reset), None)
         else:
             cohort = Cohort(X, y, mask, scale=self.scale_, alignment=self.alignment, caller=name)
-            # Names of columns belong to rows that an earlier fit has seen.
+            # Column names belong to rows of an earlier fit.
             self.__dict__.pop("feature_names_in_", None)
             self.spacing_ = cohort.spacing()
             self._fit_cohort(cohort)
@@ -110,18 +110,20 @@ class BaseIQTRegressor(DocLinkMixin, RegressorMixin, VolumeHooks, BaseEstimator)
         Parameters
         ----------
         X : array of shape (n, i, j, k), sequence of volumes, or array of shape (n_rows, n_voxels)
-            What is to be enhanced: volumes in any unit of intensity, or rows of input patches.
+            Volumes in any unit of intensity, or rows of input patches.
         mask : sequence of volumes, default=None
-            Foreground of each volume, where positive; patches that are mostly outside are filled
-            by interpolation. By default the voxels at or above the mean. Volumes only.
+            Foreground of each volume, which is where the mask is positive. Patches that are mostly
+            background are interpolated. By default the foreground is where a volume is at or above
+            its mean. For volumes only.
         return_std : bool, default=False
-            Whether to return the spread of the overlapping predictions as well. Volumes only.
+            Whether to return the spread of the overlapping predictions as well. For volumes only.
 
         Returns
         -------
         prediction : ndarray
-            Rows for rows, a 4-D array for a 4-D array, otherwise a 1-D object array of 3-D arrays,
-            or of images if images or paths came in. Volumes are float32, in the units of ``X``.
+            Rows for rows, and a 4-D array for a 4-D array. Otherwise a 1-D object array of 3-D
+            arrays, or of images if ``X`` holds images or paths. Volumes are float32, in the units
+            of ``X``.
         std : same kind as the prediction
             Standard deviation of the overlapping predictions of each voxel; only with
             ``return_std``. It shows where patches disagree and is not a confidence interval.
@@ -129,11 +131,11 @@ class BaseIQTRegressor(DocLinkMixin, RegressorMixin, VolumeHooks, BaseEstimator)
         Raises
         ------
         ValueError
-            If ``return_std`` is asked of interpolation or of a net, whose predictions are not means
-            of overlapping patches, or a volume is not finite.
+            If a volume is not finite, or if ``return_std`` is True and the estimator does not
+            average overlapping patches, as interpolation and nets.
         GeometryMismatchError
-            If the voxels of an image are less than half, or more than twice, as long as those of
-            the images that were learned from, or those of an image that is enhanced already.
+            If the voxels of an image are less than half, or more than twice, as long as in the
+            training images, or as small as in an image that is enhanced already.
         FloatingPointError
             If the prediction is not finite.
         """
@@ -166,16 +168,16 @@ class BaseIQTRegressor(DocLinkMixin, RegressorMixin, VolumeHooks, BaseEstimator)
         Parameters
         ----------
         X : volumes or rows
-            What is to be enhanced.
+            Low-quality volumes, or rows of input patches.
         y : volumes or rows
-            The truth.
+            True high-quality volumes, or rows of output patches.
         sample_weight : array-like of shape (n,), default=None
             Weight of each row or volume.
 
         Returns
         -------
         float
-            R² of the voxels; one is perfect.
+            R² of the voxels. The best score is 1.
         """
         if is_rows(X):
             return super().score(X, y, sample_weight)
@@ -184,28 +186,28 @@ class BaseIQTRegressor(DocLinkMixin, RegressorMixin, VolumeHooks, BaseEstimator)
         return float(np.average(scores, weights=sample_weight))
 
     def report(self, low: Any, path: str | os.PathLike[str], **options: Any) -> Path:
-        """Write one page on what the estimator makes of a scan, and on how far to trust that.
+        """Write a page that shows the enhancement of a scan, and how far to trust it.
 
         Parameters
         ----------
         low : array of shape (i, j, k), nibabel image or path
-            The scan.
+            Scan to enhance.
         path : str or path-like
-            The HTML file to write.
+            HTML file to write.
         **options : dict
-            Other parameters of :func:`sklearn_iqt.report.write_report`, ``truth``, ``mask`` and
-            ``card`` among them.
+            Other parameters of :func:`sklearn_iqt.report.write_report`, such as ``truth``, ``mask``
+            and ``card``.
 
         Returns
         -------
         pathlib.Path
-            The file written.
+            Path of the file.
 
         See Also
         --------
-        sklearn_iqt.report.write_report : What the page shows, and the other parameters.
+        sklearn_iqt.report.write_report : Content of the page, and the other parameters.
         """
-        # The report stands above the estimators, which do without it until this is called.
+        # Imported here, because the report is built on the estimators.
         from sklearn_iqt.report import write_report
 
         check_is_fitted(self)

@@ -1,4 +1,4 @@
-"""What subclasses of the base write, and what they get from it."""
+"""Private methods that subclasses of the base implement or call."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ __all__ = ["VolumeHooks"]
 class VolumeHooks:
     """The private methods behind ``fit`` and ``predict``.
 
-    The first five are for subclasses to write; :class:`BasePatchRegressor` writes three of them.
-    The others are there for subclasses to use.
+    Subclasses implement the first five; :class:`BasePatchRegressor` implements three of these. The
+    other methods are helpers for subclasses.
     """
 
     _volume_tags = VolumeTags()
-    # Spline order of the baseline: what the estimator improves on, and the value of background.
+    # Spline order of the interpolation, which an estimator improves and which fills background.
     order = 3
 
     scale: Any
     alignment: str
     verbose: Any
-    # What ``fit`` sets before it calls a hook.
+    # Attributes that ``fit`` sets before it calls a hook.
     scale_: tuple[int, int, int]
     patcher_: PatchTransformer
     n_features_in_: int
@@ -39,20 +39,20 @@ class VolumeHooks:
     row_mean_: NDArray | None
 
     def _make_patcher(self) -> PatchTransformer:
-        """Return the patches that rows are, fitted to ``_patch_scale()``."""
-        raise NotImplementedError(f"{type(self).__name__} must write _make_patcher.")
+        """Return the patcher whose patches are the rows, fitted to ``_patch_scale()``."""
+        raise NotImplementedError(f"{type(self).__name__} must implement _make_patcher.")
 
     def _fit_patches(self, X: NDArray, y: NDArray, groups: NDArray | None) -> None:
-        """Learn from paired rows, which are patches of ``row_geometry_``."""
-        raise NotImplementedError(f"{type(self).__name__} must write _fit_patches.")
+        """Learn from paired rows, which hold patches of ``row_geometry_``."""
+        raise NotImplementedError(f"{type(self).__name__} must implement _fit_patches.")
 
     def _predict_patches(self, X: NDArray) -> NDArray:
         """Predict rows of outputs for rows of inputs."""
-        raise NotImplementedError(f"{type(self).__name__} must write _predict_patches.")
+        raise NotImplementedError(f"{type(self).__name__} must implement _predict_patches.")
 
     def _fit_cohort(self, cohort: Cohort) -> None:
         """Learn from pairs of volumes."""
-        raise NotImplementedError(f"{type(self).__name__} must write _fit_cohort.")
+        raise NotImplementedError(f"{type(self).__name__} must implement _fit_cohort.")
 
     def _predict_volume(
         self,
@@ -61,12 +61,12 @@ class VolumeHooks:
         return_std: bool,
         report_progress: Callable[[float], Any],
     ) -> tuple[NDArray[np.float32], ...]:
-        """Return the enhanced volume, and the spread if it is asked for."""
-        raise NotImplementedError(f"{type(self).__name__} must write _predict_volume.")
+        """Return the enhanced volume, and the spread with ``return_std``."""
+        raise NotImplementedError(f"{type(self).__name__} must implement _predict_volume.")
 
     @property
     def row_geometry_(self) -> RowGeometry:
-        """What the rows are that the estimator was fitted on."""
+        """The patches that rows hold, according to the last fit."""
         if self.row_mean_ is None:
             return RowGeometry(self.patcher_.patch_size_, self.patcher_.scale_, self.n_outputs_)
         return RowGeometry.of_features(self.n_features_in_, self.n_outputs_)
@@ -83,18 +83,18 @@ class VolumeHooks:
             self._volume_tags.interpolates_first,
         )
 
-    def _progress(self, items: Iterable | None, what: str, **options: Any) -> Any:
-        title = f"{type(self).__name__}: {what}"
+    def _progress(self, items: Iterable | None, task: str, **options: Any) -> Any:
+        title = f"{type(self).__name__}: {task}"
         return tqdm(items, desc=title, disable=not self.verbose, **options)
 
-    def _expect_patches(self) -> None:
-        """Take patches for rows, as after every fit on volumes."""
+    def _set_rows_to_patches(self) -> None:
+        """Set the attributes of rows to the patches of the patcher, as after a fit on volumes."""
         grid = self.patcher_.grid(self.patcher_.patch_size_)
         self.n_features_in_, self.n_outputs_ = grid.n_voxels, grid.high.n_voxels
         self._flat_target, self.row_mean_ = False, None
 
     def _baseline_patches(self, X: NDArray) -> NDArray:
-        """Return what to expect before learning: interpolated patches, or the mean target."""
+        """Return the baseline of each row: its interpolated patch, or the mean target."""
         if self.row_mean_ is not None:
             return np.broadcast_to(self.row_mean_, (len(X), self.n_outputs_))
         return self._patch_source().interpolate_rows(X)

@@ -1,4 +1,4 @@
-"""What the rows are that an estimator learns from in row mode."""
+"""Rows that an estimator learns from, and the patches that they hold."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ __all__ = ["RowGeometry", "check_rows", "refuse_volume_options"]
 
 @dataclass(frozen=True)
 class RowGeometry:
-    """The patches that rows are taken for.
+    """The patches that rows hold.
 
     Parameters
     ----------
     patch_size : tuple of 3 ints
-        Shape of an input row, in voxels.
+        Shape of the patch in an input row, in voxels.
     scale : tuple of 3 ints
         Output voxels for each input voxel, along each axis.
     n_outputs : int
-        Length of an output row, at most the voxels of an output patch.
+        Length of an output row, at most the number of voxels of an output patch.
     """
 
     patch_size: tuple[int, int, int]
@@ -36,9 +36,9 @@ class RowGeometry:
 
     @classmethod
     def of_features(cls, n_features: int, n_outputs: int) -> RowGeometry:
-        """Take rows of any features for patches that are one voxel wide.
+        """Treat rows of arbitrary features as patches that are one voxel wide.
 
-        The scale along the last axis is as large as the outputs need.
+        The scale along the last axis is just large enough for the outputs.
 
         Parameters
         ----------
@@ -53,7 +53,7 @@ class RowGeometry:
         return cls((1, 1, n_features), (1, 1, -(-n_outputs // n_features)), n_outputs)
 
     def pad_outputs(self, rows: NDArray) -> NDArray:
-        """Fill up output rows with zeros to the voxels of an output patch.
+        """Pad output rows with zeros to the number of voxels of an output patch.
 
         Parameters
         ----------
@@ -69,7 +69,7 @@ class RowGeometry:
         return np.pad(rows, ((0, 0), (0, n_voxels - self.n_outputs)))
 
     def trim_outputs(self, patches: NDArray) -> NDArray:
-        """Return output patches as rows, without the voxels that were filled up.
+        """Return output patches as rows, without the padding.
 
         Parameters
         ----------
@@ -85,12 +85,12 @@ class RowGeometry:
 
 
 def check_rows(estimator: Any, X: Any, y: Any, *, reset: bool) -> tuple[NDArray, NDArray]:
-    """Check paired rows and decide which patches they are.
+    """Check paired rows, and decide whether they are patches of the patcher.
 
     Parameters
     ----------
     estimator : BaseIQTRegressor
-        Gets ``n_features_in_``, ``n_outputs_`` and ``row_mean_``.
+        Estimator to fit. Its ``n_features_in_``, ``n_outputs_`` and ``row_mean_`` are set.
     X : array-like of shape (n_rows, n_features)
         Rows of inputs.
     y : array-like of shape (n_rows,) or (n_rows, n_outputs)
@@ -126,8 +126,8 @@ def check_rows(estimator: Any, X: Any, y: Any, *, reset: bool) -> tuple[NDArray,
         estimator.row_mean_ = y.mean(axis=0)
         warnings.warn(
             f"{type(estimator).__name__}: rows of {X.shape[1]} inputs and {y.shape[1]} outputs are "
-            f"not patches of {grid.patch_size} and {grid.high.patch_size} voxels. They are taken "
-            "for rows of features and learned relative to the mean of y. If they are patches, set "
+            f"not patches of {grid.patch_size} and {grid.high.patch_size} voxels. They are treated "
+            "as rows of features and learned relative to the mean of y. If they are patches, set "
             "the patch size with which they were cut.",
             PatchGeometryWarning,
             stacklevel=3,
@@ -141,16 +141,16 @@ def refuse_volume_options(caller: str, mask: Any, return_std: bool = False) -> N
     Parameters
     ----------
     caller : str
-        The class that the message names.
+        Class that the message names.
     mask : object
-        What the user passed.
+        Argument of ``fit`` or ``predict``.
     return_std : bool, default=False
-        What the user passed.
+        Argument of ``predict``.
 
     Raises
     ------
     ValueError
-        If there is a mask, or the spread is asked for.
+        If ``mask`` is not None, or ``return_std`` is True.
     """
     if mask is not None or return_std:
         raise ValueError(

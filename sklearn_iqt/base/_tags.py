@@ -1,4 +1,4 @@
-"""What an estimator does with volumes, in one place."""
+"""Tags that declare what an estimator can do with volumes."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ __all__ = ["VolumeTags"]
 
 @dataclass(frozen=True)
 class VolumeTags:
-    """What an estimator does with volumes.
+    """Tags that declare what an estimator can do with volumes.
 
     Parameters
     ----------
     interpolates_first : bool, default=False
         Whether patches are cut from the interpolated volume, on the high grid.
     no_spread_reason : str, default=None
-        Why ``predict`` refuses ``return_std``, as the second half of a sentence. None if it
-        returns the spread.
+        Reason for which ``predict`` refuses ``return_std``, worded to follow "because". None if it
+        can return the spread.
     needs_target : bool, default=True
         Whether ``fit`` needs high volumes. Rows always need targets.
     """

@@ -1,4 +1,4 @@
-"""Baselines without a model of detail, and any regressor on patches."""
+"""Baselines that add no detail, and use of any scikit-learn regressor on patches."""
 
 from sklearn_iqt.compose._contrast import IntensityCurveIQT, TissueMatchingIQT
 from sklearn_iqt.compose._interpolation import InterpolationIQT

@@ -1,4 +1,4 @@
-"""The baseline with which every comparison starts."""
+"""Interpolation, the baseline of every comparison."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ __all__ = ["InterpolationIQT"]
 class InterpolationIQT(BaseIQTRegressor):
     """Interpolate volumes onto the high-resolution grid by splines.
 
-    Nothing is learned, so ``fit`` takes low volumes alone; with pairs it checks that they fit.
-    Interpolation goes through the position of the voxels, so that volumes are not shifted whatever
-    the ``alignment``.
+    Nothing is learned, so that ``fit`` accepts low volumes alone. If it gets pairs, it checks them.
+    The interpolation respects the positions of the voxels, so that volumes are not shifted with
+    either ``alignment``.
 
     Parameters
     ----------
@@ -31,10 +31,10 @@ class InterpolationIQT(BaseIQTRegressor):
     scale : int or tuple of 3 ints, default=(1, 1, 4)
         High-resolution voxels for each voxel, along each axis.
     alignment : {"center", "corner"}, default="center"
-        How the grids lie on each other, see :func:`sklearn_iqt.preprocessing.upsample`.
+        How the grids are aligned, see :func:`sklearn_iqt.preprocessing.upsample`.
     patch_size : int or tuple of 3 ints, default=7
-        Shape of the patches, in low voxels, if rows of patches are interpolated. It does not matter
-        for volumes.
+        Shape of the patches, in low voxels, if rows of patches are interpolated. It has no effect
+        on volumes.
     verbose : int, default=0
         Whether to show progress.
 
@@ -83,7 +83,7 @@ class InterpolationIQT(BaseIQTRegressor):
     def _fit_cohort(self, cohort: Cohort) -> None:
         for _ in self._progress(cohort, "checking pairs", total=len(cohort)):
             pass
-        self._expect_patches()
+        self._set_rows_to_patches()
 
     def _fit_patches(self, X: np.ndarray, y: np.ndarray, groups: np.ndarray | None) -> None:
         pass

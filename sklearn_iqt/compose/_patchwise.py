@@ -1,4 +1,4 @@
-"""Any regressor of scikit-learn on volumes."""
+"""Use of any scikit-learn regressor on volumes."""
 
 from __future__ import annotations
 
@@ -18,31 +18,33 @@ __all__ = ["PatchwiseRegressor"]
 
 
 class PatchwiseRegressor(BasePatchRegressor):
-    """Learn the step from low to high patches with any multi-output regressor.
+    """Predict high patches from low patches with any multi-output regressor.
 
-    Given a forest of regression trees this is image quality transfer as first proposed; given
-    ridge regression it is its linear form.
+    With a forest of regression trees, this is image quality transfer as first proposed [1]_. With
+    ridge regression, it is the linear version.
 
     Parameters
     ----------
     estimator : regressor, default=None
-        Learns rows of low patches to rows of high patches, several outputs at once; ridge
-        regression by default.
+        Regressor that predicts rows of high patches from rows of low patches, with several outputs.
+        By default ridge regression.
     patcher : PatchTransformer, default=None
-        Cuts the low volumes; by default patches of (5, 5, 3) voxels, (2, 2, 1) voxels apart.
+        Transformer that cuts the low volumes. By default its patches have (5, 5, 3) voxels and are
+        (2, 2, 1) voxels apart.
     scale : int or tuple of 3 ints, default=(1, 1, 4)
         High-resolution voxels for each voxel, along each axis.
     alignment : {"center", "corner"}, default="center"
-        How the grids lie on each other, see :func:`sklearn_iqt.preprocessing.upsample`.
+        How the grids are aligned, see :func:`sklearn_iqt.preprocessing.upsample`.
     target : {"residual", "high"}, default="residual"
-        What is learned: the difference of the high patch from the interpolated low patch, or the
-        high patch itself. Trees cannot extrapolate, so the difference, which does not depend on
-        brightness as much, serves them better.
+        Target of the regressor: the difference between the high patch and the interpolated low
+        patch, or the high patch itself. Trees cannot extrapolate, so the difference is better for
+        them, because it depends less on brightness.
     max_patches : int or None, default=50_000
-        Most pairs of patches that are learned from, shared evenly by the volumes. Half as many as
-        a :class:`CoupledDictionaryIQT` takes, because a forest needs long for each of them.
+        Largest number of pairs of patches to learn from, divided evenly among the volumes. It is
+        half the default of :class:`CoupledDictionaryIQT`, because a forest takes long for each
+        pair.
     random_state : int, RandomState instance or None, default=None
-        Determines the patches that are drawn. The regressor has its own.
+        Determines the patches that are drawn. The regressor has a ``random_state`` as well.
     verbose : int, default=0
         Whether to show progress.
 

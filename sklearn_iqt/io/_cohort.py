@@ -122,7 +122,7 @@ class Cohort:
         names: tuple[str, str, str] = ("X", "y", "mask"),
         **options: Any,
     ) -> Cohort:
-        """Make the cohort of one subject, whose volumes have no number in messages.
+        """Make the cohort of one subject, and name its volumes without numbers in messages.
 
         Parameters
         ----------
