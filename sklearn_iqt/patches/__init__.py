@@ -1,4 +1,4 @@
-"""The patch engine: geometry, cutting, joining, paired sampling, prediction by patches."""
+"""Patches of volumes: their geometry, cutting, merging, paired sampling and prediction."""
 
 from sklearn_iqt.patches._cut import chunks, cut_patches
 from sklearn_iqt.patches._grid import PatchGrid, per_axis

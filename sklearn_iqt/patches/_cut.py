@@ -1,4 +1,4 @@
-"""Cutting volumes into rows."""
+"""Cut volumes into rows."""
 
 from __future__ import annotations
 
@@ -46,15 +46,17 @@ def cut_patches(volume: np.ndarray, grid: PatchGrid, index: Any = None) -> np.nd
     """
     if volume.shape != grid.shape:
         raise GeometryMismatchError(
-            f"cut_patches: the volume has shape {volume.shape}, the grid {grid.shape}."
+            f"cut_patches: the volume has shape {volume.shape}, but the grid has shape "
+            f"{grid.shape}. Pass the grid of this volume."
         )
     volume, positions = pad_to(volume, grid.padded_shape), grid.positions(index)
     if volume.strides[-1] != volume.itemsize or volume.dtype.hasobject:
         view = sliding_window_view(volume, grid.patch_size)
         return view[tuple(positions.T)].reshape(-1, grid.n_voxels)
     rows = np.empty((len(positions), grid.n_voxels), volume.dtype)
-    # The voxels of a patch along k as one item, which compiled code moves by a few instructions.
-    # Each length of that line is compiled once, in at most about a second, and kept on disk.
+    # The voxels of a patch along k are one item, which compiled code copies in a few instructions.
+    # The code is compiled once for each length of such a line, which takes at most about a second,
+    # and is cached on disk.
     line = np.dtype([("voxels", np.uint8, (grid.patch_size[2] * volume.itemsize,))])
     lines = sliding_window_view(volume, grid.patch_size[2], axis=2).view(line)[..., 0]
     _copy_lines(lines, positions, rows.view(line).reshape(-1, *grid.patch_size[:2]))

@@ -1,4 +1,4 @@
-"""The geometry of overlapping patches, frozen and free of any voxel values."""
+"""Geometry of overlapping patches."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ __all__ = ["PatchGrid", "per_axis"]
 
 @dataclass(frozen=True, init=False)
 class PatchGrid:
-    """Where the patches of one volume lie, before and after enhancement.
+    """Positions of the patches of one volume, before and after enhancement.
 
-    Patches stand ``stride`` voxels apart; the last one on each axis is shifted inward so that every
-    voxel is covered. A volume smaller than a patch is padded at its far end to hold one patch.
+    Patches start every ``stride`` voxels. The last patch along each axis is shifted inward, so that
+    every voxel is covered. A volume smaller than a patch is padded at its far end to hold one
+    patch.
 
     Parameters
     ----------
@@ -67,12 +68,12 @@ class PatchGrid:
         if any(step > size for step, size in zip(self.stride, self.patch_size, strict=True)):
             raise ValueError(
                 f"PatchGrid: stride {self.stride} is larger than patch_size {self.patch_size}, "
-                "which leaves voxels between the patches uncovered; lower the stride."
+                "which leaves voxels between the patches uncovered. Lower the stride."
             )
 
     @property
     def padded_shape(self) -> tuple[int, ...]:
-        """Shape of the volume once it can hold a patch."""
+        """Shape of the volume after padding to at least one patch."""
         return tuple(map(max, self.shape, self.patch_size))
 
     @cached_property
@@ -91,7 +92,7 @@ class PatchGrid:
 
     @property
     def n_patches(self) -> int:
-        """Number of patches in all."""
+        """Total number of patches."""
         return int(np.prod(self.n_starts))
 
     @property
@@ -127,7 +128,7 @@ class PatchGrid:
         return np.stack([s[a] for s, a in zip(self.starts, along, strict=True)], axis=-1)
 
     def covered(self, index: Any) -> np.ndarray:
-        """Return the voxels that some patches cover.
+        """Return the voxels that some of the patches cover.
 
         Parameters
         ----------
@@ -137,7 +138,7 @@ class PatchGrid:
         Returns
         -------
         ndarray of bool, shape ``shape``
-            True under any of the patches.
+            True for the voxels of these patches.
         """
         covered = np.zeros(self.shape, dtype=bool)
         for start in self.positions(index):
@@ -151,25 +152,25 @@ class PatchGrid:
         Parameters
         ----------
         mask : ndarray of bool, shape ``shape``
-            For example the foreground.
+            Mask of the volume, for example its foreground.
 
         Returns
         -------
         ndarray of float64, shape (n_patches,)
-            Between zero and one; voxels of padding repeat the edge.
+            Between zero and one. Padding repeats the mask at the edge.
         """
         mask = pad_to(np.asarray(mask), self.padded_shape)
-        # Along j and k plane by plane, which takes little memory.
+        # Sum along j and k plane by plane, which takes little memory.
         _, j, k = windows = list(zip(self.starts, self.patch_size, strict=True))
         sums = np.empty((len(mask), *self.n_starts[1:]), np.min_scalar_type(mask.size))
-        for of_plane, plane in zip(sums, mask, strict=True):
-            of_plane[:] = _window_sums(_window_sums(plane, 1, *k, sums.dtype), 0, *j, sums.dtype)
+        for plane_sums, plane in zip(sums, mask, strict=True):
+            plane_sums[:] = _window_sums(_window_sums(plane, 1, *k, sums.dtype), 0, *j, sums.dtype)
         return _window_sums(sums, 0, *windows[0], sums.dtype).ravel() / self.n_voxels
 
 
 def pad_to(volume: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """Repeat the far edges of a volume until it has ``shape``; a view where nothing is missing."""
-    missing = [(0, want - have) for want, have in zip(shape, volume.shape, strict=True)]
+    """Return a volume with its far edges repeated up to ``shape``, or the volume if it is full."""
+    missing = [(0, wanted - given) for wanted, given in zip(shape, volume.shape, strict=True)]
     return np.pad(volume, missing, mode="edge") if np.any(missing) else volume
 
 

@@ -1,4 +1,4 @@
-"""Joining overlapping patches into a volume."""
+"""Merge overlapping patches into a volume."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def patch_window(patch_size: tuple[int, int, int], window: str = "uniform") -> n
     patch_size : tuple of 3 ints
         Shape of a patch, in voxels.
     window : {"uniform", "hann", "gaussian"}, default="uniform"
-        A Gaussian has a standard deviation of an eighth of the patch. No weight is zero, so that
-        the outermost voxels of a volume are still covered.
+        Shape of the window. The Gaussian has a standard deviation of an eighth of the patch. All
+        weights are above zero, so that the outermost voxels of a volume are still covered.
 
     Returns
     -------
     ndarray of float64, shape ``patch_size``
-        Separable product of one window for each axis.
+        Product of one window for each axis.
 
     Examples
     --------
@@ -49,11 +49,11 @@ def patch_window(patch_size: tuple[int, int, int], window: str = "uniform") -> n
 
 
 class PatchMerger:
-    """Average overlapping patches into a volume, holding only the planes still in the making.
+    """Average overlapping patches into a volume, with accumulators for unfinished planes only.
 
-    Patches arrive in the order of their grid. As soon as no later patch can reach a plane, it is
-    finished and leaves the float64 accumulators, so these are as thick as one run of patches
-    whatever the size of the volume.
+    Patches are added in the order of their grid. As soon as no later patch can reach a plane, the
+    plane is finished and leaves the float64 accumulators. These are therefore only as thick as one
+    run of patches, regardless of the size of the volume.
 
     Parameters
     ----------
@@ -62,13 +62,14 @@ class PatchMerger:
     window : {"uniform", "hann", "gaussian"}, default="uniform"
         Weights of the voxels of a patch.
     fill : ndarray of shape ``grid.high.shape``, default=None
-        Values where no patch was added. Without it, an uncovered voxel is an error.
+        Values of voxels that no patch covers. By default an uncovered voxel is an error.
     overwrite_fill : bool, default=False
-        Whether the volume is merged into the memory of ``fill``, plane by plane, which must be a
-        writeable array of floats. Patches may still be cut from there, because they start on
-        planes that are not finished.
+        Whether to merge into the memory of ``fill``, plane by plane. ``fill`` must then be a
+        writeable array of floats. Patches may still be cut from it, because they start on planes
+        that are not finished.
     dtype : dtype, default=None
-        Float type of the merged volume: by default float32, or that of a ``fill`` to overwrite.
+        Float type of the merged volume. By default float32, or the dtype of ``fill`` if it is
+        overwritten.
     return_std : bool, default=False
         Whether :meth:`finalize` also returns the spread of the overlapping values.
 
@@ -77,7 +78,7 @@ class PatchMerger:
     GeometryMismatchError
         If ``fill`` does not have the shape of the merged volume.
     ValueError
-        If ``dtype`` is no float type, or ``fill`` cannot be overwritten in it.
+        If ``dtype`` is not a float type, or ``fill`` cannot be overwritten.
 
     Examples
     --------
@@ -103,18 +104,18 @@ class PatchMerger:
     ) -> None:
         if dtype is not None and np.dtype(dtype).kind != "f":
             raise ValueError(f"PatchMerger: dtype must be a float type, got {np.dtype(dtype)}.")
-        if overwrite_fill and (fault := _why_not_into(fill, dtype)):
+        if overwrite_fill and (fault := _overwrite_fault(fill, dtype)):
             raise ValueError(
-                f"PatchMerger: overwrite_fill merges into fill, {fault}; pass a writeable float "
-                "array of the dtype, or leave overwrite_fill out."
+                f"PatchMerger: overwrite_fill cannot merge into fill, {fault}. Pass a writeable "
+                "float array of the dtype, or leave overwrite_fill out."
             )
         self.grid = grid.high
         self.window = patch_window(self.grid.patch_size, window)
         self.return_std = return_std
         if fill is not None and fill.shape != self.grid.shape:
             raise GeometryMismatchError(
-                f"PatchMerger: fill has shape {fill.shape}; the merged volume has "
-                f"{self.grid.shape}."
+                f"PatchMerger: fill has shape {fill.shape}, but must have the shape of the merged "
+                f"volume, {self.grid.shape}."
             )
         self._may_stay_uncovered = fill is not None
         dtype = np.float32 if dtype is None else dtype
@@ -124,7 +125,7 @@ class PatchMerger:
             self._mean = fill if overwrite_fill else fill.astype(dtype)
         self._std = np.zeros(self.grid.shape, self._mean.dtype) if return_std else None
         self._first = 0
-        # Sums of weights, of weighted values and, for the spread, of weighted squares.
+        # Sums of weights, sums of weighted values and, for the spread, sums of weighted squares.
         self._sums = np.zeros((2 + return_std, 0, *self.grid.padded_shape[1:]))
 
     def add(self, rows: np.ndarray, index: Any) -> None:
@@ -135,17 +136,18 @@ class PatchMerger:
         rows : ndarray of shape (n, ``grid.high.n_voxels``)
             Values of the patches.
         index : int array-like of shape (n,)
-            Their numbers on the grid, none on an earlier plane than a run before.
+            Numbers of the patches on the grid. They must not start on earlier planes than patches
+            that were added before.
 
         Raises
         ------
         ValueError
-            If the rows do not fit the grid, or come too late.
+            If the rows do not fit the grid, or are not added in the order of the grid.
         """
         if np.shape(rows) != (len(index), self.grid.n_voxels):
             raise ValueError(
-                f"PatchMerger: rows have shape {np.shape(rows)}; {len(index)} patches of "
-                f"{self.grid.n_voxels} voxels were announced."
+                f"PatchMerger: rows have shape {np.shape(rows)}, but index and grid need "
+                f"{(len(index), self.grid.n_voxels)}."
             )
         if not len(index):
             return
@@ -154,7 +156,7 @@ class PatchMerger:
         if first < self._first:
             raise ValueError(
                 f"PatchMerger: a patch starts on plane {first}, but planes before {self._first} "
-                "are finished; add patches in the order of the grid."
+                "are finished. Add patches in the order of the grid."
             )
         self._finish(first)
         self._grow(last + self.grid.patch_size[0] - first)
@@ -170,7 +172,7 @@ class PatchMerger:
             Weighted mean of the patches over each voxel.
         std : ndarray of the same shape
             Weighted standard deviation of the patches over each voxel, zero where fewer than two
-            reach; only with ``return_std``.
+            patches overlap; only with ``return_std``.
 
         Raises
         ------
@@ -185,16 +187,16 @@ class PatchMerger:
         self._sums = np.pad(self._sums, ((0, 0), (0, missing), (0, 0), (0, 0)))
 
     def _finish(self, plane: int) -> None:
-        """Write out the planes before ``plane``; padding beyond the volume is dropped."""
+        """Write the planes before ``plane`` to the volume, without padding."""
         n_i, n_j, n_k = self.grid.shape
         n_planes = max(min(plane, n_i) - self._first, 0)
-        weights, *sums = self._sums[:, :n_planes, :n_j, :n_k]  # of planes that patches reached
+        weights, *sums = self._sums[:, :n_planes, :n_j, :n_k]  # only planes that patches reached
         covered = weights > 0
         n_uncovered = n_planes * n_j * n_k - np.count_nonzero(covered)
         if n_uncovered and not self._may_stay_uncovered:
             raise ValueError(
                 f"PatchMerger: no patch covers {n_uncovered} voxels of planes {self._first} to "
-                f"{self._first + n_planes - 1}; add all patches or give fill."
+                f"{self._first + n_planes - 1}. Add all patches, or pass fill."
             )
         planes = slice(self._first, self._first + len(covered))
         for total in sums:
@@ -207,7 +209,7 @@ class PatchMerger:
         self._first = plane
 
 
-def _why_not_into(fill: np.ndarray | None, dtype: Any) -> str | None:
+def _overwrite_fault(fill: np.ndarray | None, dtype: Any) -> str | None:
     """Return why a volume cannot be merged into the memory of ``fill``, or None if it can."""
     if fill is None:
         return "which is None"

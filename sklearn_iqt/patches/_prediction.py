@@ -1,4 +1,4 @@
-"""Predicting a volume from the predictions of its overlapping patches."""
+"""Predict a volume patch by patch."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from sklearn_iqt.preprocessing import foreground_mask
 
 __all__ = ["predict_volume", "rows_per_chunk"]
 
-# Rows are cut, predicted and merged in runs of this many bytes: enough for efficient matrix
-# products, little beside a volume.
+# Rows are cut, predicted and merged in runs of this many bytes. This is enough for efficient matrix
+# products, and little compared with a volume.
 CHUNK_BYTES = 2**26
 
 
@@ -58,11 +58,11 @@ def predict_volume(
     source : PatchSource
         Prepares the volume for cutting.
     predict_rows : callable
-        From rows of input patches to rows of output patches.
+        Takes rows of input patches, and returns rows of output patches.
     return_std : bool
         Whether to return the spread of the overlapping predictions as well.
     report_progress : callable
-        Takes the part of the patches that is done, from 0 to 1.
+        Takes the fraction of the patches that are done, from 0 to 1.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Drawing paired training patches from one pair of volumes."""
+"""Draw paired training patches from volumes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def share(total: int | None, n_volumes: int) -> list[int | None]:
     Returns
     -------
     list of int or None
-        Patches for each volume, which add up to ``total``; None for each where there is no limit.
+        Patches for each volume, which add up to ``total``; None for each if there is no limit.
 
     Examples
     --------
@@ -37,8 +37,8 @@ def share(total: int | None, n_volumes: int) -> list[int | None]:
         return [None] * n_volumes
     if total < n_volumes:
         raise ValueError(
-            f"max_patches={total} leaves some of the {n_volumes} volumes without a patch; raise it "
-            "or give fewer volumes."
+            f"max_patches={total} leaves some of the {n_volumes} volumes without a patch. Raise it "
+            "or pass fewer volumes."
         )
     return np.diff(np.linspace(0, total, n_volumes + 1).astype(int)).tolist()
 
@@ -67,7 +67,8 @@ def foreground_index(grid: PatchGrid, mask: np.ndarray, background: float) -> np
     """
     if mask.shape != grid.shape:
         raise GeometryMismatchError(
-            f"foreground_index: the mask has shape {mask.shape}, but the grid {grid.shape}."
+            f"foreground_index: the mask has shape {mask.shape}, but the grid has shape "
+            f"{grid.shape}. Pass a mask on this grid."
         )
     return np.flatnonzero(1 - grid.fraction(mask) <= background)
 
@@ -92,11 +93,11 @@ def sample_index(
     mask : ndarray of bool, shape ``grid.shape``, default=None
         Foreground; by default :func:`sklearn_iqt.preprocessing.foreground_mask` of ``high``.
     n_patches : int or None
-        How many to draw at most; None for all.
+        Largest number of patches to draw; None for all.
     background : float, in [0, 1]
         Patches with a larger fraction of background are left out.
     random_state : RandomState
-        Source of the draw.
+        Source of randomness.
 
     Returns
     -------

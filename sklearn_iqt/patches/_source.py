@@ -1,4 +1,4 @@
-"""What patches are cut from: a volume in a robust unit, on the low grid or interpolated."""
+"""Prepare volumes for cutting: scale their intensities, and interpolate them if needed."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class ScaledVolume(NamedTuple):
     Parameters
     ----------
     inputs : ndarray of float32
-        The volume to cut patches from: scaled, or interpolated, too.
+        Volume that patches are cut from: the scaled volume, or its interpolation.
     baseline : ndarray of float32, on the high grid
-        The interpolated volume.
+        The scaled volume, interpolated.
     unit : float
-        The intensity that became one.
+        Intensity that was scaled to one.
     """
 
     inputs: NDArray[np.float32]
@@ -46,7 +46,7 @@ class TrainingPair(NamedTuple):
     Parameters
     ----------
     inputs : ndarray of float32
-        What input patches are cut from.
+        Volume that input patches are cut from.
     target : ndarray of float32, on the high grid
         The high volume, in the unit of the low one.
     drawn : ndarray of int
@@ -60,7 +60,7 @@ class TrainingPair(NamedTuple):
 
 @dataclass(frozen=True)
 class PatchSource:
-    """Prepare volumes for cutting, for training and for prediction alike.
+    """Prepare volumes for cutting, in the same way for training and for prediction.
 
     Parameters
     ----------
@@ -115,14 +115,14 @@ class PatchSource:
         return high.reshape(len(rows), -1)
 
     def scaled(self, volume: NDArray, mask: NDArray[np.bool_] | None) -> ScaledVolume:
-        """Scale a low volume to its own unit, and interpolate it.
+        """Scale a low volume by its own intensities, and interpolate it.
 
         Parameters
         ----------
         volume : ndarray of shape (i, j, k)
             The low volume.
         mask : ndarray of bool, shape (i, j, k), or None
-            Foreground whose intensities decide the unit; None to find it.
+            Foreground whose intensities set the unit. By default it is estimated.
 
         Returns
         -------
@@ -161,9 +161,9 @@ class PatchSource:
         cohort : Cohort
             Low and high volumes, perhaps with masks.
         max_patches : int or None
-            Most patches to draw, shared evenly by the volumes; None for all.
+            Largest number of patches to draw, divided evenly among the volumes; None for all.
         random_state : RandomState
-            Source of the draws.
+            Source of randomness.
 
         Yields
         ------

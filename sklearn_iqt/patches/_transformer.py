@@ -1,4 +1,4 @@
-"""Volumes to rows and back, as a scikit-learn transformer."""
+"""Conversion of volumes to rows and back, as a scikit-learn transformer."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ __all__ = ["PatchTransformer"]
 class PatchTransformer(DocLinkMixin, TransformerMixin, BaseEstimator):
     """Cut volumes into rows of voxels, and average rows back into volumes.
 
-    Every IQT estimator holds one of these as its ``patcher``, so that ``patcher__patch_size`` can
-    be searched like any parameter. On its own it prepares rows for any scikit-learn regressor;
-    keep the ``groups`` of the rows at hand then, because patches of one subject must not be split
-    between training and test.
+    Estimators that work on rows of patches take one as their ``patcher``, so that
+    ``patcher__patch_size`` can be searched like any other parameter. Without such an estimator, it
+    prepares rows for any scikit-learn regressor. In this case, pass the ``groups`` of the rows to
+    the splitter, because patches of one subject must not be split between training and test.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class PatchTransformer(DocLinkMixin, TransformerMixin, BaseEstimator):
     window : {"uniform", "hann", "gaussian"}, default="uniform"
         Weights with which overlapping patches are averaged.
     background : float, in [0, 1], default=0.8
-        Patches with a larger fraction of background are neither drawn by :meth:`sample` nor
+        Patches with a larger fraction of background are not drawn by :meth:`sample`, and not
         enhanced by an estimator.
 
     Attributes
@@ -49,15 +49,15 @@ class PatchTransformer(DocLinkMixin, TransformerMixin, BaseEstimator):
         The parameters, one number for each axis.
     scale_ : tuple of 3 ints
         High voxels for each low voxel along each axis, found from the shapes of the pairs in
-        ``fit``; (1, 1, 1) without high volumes. Rows given to :meth:`inverse_transform` hold
-        patches of ``patch_size_ * scale_`` voxels.
+        ``fit``; (1, 1, 1) without high volumes. Rows that are passed to :meth:`inverse_transform`
+        hold patches of ``patch_size_ * scale_`` voxels.
     shapes_ : list of tuple
         Shapes of the volumes seen in ``fit``.
 
     See Also
     --------
     PatchGrid : The geometry alone.
-    PatchMerger : The averaging alone, streaming.
+    PatchMerger : The averaging alone, plane by plane.
 
     Examples
     --------
@@ -101,8 +101,7 @@ class PatchTransformer(DocLinkMixin, TransformerMixin, BaseEstimator):
             Low volumes: 3-D arrays, nibabel images or paths, of which only headers are read.
             Without volumes no shapes are remembered.
         y : same kind as X, default=None
-            High volumes, as large as the low volumes or a whole number of times as large along
-            each axis.
+            High volumes. Along each axis their size is a whole multiple of the low volumes.
 
         Returns
         -------
@@ -112,7 +111,8 @@ class PatchTransformer(DocLinkMixin, TransformerMixin, BaseEstimator):
         Raises
         ------
         GeometryMismatchError
-            If the pairs do not have one scale, or do not lie in one place.
+            If the pairs do not have the same scale, or the volumes of a pair are in different
+            places.
         """
         if X is None:
             return self.fit_geometry()
@@ -130,7 +130,7 @@ class PatchTransformer(DocLinkMixin, TransformerMixin, BaseEstimator):
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit_geometry(self, scale: int | Sequence[int] = 1) -> PatchTransformer:
-        """Check the parameters for volumes of a known scale, without any volume.
+        """Check the parameters for a known scale, without volumes.
 
         Parameters
         ----------
@@ -162,8 +162,8 @@ class PatchTransformer(DocLinkMixin, TransformerMixin, BaseEstimator):
         Returns
         -------
         ndarray of shape (n_patches, voxels of a patch)
-            Rows of voxels in C order, volume after volume. Beware of the size: at stride 1 every
-            voxel is repeated as often as a patch has voxels.
+            Rows of voxels in C order, volume after volume. With a stride of 1, this is about as
+            many times larger than the volumes as a patch has voxels.
         """
         check_is_fitted(self)
         volumes = as_volumes(X, caller=type(self).__name__)
@@ -175,10 +175,11 @@ class PatchTransformer(DocLinkMixin, TransformerMixin, BaseEstimator):
         Parameters
         ----------
         rows : array-like of shape (n_patches, voxels of a patch)
-            Rows for every patch of every volume, in the order of :meth:`transform`; a patch has
-            ``patch_size * scale`` voxels here.
+            One row for each patch of each volume, in the order of :meth:`transform`. A row holds a
+            patch of ``patch_size_ * scale_`` voxels.
         shapes : sequence of tuples, default=None
-            Shapes of the volumes that were cut (before scaling); those of ``fit`` by default.
+            Shapes of the volumes that were cut (before scaling). By default the shapes of the
+            volumes in ``fit``.
 
         Returns
         -------
@@ -198,14 +199,14 @@ class PatchTransformer(DocLinkMixin, TransformerMixin, BaseEstimator):
         grids = [self.grid(shape) for shape in (self.shapes_ if shapes is None else shapes)]
         if not grids:
             raise ValueError(
-                "PatchTransformer: the shapes of the volumes are not known; fit on the volumes "
+                "PatchTransformer: the shapes of the volumes are not known. Fit on the volumes "
                 "that were cut, or pass shapes to inverse_transform."
             )
         stops = np.cumsum([grid.n_patches for grid in grids])
         expected = (stops[-1], grids[0].high.n_voxels)
         if rows.shape != expected:
             raise GeometryMismatchError(
-                f"PatchTransformer: rows have shape {rows.shape}; {len(grids)} volumes with "
+                f"PatchTransformer: rows have shape {rows.shape}, but {len(grids)} volumes with "
                 f"patches of {grids[0].high.patch_size} voxels need {tuple(map(int, expected))}."
             )
         volumes = np.empty(len(grids), dtype=object)
@@ -216,7 +217,7 @@ class PatchTransformer(DocLinkMixin, TransformerMixin, BaseEstimator):
         return np.stack(list(volumes)) if shapes is None and self._kind == "stack" else volumes
 
     def groups(self, X: Any, groups: Any = None) -> np.ndarray:
-        """Return for each row of ``transform(X)`` the volume or subject that it comes from.
+        """Return the volume or subject that each row of ``transform(X)`` comes from.
 
         Parameters
         ----------
@@ -228,7 +229,7 @@ class PatchTransformer(DocLinkMixin, TransformerMixin, BaseEstimator):
         Returns
         -------
         ndarray of shape (n_patches,)
-            To be passed as ``groups`` to scikit-learn's group-wise splitters.
+            Groups for the group-wise splitters of scikit-learn.
         """
         check_is_fitted(self)
         volumes = as_volumes(X, caller=type(self).__name__)
@@ -251,10 +252,10 @@ class PatchTransformer(DocLinkMixin, TransformerMixin, BaseEstimator):
         low, high : array of shape (n, i, j, k), or sequence of volumes
             Pairs; a high volume is ``scale_`` times as large as its low volume.
         mask : sequence of volumes, default=None
-            Foreground on the grid of the low volumes, where positive. By default
-            :func:`sklearn_iqt.preprocessing.foreground_mask` of the high volumes.
+            Foreground on the grid of the low volumes, which is where the masks are positive. By
+            default :func:`sklearn_iqt.preprocessing.foreground_mask` of the high volumes.
         max_patches : int, default=None
-            Most rows to draw, shared evenly by the volumes. All by default.
+            Largest number of rows to draw, divided evenly among the volumes. All by default.
         random_state : int, RandomState instance or None, default=None
             Determines the rows that are drawn.
 
@@ -263,7 +264,7 @@ class PatchTransformer(DocLinkMixin, TransformerMixin, BaseEstimator):
         low_rows : ndarray of shape (n_rows, voxels of a low patch)
             At most ``max_patches`` rows.
         high_rows : ndarray of shape (n_rows, voxels of a high patch)
-            Their counterparts.
+            The matching rows of the high volumes.
         groups : ndarray of int, shape (n_rows,)
             Position of the volume that each row comes from.
 
@@ -275,7 +276,7 @@ class PatchTransformer(DocLinkMixin, TransformerMixin, BaseEstimator):
             If ``max_patches`` is less than the number of volumes.
         """
         check_is_fitted(self)
-        # Patches of a pair start at the same voxels whichever way the two grids are aligned.
+        # Patches of a pair start at the same voxels for both alignments of the two grids.
         cohort = Cohort(
             low, high, mask, scale=self.scale_, alignment=None, caller=type(self).__name__
         )
@@ -312,7 +313,7 @@ class PatchTransformer(DocLinkMixin, TransformerMixin, BaseEstimator):
         return PatchGrid(tuple(shape), self.patch_size_, self.stride_, self.scale_)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """Name the columns of a row after the place of their voxel in the patch.
+        """Return names of the columns, made from the positions of their voxels in the patch.
 
         Parameters
         ----------
@@ -341,7 +342,7 @@ def _find_scale(low: Sequence[int], high: Sequence[int], caller: str) -> tuple[i
     scale = tuple(n // m for n, m in zip(high, low, strict=True))
     if 0 in scale or any(m * s != n for m, s, n in zip(low, scale, high, strict=True)):
         raise GeometryMismatchError(
-            f"{caller}: y[0] has shape {tuple(high)}, which is not a whole number of times the "
-            f"shape {tuple(low)} of X[0]. Crop or resample one of them."
+            f"{caller}: y[0] has shape {tuple(high)}, which is not a whole multiple of the shape "
+            f"{tuple(low)} of X[0]. Crop or resample one of them."
         )
     return scale

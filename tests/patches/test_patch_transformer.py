@@ -1,4 +1,4 @@
-"""PatchTransformer: volumes to rows and back, groups and paired sampling."""
+"""PatchTransformer converts volumes to rows and back, and draws paired rows with groups."""
 
 import nibabel
 import numpy as np
@@ -65,7 +65,7 @@ def test_sample_leaves_out_background_and_pairs_rows(rng):
     np.testing.assert_array_equal(low_rows, again[0])
 
 
-def test_mask_on_the_low_grid_decides(rng):
+def test_a_mask_on_the_low_grid_selects_the_patches(rng):
     low, high = rng.random((1, 12, 12, 4)), rng.random((1, 12, 12, 16))
     mask = np.zeros(low.shape, bool)
     mask[:, :4] = True
@@ -81,14 +81,14 @@ def test_fit_learns_the_scale_from_pairs(rng):
     assert PatchTransformer(2).fit(low).scale_ == (1, 1, 1)
     assert PatchTransformer(2).fit(low, high).scale_ == (2, 1, 4)
     assert PatchTransformer(2).fit_geometry((1, 1, 4)).scale_ == (1, 1, 4)
-    with pytest.raises(GeometryMismatchError, match="not a whole number of times"):
+    with pytest.raises(GeometryMismatchError, match="not a whole multiple"):
         PatchTransformer(2).fit(low, high[:, :-1])
     with pytest.raises(GeometryMismatchError, match=r"y\[1\] has shape"):
         PatchTransformer(2).fit(list(low), [high[0], high[1, :6]])
 
 
 @pytest.mark.parametrize("alignment", ["center", "corner"])
-def test_pairs_may_be_aligned_either_way_but_not_lie_elsewhere(rng, alignment):
+def test_pairs_may_have_either_alignment_but_not_different_places(rng, alignment):
     affine = np.diag([1.0, 1.0, 4.0, 1.0])
     low = [nibabel.Nifti1Image(rng.random((6, 6, 3)), affine)]
     fine = scaled_affine(affine, (1, 1, 4), alignment)
@@ -109,7 +109,7 @@ def test_groups_name_the_subject_of_each_row(rng):
 
 
 def test_random_patch_splits_leak_and_group_splits_do_not(rng):
-    """Patches of one subject in training flatter a model; whole subjects do not."""
+    """Scores are too high if training and test patches come from the same subject."""
     gains = rng.uniform(0.5, 2.0, 8)
     low = rng.random((8, 12, 12, 6))
     high = gains[:, None, None, None] * low.repeat(2, axis=3)
@@ -165,7 +165,7 @@ def test_clone_keeps_parameters():
     assert clone(patcher).get_params() == patcher.get_params()
 
 
-def test_rows_cannot_come_back_to_shapes_that_are_not_known(rng):
+def test_inverse_transform_needs_known_shapes(rng):
     rows = rng.random((8, 64))
     patcher = PatchTransformer(4)
     with pytest.raises(ValueError, match=r"shapes of the volumes are not known.*pass shapes"):
