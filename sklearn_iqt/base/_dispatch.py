@@ -66,7 +66,7 @@ class BaseIQTRegressor(DocLinkMixin, RegressorMixin, VolumeHooks, BaseEstimator)
             Low-quality volumes (3-D arrays, nibabel images or paths), or rows of input patches.
         y : same kind as X
             High-quality volumes, ``scale`` times as large, or rows of output patches. Interpolation
-            takes volumes without them.
+            does not need high-quality volumes.
         mask : sequence of volumes, default=None
             Foreground of each low volume, which is where the mask is positive. By default the
             foreground is where the high volume is at or above its mean. For volumes only.

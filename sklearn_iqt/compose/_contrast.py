@@ -22,10 +22,11 @@ __all__ = ["IntensityCurveIQT", "TissueMatchingIQT"]
 
 
 class IntensityCurveIQT(BasePatchRegressor):
-    """Interpolate, then replace each intensity by the mean high intensity that belongs to it.
+    """Interpolate volumes, then map their intensities by one curve.
 
-    One increasing curve is learned for all voxels. It does not see the neighbours of a voxel, so
-    it changes contrast and adds no detail: a method that beats it does more than change contrast.
+    The curve gives the mean high intensity for each interpolated intensity, and it is increasing.
+    It does not depend on the neighbours of a voxel, so that it changes the contrast and adds no
+    detail. A method that is better than this baseline does more than change the contrast.
 
     Parameters
     ----------
@@ -34,7 +35,7 @@ class IntensityCurveIQT(BasePatchRegressor):
     alignment : {"center", "corner"}, default="center"
         How the two grids are aligned, see :func:`sklearn_iqt.preprocessing.upsample`.
     max_voxels : int or None, default=500_000
-        Most voxels that the curve is learned from, shared evenly by the volumes.
+        Largest number of voxels to learn the curve from, divided evenly among the volumes.
     random_state : int, RandomState instance or None, default=None
         Determines the voxels that are drawn.
     verbose : int, default=0
@@ -49,11 +50,11 @@ class IntensityCurveIQT(BasePatchRegressor):
     See Also
     --------
     InterpolationIQT : Interpolation alone.
-    TissueMatchingIQT : Change the contrast of each scan by what its tissues look like.
+    TissueMatchingIQT : Match the mean intensities of the tissues of each scan.
 
     Notes
     -----
-    In row mode both rows are patches of one voxel.
+    Input and output rows hold patches of one voxel.
 
     Examples
     --------
@@ -68,7 +69,7 @@ class IntensityCurveIQT(BasePatchRegressor):
     _volume_tags = VolumeTags(
         interpolates_first=True, no_spread_reason="patches of one voxel do not overlap"
     )
-    # Patches of one voxel, whose shape is not for the user to choose.
+    # Patches have one voxel, so there is no patcher for the user to set.
     patcher = None
 
     _parameter_constraints: dict = {
@@ -94,7 +95,7 @@ class IntensityCurveIQT(BasePatchRegressor):
 
     @property
     def max_patches(self) -> int | None:  # type: ignore[override]
-        """Patches of one voxel are voxels."""
+        """Number of voxels, because a patch has one voxel."""
         return self.max_voxels
 
     def _default_patcher(self) -> PatchTransformer:
@@ -115,11 +116,12 @@ class IntensityCurveIQT(BasePatchRegressor):
 
 
 class TissueMatchingIQT(InterpolationIQT):
-    """Give a scan the tissue contrast of the high training volumes, then interpolate it.
+    """Match the tissue contrast of a scan to the high training volumes, then interpolate it.
 
-    A :class:`~sklearn_iqt.preprocessing.TissueScaler` is fitted to the high volumes. It moves the
-    intensities of fluid, grey and white matter of each scan to the ratios of the training. No low
-    volume is learned from, so the method does not depend on how the training scans were degraded.
+    A :class:`~sklearn_iqt.preprocessing.TissueScaler` is fitted to the high volumes. It changes
+    the intensities of fluid, grey and white matter of each scan to the ratios in these volumes.
+    Low volumes are not used in training, so that the method does not depend on how they were
+    degraded.
 
     Parameters
     ----------
@@ -130,16 +132,16 @@ class TissueMatchingIQT(InterpolationIQT):
     alignment : {"center", "corner"}, default="center"
         How the two grids are aligned, see :func:`sklearn_iqt.preprocessing.upsample`.
     patch_size : int or tuple of 3 ints, default=7
-        Shape of the patches, in low voxels, if rows of patches are interpolated. It does not matter
-        for volumes.
+        Shape of the patches, in low voxels, if rows of patches are interpolated. It has no effect
+        on volumes.
     verbose : int, default=0
         Whether to show progress.
 
     Attributes
     ----------
     scaler_ : TissueScaler
-        The scaler that was fitted to the high volumes; None after a fit on rows, which have no
-        tissues and are only interpolated.
+        The scaler that was fitted to the high volumes. None after a fit on rows, which are only
+        interpolated, because they have no tissues.
 
     See Also
     --------

@@ -18,7 +18,7 @@ from sklearn_iqt.preprocessing import foreground_mask, intensity_scale, upsample
 
 __all__ = ["PatchSource", "ScaledVolume", "TrainingPair"]
 
-# High volumes of one unit differ by less than this factor, relative to their low volumes.
+# High volumes in the same unit differ by less than this factor, relative to their low volumes.
 _MOST_UNIT_RATIO = 2.0
 
 
@@ -174,9 +174,9 @@ class PatchSource:
         for pair, quota in zip(cohort, share(max_patches, len(cohort)), strict=True):
             inputs, _, unit = self.scaled(pair.low, pair.mask)
             target = (pair.high / unit).astype(np.float32)
-            # Some of the voxels are enough to find a foreign unit.
-            some = target[::2, ::2, ::2]
-            high_units.append(float(some[foreground_mask(some, fill_holes=False)].mean()))
+            # Every second voxel is enough to find a different unit.
+            coarse = target[::2, ::2, ::2]
+            high_units.append(float(coarse[foreground_mask(coarse, fill_holes=False)].mean()))
             drawn = sample_index(
                 self.patcher.grid(inputs.shape),
                 target,
@@ -222,8 +222,8 @@ def _warn_of_units(cohort: Cohort, units: list[float]) -> None:
         warnings.warn(
             f"{cohort.caller}: the high volumes have different units. Relative to their low "
             f"volumes, {name(last)} is {ratio:.3g} times as bright as {name(first)}, and this "
-            "factor is learned as if it were contrast. Bring the high volumes to one unit first, "
-            "for example with PercentileScaler.",
+            "factor is learned as if it were contrast. Convert the high volumes to the same unit "
+            "first, for example with PercentileScaler.",
             UserWarning,
             stacklevel=2,
         )

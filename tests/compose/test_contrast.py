@@ -1,4 +1,4 @@
-"""The baselines for contrast learn contrast and nothing else."""
+"""The baselines for contrast change only the contrast."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from sklearn_iqt import (
 
 
 def make_brains(white, n=2, seed=0):
-    """Smooth brains of fluid, grey and white matter, on a background of zero."""
+    """Return labels, and smooth brains of fluid, grey and white matter on a background of zero."""
     rng = np.random.default_rng(seed)
     labels = np.zeros((24, 24, 24), int)
     labels[3:21, 3:21, 4:20], labels[5:19, 5:19, 4:20], labels[8:16, 8:16, 8:16] = 1, 2, 3
@@ -24,7 +24,7 @@ def make_brains(white, n=2, seed=0):
     ]
 
 
-def test_the_curve_is_found():
+def test_the_curve_agrees_with_the_true_one():
     rng = np.random.default_rng(0)
     low = rng.uniform(1, 2, (3, 8, 8, 8))
     high, masks = 50 * low**2, np.ones(low.shape)
@@ -55,7 +55,7 @@ def test_tissues_get_the_ratios_of_the_high_volumes():
     assert np.median(same[labels == 3]) == pytest.approx(770, rel=0.02)
 
 
-def test_tissue_matching_takes_masks_and_refuses_rows_for_volumes():
+def test_tissue_matching_accepts_masks_and_refuses_volumes_after_rows():
     labels, low = make_brains(white=110)
     _, high = make_brains(white=150, seed=1)
     model = TissueMatchingIQT(scale=1).fit(low, high)
@@ -66,7 +66,7 @@ def test_tissue_matching_takes_masks_and_refuses_rows_for_volumes():
 
 
 @pytest.mark.parametrize("model", [IntensityCurveIQT(scale=1), TissueMatchingIQT(scale=1)])
-def test_baselines_are_stored_in_model_files(model, tmp_path):
+def test_baselines_are_saved_in_model_files(model, tmp_path):
     _, low = make_brains(white=110)
     _, high = make_brains(white=150, seed=1)
     loaded = load_model(save_model(model.fit(low, high), tmp_path / "model.iqt"))
