@@ -16,7 +16,7 @@ demo: $(RUNS)
 
 # Run the tests and the examples of docstrings; fail where too few branches are tested.
 test: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/python $(PYTEST) --cov
+	OMP_NUM_THREADS=1 $(BIN)/python $(PYTEST) --cov --cov-fail-under=95
 
 # Run the tests that take minutes.
 test-slow: $(INSTALLED)

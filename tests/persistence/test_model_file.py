@@ -61,6 +61,18 @@ def ridge(pairs):
     return PatchwiseRegressor(Ridge(), PatchTransformer(3), random_state=0).fit(*pairs)
 
 
+def test_names_of_columns_are_kept(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    rng = np.random.default_rng(0)
+    patcher = PatchTransformer((3, 3, 1))
+    names = [f"voxel {n}" for n in range(9)]
+    rows = pandas.DataFrame(rng.random((30, 9)), columns=names)
+    model = PatchwiseRegressor(Ridge(), patcher, random_state=0).fit(rows, rng.random((30, 36)))
+    loaded = load_model(save_model(model, tmp_path / "model.iqt"))
+    assert loaded.feature_names_in_.tolist() == names
+    np.testing.assert_array_equal(loaded.predict(rows), model.predict(rows))
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_a_loaded_model_predicts_the_same_bits(name, pairs, tmp_path):
     low, high = pairs

@@ -149,6 +149,18 @@ DOCUMENTS = {
         at("model", "params", "verbose", value={"scalar": ["int8", 4000]}),
         "does not fit its type",
     ),
+    "a number that is text": (
+        at("model", "params", "verbose", value={"scalar": ["int8", "1"]}),
+        "numpy number that",
+    ),
+    "strings that are numbers": (
+        at("model", "fitted", "feature_names_in_", value={"strings": ["a", 1]}),
+        "array of strings that",
+    ),
+    "a tuple that is a dict": (
+        at("model", "params", "scale", value={"tuple": {"0": 1}}),
+        "a tuple",
+    ),
     "an array elsewhere": (
         at(
             "model",

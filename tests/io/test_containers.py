@@ -1,0 +1,50 @@
+"""Containers that hold no volumes are refused with what to pass instead."""
+
+import nibabel
+import numpy as np
+import pytest
+
+from sklearn_iqt.io import as_volumes
+
+VOLUME = np.ones((4, 4, 4))
+OBJECTS = np.empty((2, 2), dtype=object)
+REFUSED = {
+    "one path": ("scan.nii", r"X is a single str\. Wrap it in a list: \[X\]"),
+    "one image": (nibabel.Nifti1Image(VOLUME, np.eye(4)), "X is a single Nifti1Image"),
+    "one array": (VOLUME, r"one 3-D array of shape \(4, 4, 4\).*Wrap it in a list"),
+    "five dimensions": (np.ones((1, 1, 4, 4, 4)), "5 dimensions"),
+    "a table of objects": (OBJECTS, r"object array of shape \(2, 2\).*Pass a list"),
+    "a dict": ({"scan": VOLUME}, "X is a dict"),
+    "an empty list": ([], "X .*at least one"),
+    "an empty stack": (np.ones((0, 4, 4, 4)), "X .*at least one"),
+}
+ITEMS = {
+    "a slice": (np.ones((4, 4)), r"X\[1\] has 2 dimensions"),
+    "text": (np.full((4, 4, 4), "a"), r"X\[1\] has dtype <U1"),
+    "no voxels": (np.ones((4, 0, 4)), r"X\[1\] is empty, shape \(4, 0, 4\)"),
+    "infinity": (np.where(np.eye(4) > 0, np.inf, VOLUME), r"X\[1\] has 16 voxels that are NaN"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_containers_of_no_volumes_are_refused(case):
+    container, match = REFUSED[case]
+    with pytest.raises(ValueError, match=match):
+        as_volumes(container)
+
+
+@pytest.mark.parametrize("case", ITEMS)
+def test_items_that_are_not_volumes_are_refused_by_number(case):
+    item, match = ITEMS[case]
+    with pytest.raises(ValueError, match=match):
+        list(as_volumes([VOLUME, item]))
+
+
+def test_fingerprints_follow_the_voxels_and_the_place():
+    image = nibabel.Nifti1Image(VOLUME, np.eye(4))
+    moved = nibabel.Nifti1Image(VOLUME, 2 * np.eye(4))
+    brighter = nibabel.Nifti1Image(2 * VOLUME, np.eye(4))
+    prints = {as_volumes([one]).fingerprint() for one in (image, moved, brighter, VOLUME)}
+    assert len(prints) == 4
+    same = nibabel.Nifti1Image(VOLUME.copy(), np.eye(4))
+    assert as_volumes([same]).fingerprint() == as_volumes([image]).fingerprint()
