@@ -31,11 +31,11 @@ ax = plot_atoms(model)
 
 # %%
 # Each low atom stands to the left of its high atom. The low one is blurred along the slice axis.
-ax = plot_atoms(model, part="both", n_atoms=32)
+ax = plot_atoms(model, part="both", max_atoms=32)
 
 # %%
 # Cut within a slice, where the resolution is the same on both sides, they differ less.
-ax = plot_atoms(model, part="both", n_atoms=32, axis=2)
+ax = plot_atoms(model, part="both", max_atoms=32, axis=2)
 
 # %%
 # A patch is written with few of them.

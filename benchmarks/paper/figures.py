@@ -58,7 +58,7 @@ def draw_figures(output: Path, manifest: dict[str, Any], cells: list[Cell]) -> s
                 rows,
                 truth=truth,
                 show=("error", "improvement"),
-                beside=True,
+                side_by_side=True,
                 baseline=against,
                 improved=[name for name in others if all(name in r for r in rows.values())],
             )

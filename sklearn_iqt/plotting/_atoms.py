@@ -1,4 +1,4 @@
-"""Atoms of the dictionaries as pictures."""
+"""Pictures of the atoms of a dictionary."""
 
 from __future__ import annotations
 
@@ -24,39 +24,40 @@ _PARTS = ("high", "low", "both")
 def plot_atoms(
     model: Any,
     *,
-    n_atoms: int = 64,
+    max_atoms: int = 64,
     part: str = "high",
     axis: int = 0,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw atoms of a fitted model, those of the largest norm first.
+    """Draw atoms of a fitted model, starting with those of the largest norm.
 
     Parameters
     ----------
     model : CoupledDictionaryIQT or DDLRegressor
         A fitted model.
-    n_atoms : int, default=64
-        Most atoms that are drawn.
+    max_atoms : int, default=64
+        Largest number of atoms to draw, at least 1.
     part : {"high", "low", "both"}, default="high"
-        Which of the coupled dictionaries: of ``"both"``, each low atom lies to the left of its high
-        atom. The atoms of a DDLRegressor are ``"high"``.
+        Dictionary to draw. With ``"both"``, each low atom is drawn to the left of its high atom.
+        The atoms of a DDLRegressor are ``"high"``.
     axis : {0, 1, 2}, default=0
-        Patches are cut through their centre across this axis; the last of the other axes runs
-        upwards. The default shows the slice axis of the default ``scale``.
+        Axis of the patches that is cut at its centre. The last of the other two axes runs upwards.
+        The default shows the slice axis of the default ``scale``.
     ax : Axes, default=None
-        Where to draw; by default a new figure.
+        Axes to draw on. By default, a new figure is made.
 
     Returns
     -------
     matplotlib.axes.Axes
-        Atoms that are patches fill a square, row by row from its top left, each with a
-        grey scale of its own on which zero is mid-grey. Atoms that are columns of voxels, as those
-        of a DDLRegressor that enhances one axis, stand side by side on one colour scale.
+        The axes that were drawn on. Atoms that are patches fill a square, row by row from the top
+        left. Each patch has its own grey scale, on which zero is mid-grey. Atoms that are columns
+        of voxels, such as the atoms of a DDLRegressor that enhances one axis, stand side by side
+        and share one colour scale.
 
     Raises
     ------
     ValueError
-        If a parameter is wrong, or the rows that the model was fitted to are no patches.
+        If a parameter is invalid, or the model was fitted to rows that are not patches.
     TypeError
         If the model has no atoms.
     NotFittedError
@@ -66,11 +67,12 @@ def plot_atoms(
 
     Notes
     -----
-    Low atoms live in the space of the reduced features. What is drawn is the patch of least norm
-    that has these features, ``pinv(projection_) @ atom``: what the features do not see, such as
-    the brightness of a patch if they are gradients, is zero.
+    Low atoms are vectors of reduced features. The function draws the patch of least norm that has
+    these features, ``pinv(projection_) @ atom``. Properties that the features do not measure are
+    zero. For example, gradients do not measure the brightness of a patch.
 
-    Norms are those of the high atoms, by which an atom changes a patch for a code of one.
+    The order is given by the norms of the high atoms. The norm of a high atom is the size of the
+    change that it makes in a patch when its coefficient is one.
 
     Examples
     --------
@@ -80,11 +82,11 @@ def plot_atoms(
     >>> high = np.random.default_rng(0).random((2, 16, 16, 16))
     >>> low = high.reshape(2, 16, 16, 4, 4).mean(axis=-1)
     >>> model = CoupledDictionaryIQT(n_atoms=32, random_state=0).fit(low, high)
-    >>> plot_atoms(model, n_atoms=16).get_title()
+    >>> plot_atoms(model, max_atoms=16).get_title()
     '16 of 32 high atoms'
     """
-    if not isinstance(n_atoms, Integral) or n_atoms < 1:
-        raise ValueError(f"{_CALLER}: n_atoms must be an int of at least 1, got {n_atoms!r}.")
+    if not isinstance(max_atoms, Integral) or max_atoms < 1:
+        raise ValueError(f"{_CALLER}: max_atoms must be an int of at least 1, got {max_atoms!r}.")
     if part not in _PARTS:
         raise ValueError(f"{_CALLER}: part must be one of {_PARTS}, got {part!r}.")
     if axis not in (0, 1, 2):
@@ -96,7 +98,7 @@ def plot_atoms(
     elif hasattr(model, "dictionary_"):
         if part != "high":
             raise ValueError(
-                f"{_CALLER}: {type(model).__name__} has one dictionary; pass part='high'."
+                f"{_CALLER}: {type(model).__name__} has only high atoms; pass part='high'."
             )
         high = np.asarray(model.dictionary_)
     else:
@@ -105,7 +107,7 @@ def plot_atoms(
             "or DDLRegressor."
         )
     order = np.argsort(-np.linalg.norm(high.reshape(len(high), -1), axis=1), kind="stable")
-    order = order[:n_atoms]
+    order = order[:max_atoms]
     word = "low and high" if part == "both" else part
     title = f"{len(order)} of {len(high)} {word} atoms"
     if not coupled and sum(size > 1 for size in high.shape[1:]) <= 1:
@@ -118,32 +120,32 @@ def plot_atoms(
         tiles.append(_tiles(high[order], axis))
     gap = 1
     if part == "both":
-        # What belongs together lies closer together than neighbours do.
+        # The gap within a pair is smaller than the gap between pairs.
         gap = 3
         tiles.insert(1, np.full((len(order), 1, tiles[0].shape[2]), np.nan))
     return _draw_mosaic(np.concatenate(tiles, axis=1), gap, title, ax)
 
 
 def _patches(model: Any, rows: NDArray[Any]) -> NDArray[Any]:
-    """Give rows the shape of the patches of a model."""
+    """Reshape rows to the patches of a model."""
     shape = tuple(getattr(getattr(model, "patcher_", None), "patch_size_", ()))
     if math.prod(shape) != rows.shape[1]:
         raise ValueError(
-            f"{_CALLER}: atoms of {rows.shape[1]} voxels are no patches of shape {shape}; fit the "
-            "model to volumes, or to rows of patches that its patcher cuts."
+            f"{_CALLER}: atoms of {rows.shape[1]} voxels cannot be reshaped to patches of shape "
+            f"{shape}. Fit the model to volumes, or to rows of patches cut by its patcher."
         )
     return rows.reshape(len(rows), *shape)
 
 
 def _tiles(patches: NDArray[Any], axis: int) -> NDArray[np.float64]:
-    """Cut patches through the centre; of each its first axis runs right and its second up."""
+    """Return the centre slice of each patch, with axes (right, up), scaled to at most 1."""
     cut = np.take(patches, patches.shape[axis + 1] // 2, axis=axis + 1).astype(float)
     largest = np.abs(cut).max(axis=(1, 2), keepdims=True)
     return np.divide(cut, largest, out=np.zeros_like(cut), where=largest > 0)
 
 
 def _draw_mosaic(tiles: NDArray[np.float64], gap: int, title: str, ax: Axes | None) -> Axes:
-    """Draw pictures in a square, some voxels apart."""
+    """Draw pictures in a square, with a gap in voxels between them."""
     n_tiles, wide, high = tiles.shape
     n_columns = min(math.ceil(math.sqrt(n_tiles * (high + gap) / (wide + gap))), n_tiles)
     n_rows = math.ceil(n_tiles / n_columns)
@@ -160,7 +162,7 @@ def _draw_mosaic(tiles: NDArray[np.float64], gap: int, title: str, ax: Axes | No
 
 
 def _draw_columns(columns: NDArray[Any], title: str, ax: Axes | None) -> Axes:
-    """Draw atoms along one axis side by side."""
+    """Draw atoms that are columns of voxels, side by side."""
     ax = axes_or_new(ax, (6, 1.8), _CALLER)
     largest = float(np.abs(columns).max()) or 1.0
     drawn = ax.imshow(

@@ -34,33 +34,35 @@ def plot_comparison(
     Parameters
     ----------
     volumes : dict of str to array of shape (i, j, k), nibabel image or path
-        What to compare, one column each. Grids may differ, as those of a scan and its enhancement
-        do: slices are taken at the same place in mm, and shown with voxels of their true size.
+        Volumes to compare, one column each. Their grids may differ, such as the grids of a scan
+        and its enhancement: slices are cut at the same position in mm, and voxels are drawn in
+        their true size.
     truth : array of shape (i, j, k), nibabel image or path, default=None
-        Shown last; below each volume of the same shape comes its absolute error.
+        Volume of the last column. The absolute error of every volume that has the same shape is
+        drawn below that volume.
     affine : array-like of shape (4, 4), default=None
-        Voxel to mm, for plain arrays: that of the truth, or of the first volume without one; the
-        identity by default. Arrays of another shape cover the same field of view. Images and
-        paths have their own.
+        Map from voxels to mm of the truth, or without a truth of the first volume, if it is an
+        array. The default is the identity. Other arrays cover the same field of view, regardless
+        of their shape. Images and files have their own affine.
     views : sequence of {"axial", "coronal", "sagittal"}, default=("axial", "coronal", "sagittal")
-        Rows, from top to bottom.
+        Views of the rows, from top to bottom.
     position : sequence of 3 floats, default=None
-        Where the slices meet, in mm of the affine; the centre of the brain by default.
+        Point in mm where the slices meet. The default is the centre of the brain.
     height : float, default=2.2
         Height of a row in inches.
 
     Returns
     -------
     matplotlib.figure.Figure
-        To be shown or saved with its ``savefig``. The brain is upright whatever the orientation of
-        the volume: the right of the subject is at the right, superior or anterior at the top.
+        The new figure. The brain is upright for every orientation of the volume: the right of the
+        subject is at the right, superior or anterior at the top.
 
     Raises
     ------
     ValueError
-        If there is nothing to draw, a view is unknown or the position is outside.
+        If `volumes` is empty, a view is unknown or the position is outside of a volume.
     GeometryMismatchError
-        If a volume of the shape of the truth lies elsewhere.
+        If a volume has the shape of the truth but another affine.
     ImportError
         If matplotlib is not installed.
 
@@ -80,10 +82,10 @@ def plot_comparison(
     19
     """
     if not volumes:
-        raise ValueError(f"{_CALLER}: volumes is empty; pass at least one.")
+        raise ValueError(f"{_CALLER}: volumes is empty. Pass at least one volume.")
     check_views(views, _CALLER)
     if truth is not None and "truth" in volumes:
-        raise ValueError(f"{_CALLER}: a volume is called 'truth'; that is the last column.")
+        raise ValueError(f"{_CALLER}: a volume is named 'truth', as the last column is. Rename it.")
     main = next(iter(volumes)) if truth is None else "truth"
     subject = Subject(
         volumes[main] if truth is None else truth,

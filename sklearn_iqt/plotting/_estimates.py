@@ -1,4 +1,4 @@
-"""Test sets in rows, methods in columns: the estimates, their errors, and who is closer."""
+"""Figures with test sets in rows and methods in columns."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def plot_estimates(
     *,
     truth: Any,
     show: str | Sequence[str] = "estimate",
-    beside: bool = False,
+    side_by_side: bool = False,
     baseline: Any = None,
     improved: Sequence[str] | None = None,
     mask: Any = None,
@@ -37,77 +37,85 @@ def plot_estimates(
     position: Sequence[float] | None = None,
     height: float = 1.8,
 ) -> Figure:
-    """Draw what several methods make of several test sets, their errors, and who is closer.
+    """Draw the estimates of several methods for several test sets, and their errors.
 
-    Each row is a test set and each column a method, or anything else that is compared, such as
-    numbers of atoms.
+    Each row is a test set and each column a method. Columns may also be something else that is
+    compared, such as numbers of atoms.
 
     Parameters
     ----------
     estimates : dict of str to dict of str to array of shape (i, j, k), nibabel image or path
         The volumes of each test set by method: ``{"InD1": {"interpolation": volume, ...}, ...}``.
-        A method may miss in a test set.
+        A test set does not have to contain all methods.
     truth : array of shape (i, j, k), nibabel image or path; or dict of str to such
-        The truth of all test sets, or of each.
+        One truth for all test sets, or one for each test set.
     show : {"estimate", "error", "improvement"} or sequence of these, default="estimate"
-        What is drawn of each volume: itself, with the truth in the last column; its absolute
-        error, on one colour scale for all; or, in red on the truth, where it is closer to the
-        truth than the baseline, with the percentage of the brain, of all its slices, that is.
-        Of volumes that are not on the grid of the truth only the estimate is drawn.
-    beside : bool, default=False
-        Whether what is drawn of a test set lies beside one another, not below one another.
+        Pictures to draw for each volume:
+
+        - ``"estimate"``: the volume itself. The truth is drawn in the last column.
+        - ``"error"``: the absolute error, on one colour scale for all volumes.
+        - ``"improvement"``: the truth, painted red where the volume is closer to the truth than
+          the baseline is. A number is the percentage of the brain that is closer, over all slices.
+
+        For volumes that are not on the grid of the truth, only the estimate is drawn.
+    side_by_side : bool, default=False
+        Whether the pictures of a test set are drawn in one row. By default, they are drawn in
+        rows below each other.
     baseline : str, volume, or dict of str to volume, default=None
-        What an improvement is measured against: the name of a method, or a volume for all test
-        sets or for each. Give a file as :class:`pathlib.Path`.
+        Reference for the improvements: the name of a method, one volume for all test sets, or one
+        volume for each test set. Pass a file as :class:`pathlib.Path`.
     improved : sequence of str, default=None
-        Methods whose improvement is drawn; by default all but the baseline.
+        Methods whose improvement is drawn. By default, all methods except the baseline.
     mask : array of shape (i, j, k), nibabel image or path; or dict of str to such, default=None
-        The brain is where it is above zero; by default where the truth is.
+        Brain, where it is above zero. By default, the voxels where the truth is above zero.
     threshold : float, default=None
-        How much smaller, in intensity, an error must be to be an improvement, at least 0. By
-        default a thousandth of the brightness of the truth, so that what differs by rounding is
-        not painted.
+        Difference in intensity by which an error must be smaller to count as an improvement, at
+        least 0. The default is a thousandth of the brightness of the truth, so that rounding
+        errors are not painted.
     largest_error : float, default=None
-        End of the colour scale; by default the 99th percentile of the errors in the brain, in
-        the volume where it is largest.
+        Error at the end of the colour scale. The default is the largest 99th percentile of the
+        errors in the brain among all volumes.
     affine : array-like of shape (4, 4), default=None
-        Voxel to mm of a truth that is an array; the identity by default. Other arrays cover the
-        field of view of the truth. Images and paths have their own.
+        Map from voxels to mm of a truth that is an array. The default is the identity. Other
+        arrays cover the field of view of the truth. Images and files have their own affine.
     view : {"axial", "coronal", "sagittal"}, default="coronal"
-        How the slices are cut.
+        View of the slices.
     position : sequence of 3 floats, default=None
-        A point of the slices, in mm; by default the centre of each brain.
+        Point in mm through which the slices are cut. The default is the centre of each brain.
     height : float, default=1.8
         Height of a row in inches.
 
     Returns
     -------
     matplotlib.figure.Figure
-        The brain is upright whatever the orientation of the volume: the right of the subject is
-        at the right. The estimates and the truth of a row share one grey scale. An oblique
-        volume is cut along the planes of its voxels.
+        The new figure. The brain is upright for every orientation of the volume: the right of the
+        subject is at the right. The estimates and the truth of a test set share one grey scale. An
+        oblique volume is cut along the planes of its voxels.
 
     Raises
     ------
     ValueError
-        If there is nothing to draw, or a name, view, threshold or position is wrong.
+        If there is nothing to draw, or a name, view, threshold or position is invalid.
     GeometryMismatchError
-        If a volume of the shape of the truth lies elsewhere, or baseline or mask have another
-        grid than the truth.
+        If a volume has the shape of the truth but another affine, or the baseline or the mask is
+        not on the grid of the truth.
     ImportError
         If matplotlib is not installed.
 
     See Also
     --------
     plot_comparison : Several views of the volumes of one subject.
-    plot_improvement : One panel of improvements.
+    plot_improvement : Improvement of one volume.
 
     Notes
     -----
-    Figures of the paper [1]_: 4 with the defaults; 5 with ``show=("error", "improvement")``,
-    ``beside=True``, ``baseline="IQT-DL"`` and ``improved=("IQT-SRep", "IQT-DDL")``; 6 with the
-    numbers of atoms as methods, ``show=("estimate", "error", "improvement")`` and the
-    interpolation as baseline.
+    The function draws three figures of the paper [1]_:
+
+    - Figure 4 with the default parameters.
+    - Figure 5 with ``show=("error", "improvement")``, ``side_by_side=True``,
+      ``baseline="IQT-DL"`` and ``improved=("IQT-SRep", "IQT-DDL")``.
+    - Figure 6 with the numbers of atoms as methods,
+      ``show=("estimate", "error", "improvement")`` and the interpolation as baseline.
 
     References
     ----------
@@ -128,14 +136,14 @@ def plot_estimates(
     >>> [ax.get_title() for ax in figure.axes[:3]]
     ['A', 'B', 'truth']
     >>> figure = plot_estimates(
-    ...     estimates, truth=truth, show=("error", "improvement"), baseline="A", beside=True
+    ...     estimates, truth=truth, show=("error", "improvement"), baseline="A", side_by_side=True
     ... )
     >>> [ax.get_title() for ax in figure.axes[:3]]
     ['A\\nerror', 'B\\nerror', 'B\\ncloser than A']
     """
     kinds = _check(estimates, show, view, threshold, largest_error)
     names = list(dict.fromkeys(name for row in estimates.values() for name in row))
-    closer = _closer(names, baseline, improved) if "improvement" in kinds else []
+    compared = _compared_methods(names, baseline, improved) if "improvement" in kinds else []
     panels, frames, percentiles = {}, {}, []
     for row, volumes in estimates.items():
         subject = Subject(
@@ -147,21 +155,22 @@ def plot_estimates(
             caller=_CALLER,
         )
         frames[row] = subject.cut(subject.main, view)
-        rival = None
-        if closer:
-            other = volumes.get(baseline) if isinstance(baseline, str) else baseline
-            other = _of_row(other, row, estimates, "baseline")
-            rival = None if other is None else subject.read_same(other, f"baseline of {row}")
+        reference = None
+        if compared:
+            volume = volumes.get(baseline) if isinstance(baseline, str) else baseline
+            volume = _of_row(volume, row, estimates, "baseline")
+            if volume is not None:
+                reference = subject.read_same(volume, f"baseline of {row}")
         panels[row], errors = _panels_of_row(
-            row, volumes, subject, view, kinds, closer, rival, threshold
+            row, volumes, subject, view, kinds, compared, reference, threshold
         )
         percentiles += errors
 
     against = baseline if isinstance(baseline, str) else "baseline"
     words = {"estimate": "estimate", "error": "error", "improvement": f"closer than {against}"}
-    columns = {"estimate": [*names, "truth"], "error": names, "improvement": closer}
-    # Each line of the figure: its row, its label and what it shows.
-    if beside:
+    columns = {"estimate": [*names, "truth"], "error": names, "improvement": compared}
+    # Each line of the figure has a test set, a label and a kind and a method for each column.
+    if side_by_side:
         places = [(kind, name) for kind in kinds for name in columns[kind]]
         titles = [f"{name}\n{words[kind]}" if len(kinds) > 1 else name for kind, name in places]
         lines = [(row, row, places) for row in estimates]
@@ -176,7 +185,7 @@ def plot_estimates(
     if not any(panel for line in cells for panel in line):
         raise ValueError(
             f"{_CALLER}: no volume has the grid of the truth, so there is no {' or '.join(kinds)} "
-            "to draw; interpolate them first, for example with InterpolationIQT."
+            "to draw. Interpolate the volumes first, for example with InterpolationIQT."
         )
     if largest_error is None:
         largest_error = max(percentiles, default=0.0)
@@ -191,14 +200,14 @@ def plot_estimates(
     )
 
 
-def _closer(names: list[str], baseline: Any, improved: Sequence[str] | None) -> list[str]:
-    """Return the methods that are measured against the baseline."""
+def _compared_methods(names: list[str], baseline: Any, improved: Sequence[str] | None) -> list[str]:
+    """Return the methods that are compared with the baseline."""
     if baseline is None:
-        raise ValueError(f"{_CALLER}: an improvement needs a baseline; pass one of {names}.")
+        raise ValueError(f"{_CALLER}: show='improvement' needs a baseline. Pass one of {names}.")
     if isinstance(baseline, str) and baseline not in names:
         raise ValueError(
-            f"{_CALLER}: baseline {baseline!r} is not among the methods {names}; pass one of "
-            "these, or a volume (a file as pathlib.Path)."
+            f"{_CALLER}: baseline {baseline!r} is not among the methods {names}. Pass one of "
+            "them, or a volume (a file as pathlib.Path)."
         )
     others = [name for name in names if not isinstance(baseline, str) or name != baseline]
     if improved is None:
@@ -216,16 +225,16 @@ def _panels_of_row(
     subject: Subject,
     view: str,
     kinds: list[str],
-    closer: list[str],
-    rival: Scan | None,
+    compared: list[str],
+    reference: Scan | None,
     threshold: float | None,
 ) -> tuple[dict[tuple[str, str], Panel], list[float]]:
-    """Cut all slices of a test set, by kind and name, and tell how large the errors are."""
+    """Return the panels of a test set by kind and method, and a percentile of each error."""
     frame = subject.cut(subject.main, view)
     images = {"truth": Panel(frame, view, subject.window)}
     windows, percentiles = [subject.window], []
     panels: dict[tuple[str, str], Panel] = {}
-    # One volume at a time is in memory, besides the truth and the baseline.
+    # Only the truth, the baseline and one other volume are in memory at a time.
     for name, volume in volumes.items():
         scan = subject.read(volume, f"{name} of {row}")
         images[name] = Panel(subject.cut(scan, view), view, subject.window)
@@ -235,8 +244,8 @@ def _panels_of_row(
         error = subject.error(scan)
         percentiles.append(float(np.percentile(error.voxels[subject.brain], 99)))
         panels["error", name] = Panel(subject.cut(error, view), view)
-        if rival is not None and name in closer:
-            red = subject.improvement(scan, rival, threshold)
+        if reference is not None and name in compared:
+            red = subject.improvement(scan, reference, threshold)
             panels["improvement", name] = Panel(
                 frame,
                 view,
@@ -256,18 +265,18 @@ def _check(
     threshold: float | None,
     largest_error: float | None,
 ) -> list[str]:
-    """Refuse what cannot be drawn, and return what is."""
+    """Check the parameters, and return `show` as a list."""
     if (
         not isinstance(estimates, Mapping)
         or not estimates
         or not all(isinstance(row, Mapping) and row for row in estimates.values())
     ):
         raise ValueError(
-            f"{_CALLER}: estimates must be a dict of dicts of volumes, at least one of each, such "
-            "as {'InD1': {'interpolation': volume}}."
+            f"{_CALLER}: estimates must be a dict of dicts of volumes, none of them empty, such as "
+            "{'InD1': {'interpolation': volume}}."
         )
     if any("truth" in row for row in estimates.values()):
-        raise ValueError(f"{_CALLER}: a method is called 'truth'; that is the last column.")
+        raise ValueError(f"{_CALLER}: a method is named 'truth', as the last column is. Rename it.")
     kinds = [show] if isinstance(show, str) else list(show)
     if not kinds or set(kinds) - set(_KINDS) or len(set(kinds)) < len(kinds):
         raise ValueError(f"{_CALLER}: show must be one or more of {_KINDS}, got {show!r}.")
@@ -279,18 +288,18 @@ def _check(
 
 
 def _of_row(value: Any, row: str, estimates: Mapping[str, Any], name: str) -> Any:
-    """Return the volume of a row, if there is one for each."""
+    """Return the volume of a test set, or the volume that all test sets share."""
     if not isinstance(value, Mapping):
         return value
     if row not in value:
         raise ValueError(
-            f"{_CALLER}: {name} has no volume for {row!r}; pass one for each of {list(estimates)}."
+            f"{_CALLER}: {name} has no volume for {row!r}. Pass one for each of {list(estimates)}."
         )
     return value[row]
 
 
 def _label(row: str, word: str, estimates: Mapping[str, Any], kinds: list[str]) -> str:
-    """Name a row by what tells it from the others."""
+    """Return the label of a line: its test set and kind, without those that all lines share."""
     if len(kinds) == 1:
         return row
     return word if len(estimates) == 1 else f"{row}\n{word}"

@@ -1,4 +1,4 @@
-"""Where one volume is closer to the truth than another."""
+"""Map of the voxels where one volume is closer to the truth than another."""
 
 from __future__ import annotations
 
@@ -37,33 +37,34 @@ def plot_improvement(
     Parameters
     ----------
     estimate, baseline, truth : array of shape (i, j, k), nibabel image or path
-        Volumes on one grid. The truth is drawn in grey.
+        Volumes on the same grid. The truth is drawn in grey.
     mask : array of shape (i, j, k), nibabel image or path, default=None
-        The brain is where it is above zero; by default where the truth is.
+        Brain, where it is above zero. By default, the voxels where the truth is above zero.
     threshold : float, default=None
-        How much smaller, in intensity, an error must be to be an improvement, at least 0. By
-        default a thousandth of the brightness of the truth, so that what differs by rounding is
-        not painted.
+        Difference in intensity by which an error must be smaller to count as an improvement, at
+        least 0. The default is a thousandth of the brightness of the truth, so that rounding
+        errors are not painted.
     affine : array-like of shape (4, 4), default=None
-        Voxel to mm of a truth that is an array; the identity by default.
+        Map from voxels to mm of a truth that is an array. The default is the identity.
     view : {"axial", "coronal", "sagittal"}, default="coronal"
-        How the slice is cut.
+        View of the slice.
     position : sequence of 3 floats, default=None
-        A point of the slice, in mm; by default the centre of the brain.
+        Point in mm through which the slice is cut. The default is the centre of the brain.
     ax : Axes, default=None
-        Where to draw; by default a new figure.
+        Axes to draw on. By default, a new figure is made.
 
     Returns
     -------
     matplotlib.axes.Axes
-        The title says in which part of the brain, over all its slices, the estimate is closer.
+        The axes that were drawn on. The title is the percentage of the brain in which the estimate
+        is closer, over all slices.
 
     Raises
     ------
     ValueError
-        If a volume, view, position or threshold is wrong.
+        If a volume, view, position or threshold is invalid.
     GeometryMismatchError
-        If the volumes are not on one grid.
+        If the volumes are not on the same grid.
     ImportError
         If matplotlib is not installed.
 
@@ -73,7 +74,7 @@ def plot_improvement(
 
     Notes
     -----
-    The binary maps of Figures 5 and 6 of the paper [1]_.
+    The function draws the binary maps of Figures 5 and 6 of the paper [1]_.
 
     References
     ----------

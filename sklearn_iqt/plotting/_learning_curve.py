@@ -1,4 +1,4 @@
-"""How the training of a net went."""
+"""Losses of a net during its training."""
 
 from __future__ import annotations
 
@@ -19,30 +19,31 @@ _CALLER = "plot_learning_curve"
 
 
 def plot_learning_curve(history: Any, *, against: str = "epoch", ax: Axes | None = None) -> Axes:
-    """Draw the loss of every epoch, and the NRMSE on the validation volumes.
+    """Draw the loss and the validation NRMSE of every epoch.
 
     Parameters
     ----------
     history : DDLRegressor, AnisoUNetRegressor or sequence of dict
-        A fitted net, or its ``net_.history``: one dict for each epoch with ``train_loss`` and,
-        where there was a validation, ``valid_loss`` and ``valid_nrmse``.
+        A fitted net, or its ``net_.history``: one dict for each epoch, with ``train_loss`` and,
+        if there were validation volumes, ``valid_loss`` and ``valid_nrmse``.
     against : {"epoch", "step"}, default="epoch"
-        What runs to the right. Steps, batches that were learned from, compare trainings whose
-        epochs differ in size; each epoch needs its ``train_batch_count`` then.
+        Unit of the horizontal axis. A step is one batch. Steps allow comparing trainings whose
+        epochs have different numbers of batches; they require ``train_batch_count`` in each epoch.
     ax : Axes, default=None
-        Where to draw; by default a new figure.
+        Axes to draw on. By default, a new figure is made.
 
     Returns
     -------
     matplotlib.axes.Axes
-        That of the losses. The NRMSE has an axis of its own at the right, which shares its epochs.
+        The axes of the losses. The NRMSE is drawn on a second axes, with its scale at the right.
 
     Raises
     ------
     ValueError
-        If there is no epoch, or one without a training loss or, for steps, a number of batches.
+        If there is no epoch, an epoch has no training loss, or `against` is ``"step"`` and an epoch
+        has no number of batches.
     TypeError
-        If it is neither a net nor a history.
+        If `history` is neither a net nor a list of epochs.
     NotFittedError
         If the net is not fitted.
     ImportError
@@ -62,7 +63,7 @@ def plot_learning_curve(history: Any, *, against: str = "epoch", ax: Axes | None
     epochs = _epochs(history)
     if against == "step" and not all("train_batch_count" in epoch for epoch in epochs):
         raise ValueError(
-            f"{_CALLER}: epochs without a 'train_batch_count' cannot be drawn against steps; pass "
+            f"{_CALLER}: against='step' needs a 'train_batch_count' in each epoch. Pass "
             "against='epoch'."
         )
     sizes = [epoch["train_batch_count"] if against == "step" else 1 for epoch in epochs]
@@ -74,7 +75,7 @@ def plot_learning_curve(history: Any, *, against: str = "epoch", ax: Axes | None
     for (label, key), style in zip(curves.items(), ("-", "--"), strict=True):
         _draw(ax, ends, epochs, key, label=label, color=COLORS[0], linestyle=style)
     plain(ax, xlabel=against, ylabel="loss")
-    # There is no half of one.
+    # Epochs and steps are whole numbers.
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     if len(ax.lines) > 1:
         ax.legend(frameon=False)
@@ -95,18 +96,18 @@ def _epochs(history: Any) -> Sequence[Mapping[str, Any]]:
         net = getattr(history, "net_", history)
         if not hasattr(net, "history"):
             raise TypeError(
-                f"{_CALLER}: {type(history).__name__} has no history of epochs; pass a fitted "
+                f"{_CALLER}: {type(history).__name__} has no history of epochs. Pass a fitted "
                 "AnisoUNetRegressor or DDLRegressor."
             )
         history = net.history
     if not isinstance(history, Sequence) or not all(isinstance(e, Mapping) for e in history):
         raise TypeError(
-            f"{_CALLER}: history must be a fitted net or a list of dicts, one for each epoch, got "
+            f"{_CALLER}: history must be a fitted net or a list with one dict for each epoch, got "
             f"{type(history).__name__}."
         )
     if not history or not all("train_loss" in epoch for epoch in history):
         raise ValueError(
-            f"{_CALLER}: history must hold at least one epoch, and each a 'train_loss'; got "
+            f"{_CALLER}: history must have at least one epoch, and a 'train_loss' in each, got "
             f"{len(history)} epochs."
         )
     return history
@@ -115,8 +116,8 @@ def _epochs(history: Any) -> Sequence[Mapping[str, Any]]:
 def _draw(
     ax: Axes, ends: list[int], epochs: Sequence[Mapping[str, Any]], key: str, **style: Any
 ) -> None:
-    """Draw one number at the end of each epoch that has it."""
+    """Draw the value of a key at the end of each epoch that has it."""
     points = [(n, float(e[key])) for n, e in zip(ends, epochs, strict=True) if key in e]
     if points:
-        # A point shows where a line cannot.
+        # A line through one point is invisible.
         ax.plot(*zip(*points, strict=True), marker="o" if len(points) == 1 else None, **style)

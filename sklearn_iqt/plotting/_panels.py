@@ -1,4 +1,4 @@
-"""Slices in rows and columns, with one scale of errors."""
+"""Slices in rows and columns that share one colour scale of errors."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _ERROR_COLORS = "inferno"
 
 
 class Panel(NamedTuple):
-    """One slice, and how it is drawn."""
+    """A slice with its style."""
 
     picture: Slice
     view: str
-    # Black and white; None for errors, which share one scale.
+    # Intensities of black and white, or None for errors, which share one colour scale.
     window: tuple[float, float] | None = None
-    # What is painted red.
+    # Voxels that are painted red where they are 1.
     painted: Slice | None = None
     note: str = ""
 
@@ -36,7 +36,7 @@ def draw_panel(
     largest: float | None = None,
     cmap: str = "gray",
 ) -> Any:
-    """Draw a slice in the field of view of another, and the first letters of its borders."""
+    """Draw a slice in the field of view of a frame, with the letters of its first borders."""
     from matplotlib.colors import ListedColormap
     from matplotlib.patheffects import withStroke
 
@@ -54,7 +54,7 @@ def draw_panel(
         ax.imshow(
             panel.painted.pixels,
             cmap=ListedColormap([RED]),
-            # Zero and one as opacity: what is not painted is not covered.
+            # The opacity is zero where nothing is painted.
             alpha=0.75 * panel.painted.pixels,
             extent=panel.painted.extent,
             origin="lower",
@@ -79,7 +79,7 @@ def draw_panel(
 
 
 def share_window(panels: Sequence[Panel], windows: Sequence[tuple[float, float]]) -> list[Panel]:
-    """Draw panels between the darkest black and the brightest white of several volumes."""
+    """Return the panels with one window that covers all windows."""
     window = min(low for low, _ in windows), max(high for _, high in windows)
     return [panel._replace(window=window) for panel in panels]
 
@@ -94,8 +94,8 @@ def draw_panels(
     largest: float | None,
     caller: str,
 ) -> Figure:
-    """Draw rows of slices, each row in the field of view of its frame."""
-    # Rows as high and columns as wide as what they show, in mm, leave no gaps.
+    """Return a figure with rows of slices, each row in the field of view of its frame."""
+    # Sizes of rows and columns are proportional to the slices in mm, so that there are no gaps.
     wide = max(frame.size[0] for frame in frames)
     high = max(frame.size[1] for frame in frames)
     heights = [height * frame.size[1] / high for frame in frames]

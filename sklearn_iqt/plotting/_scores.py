@@ -1,4 +1,4 @@
-"""Scores of methods on the same subjects."""
+"""Scores of several methods for the same subjects."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["plot_scores"]
 
 _CALLER = "plot_scores"
-# The mean stands this far to the right of the subjects.
-_BESIDE = 0.22
+# Distance of the mean from the dots of the subjects, to the right.
+_MEAN_OFFSET = 0.22
 
 
 def plot_scores(
@@ -33,22 +33,25 @@ def plot_scores(
     Parameters
     ----------
     scores : dict of str to sequence of float, or pandas.DataFrame
-        One score for each subject by method, subjects in the same order. NaN where there is none.
+        One score for each subject, by method. All methods have the subjects in the same order.
+        A missing score is NaN.
     baseline : str, default=None
-        Draw differences from this method, subject by subject, instead of the scores. Their
-        intervals tell whether methods differ; those of the scores also hold how subjects differ.
+        Method whose score is subtracted from the scores of the same subject. Intervals of these
+        differences show whether methods differ. Without a baseline, intervals also contain the
+        differences between subjects.
     confidence : float, default=0.95
-        Coverage of the intervals of the mean, between 0 and 1.
+        Coverage of the confidence intervals of the means, between 0 and 1.
     label : str, default="score"
-        What the scores are.
+        Name of the scores.
     ax : Axes, default=None
-        Where to draw; by default a new figure.
+        Axes to draw on. By default, a new figure is made.
 
     Returns
     -------
     matplotlib.axes.Axes
-        A dot for every subject, joined by lines, and beside them the mean with its interval. A
-        line marks zero if there are differences or negative scores.
+        The axes that were drawn on. Dots are subjects, and lines join the dots of a subject. The
+        mean and its interval are drawn to the right of the dots. A horizontal line marks zero if
+        there are differences or negative scores.
 
     Raises
     ------
@@ -56,14 +59,15 @@ def plot_scores(
         If methods have different numbers of subjects, the baseline is unknown or the confidence is
         not between 0 and 1.
     TypeError
-        If the scores are no table.
+        If `scores` is neither a dict nor a DataFrame.
     ImportError
         If matplotlib is not installed.
 
     Notes
     -----
-    Intervals are Student's, on the subjects: of the mean score of one method, or of the mean
-    difference of two methods on the same subjects. One subject has no interval.
+    Intervals follow Student's t distribution. They are intervals of the mean score of one method
+    over subjects, or of the mean difference of two methods on the same subjects. One subject has
+    no interval.
 
     Examples
     --------
@@ -71,7 +75,7 @@ def plot_scores(
     >>> nrmse = {"interpolation": [0.12, 0.15, 0.11], "IQT-SRep": [0.10, 0.14, 0.10]}
     >>> ax = plot_scores(nrmse, baseline="interpolation", label="NRMSE")
     >>> ax.get_ylabel()
-    'NRMSE minus that of interpolation'
+    'NRMSE, difference from interpolation'
     """
     names, values = _table(scores)
     if not 0 < confidence < 1:
@@ -80,23 +84,31 @@ def plot_scores(
         if baseline not in names:
             raise ValueError(f"{_CALLER}: baseline must be one of {names}, got {baseline!r}.")
         values = values - values[names.index(baseline)]
-        label = f"{label} minus that of {baseline}"
+        label = f"{label}, difference from {baseline}"
         others = [n for n, name in enumerate(names) if name != baseline]
         names, values = [names[n] for n in others], values[others]
         if not names:
-            raise ValueError(f"{_CALLER}: there is nothing to compare with {baseline!r}.")
+            raise ValueError(
+                f"{_CALLER}: there is no method to compare with {baseline!r}. Pass one."
+            )
     ax = axes_or_new(ax, (1.2 + 1.1 * len(names), 3.8), _CALLER)
     columns = np.arange(len(names))
     ax.plot(columns, values, color=GREY, linewidth=0.6, alpha=0.6, zorder=1)
-    for column, one in zip(columns, values, strict=True):
+    for column, row in zip(columns, values, strict=True):
         color = COLORS[column % len(COLORS)]
-        known = one[np.isfinite(one)]
+        known = row[np.isfinite(row)]
         ax.scatter(np.full(len(known), column), known, s=14, color=color, zorder=2)
         if not len(known):
             continue
         half = _half_interval(known, confidence)
         ax.errorbar(
-            column + _BESIDE, known.mean(), half, fmt="D", color="black", markersize=4, capsize=3
+            column + _MEAN_OFFSET,
+            known.mean(),
+            half,
+            fmt="D",
+            color="black",
+            markersize=4,
+            capsize=3,
         )
     known = values[np.isfinite(values)]
     if baseline is not None or (known.size and known.min() <= 0):
@@ -104,12 +116,12 @@ def plot_scores(
     slanted = len(names) > 3 and max(map(len, names)) > 8
     slant: dict[str, Any] = {"rotation": 20, "ha": "right", "rotation_mode": "anchor"}
     ax.set_xticks(columns, names, **(slant if slanted else {}))
-    plain(ax, xlim=(-0.4, len(names) - 0.6 + _BESIDE), ylabel=label)
+    plain(ax, xlim=(-0.4, len(names) - 0.6 + _MEAN_OFFSET), ylabel=label)
     return ax
 
 
 def _table(scores: Any) -> tuple[list[str], NDArray[np.float64]]:
-    """Return the names of methods, and their scores as rows."""
+    """Return the names of the methods, and their scores of shape (n_methods, n_subjects)."""
     if not hasattr(scores, "items"):
         raise TypeError(
             f"{_CALLER}: scores must be a dict of lists or a DataFrame, got "
@@ -119,14 +131,14 @@ def _table(scores: Any) -> tuple[list[str], NDArray[np.float64]]:
     shapes = {name: column.shape for name, column in columns.items()}
     if len(set(shapes.values())) != 1 or any(len(s) != 1 or not s[0] for s in shapes.values()):
         raise ValueError(
-            f"{_CALLER}: each method needs one score for every subject, the same number for all; "
+            f"{_CALLER}: all methods must have the same number of scores, one for each subject, "
             f"got shapes {shapes}."
         )
     return list(columns), np.stack(list(columns.values()))
 
 
 def _half_interval(values: NDArray[np.float64], confidence: float) -> float:
-    """Return how far the confidence interval of a mean reaches to each side."""
+    """Return half the width of the confidence interval of a mean."""
     n = len(values)
     if n < 2:
         return np.nan

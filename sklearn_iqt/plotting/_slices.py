@@ -1,4 +1,4 @@
-"""Volumes turned upright, and slices cut from them at a place in mm."""
+"""Upright volumes, and slices of them at a position in mm."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from nibabel.affines import apply_affine, voxel_sizes
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 from numpy.typing import NDArray
 
-# View: the axis that is cut, and the letters at the left, right, bottom and top border. The axes
-# of what is drawn run to right, anterior and superior.
+# The axis that each view cuts, and the letters at its left, right, bottom and top border. The axes
+# of upright volumes run to right, anterior and superior.
 VIEWS = {"axial": (2, "LRPA"), "coronal": (1, "LRIS"), "sagittal": (0, "PAIS")}
 
 
@@ -23,7 +23,7 @@ class Scan(NamedTuple):
 
 
 class Slice(NamedTuple):
-    """Pixels, first row at the bottom, and their left, right, bottom and top border in mm."""
+    """Pixels, first row at the bottom, and their borders (left, right, bottom, top) in mm."""
 
     pixels: NDArray[Any]
     extent: tuple[float, float, float, float]
@@ -36,7 +36,7 @@ class Slice(NamedTuple):
 
 
 def check_views(views: Sequence[str], caller: str) -> None:
-    """Refuse views that nobody knows."""
+    """Raise ValueError if a view is unknown, or there is no view."""
     if isinstance(views, str) or not len(views) or set(views) - set(VIEWS):
         raise ValueError(f"{caller}: views must be among {list(VIEWS)}, got {views!r}.")
 
@@ -48,18 +48,19 @@ def upright(voxels: NDArray[Any], affine: NDArray[np.float64]) -> Scan:
     return Scan(apply_orientation(voxels, orientation), turned)
 
 
-def cut(scan: Scan, view: str, place: NDArray[np.float64], caller: str) -> Slice:
-    """Return the slice of a volume that goes through a place in mm."""
+def cut(scan: Scan, view: str, position: NDArray[np.float64], caller: str) -> Slice:
+    """Return the slice of a volume through a position in mm."""
     axis, _ = VIEWS[view]
-    voxel = apply_affine(np.linalg.inv(scan.affine), place)
+    voxel = apply_affine(np.linalg.inv(scan.affine), position)
     number = int(np.round(voxel[axis]))
     if not -1 <= number <= scan.voxels.shape[axis]:
         raise ValueError(
-            f"{caller}: position {place.tolist()} mm is outside of a volume on the {view} axis."
+            f"{caller}: position {position.tolist()} mm is outside of a volume in the {view} view. "
+            "Pass a position inside of all volumes."
         )
     number = min(max(number, 0), scan.voxels.shape[axis] - 1)
-    # The borders of the first and last voxel, in mm relative to the place: slices of different
-    # grids lie on each other.
+    # The borders of the first and last voxel, in mm relative to the position, so that slices of
+    # different grids are aligned.
     sizes = voxel_sizes(scan.affine)
     left, right, bottom, top = (
         float(sizes[a] * (end - voxel[a]))

@@ -1,4 +1,4 @@
-"""The plane of the signal-to-noise ratios of grey and white matter."""
+"""Signal-to-noise ratios of grey and white matter, as points in a plane."""
 
 from __future__ import annotations
 
@@ -30,49 +30,51 @@ def plot_snr(
     random_state: Any = 0,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw pairs of signal-to-noise ratios, and rings of one distance from a Gaussian.
+    """Draw pairs of signal-to-noise ratios, and rings of equal distance from a Gaussian.
 
     Parameters
     ----------
     distributions : str, sequence of str, or dict, default=("ind1", "ind2", "ulf_measured")
-        What to sample, by label: names of :data:`sklearn_iqt.simulation.SNR_PRESETS`,
-        distributions, or drawn pairs of shape (n, 2), SNR of white and of grey matter, such as the
-        ``snr`` of simulated pairs.
+        Distributions to sample. The keys of a dict are labels. Its values are names of
+        :data:`sklearn_iqt.simulation.SNR_PRESETS`, distributions, or arrays of shape (n, 2) with
+        the SNR of white and of grey matter, such as the ``snr`` of simulated pairs. A sequence
+        contains names.
     rings : sequence of float, default=(1, 3)
-        Mahalanobis distances from the reference, above 0.
+        Mahalanobis distances of the rings from the reference, above 0.
     reference : str or GaussianSNR, default="t1w_036t"
-        The Gaussian around which rings are drawn; "t1w_036t" is that of the 0.36 T scanner, by
-        which training scans are simulated.
+        Gaussian that the rings are drawn around. ``"t1w_036t"`` describes the 0.36 T scanner
+        that training scans are simulated for.
     n_samples : int, default=100
-        Pairs that are drawn from each distribution.
+        Number of pairs to draw from each distribution.
     random_state : int, RandomState instance or None, default=0
-        Determines the samples; a figure is the same each time by default.
+        Seed of the samples. By default, every call draws the same figure.
     ax : Axes, default=None
-        Where to draw; by default a new figure.
+        Axes to draw on. By default, a new figure is made.
 
     Returns
     -------
     matplotlib.axes.Axes
-        SNR of grey matter to the right, of white matter upwards, on one scale. On the dashed line
-        there is no contrast between them.
+        The axes that were drawn on: SNR of grey matter to the right and of white matter upwards,
+        in the same scale. On the dashed line both are equal, so there is no contrast between
+        them.
 
     Raises
     ------
     ValueError
         If a name is unknown, a ring is not above 0, or pairs are not finite of shape (n, 2).
     TypeError
-        If the reference is no Gaussian, or something cannot be sampled.
+        If the reference is not a Gaussian, or a distribution cannot be sampled.
     ImportError
         If matplotlib is not installed.
 
     See Also
     --------
-    sklearn_iqt.simulation.get_snr : What the names mean.
+    sklearn_iqt.simulation.get_snr : Return the distribution of a name.
 
     Notes
     -----
-    The test sets of Figure 3 of the paper [1]_: InD1 lies inside of ring 1, InD2 outside of ring 3
-    on the side where white matter is brighter.
+    The defaults show the test sets of Figure 3 of the paper [1]_. InD1 is inside of ring 1. InD2 is
+    outside of ring 3, on the side where white matter is brighter.
 
     References
     ----------
@@ -93,7 +95,9 @@ def plot_snr(
         )
     distances = np.asarray(rings, dtype=float)
     if distances.ndim != 1 or not (distances > 0).all() or not np.isfinite(distances).all():
-        raise ValueError(f"{_CALLER}: rings must be distances above 0, got {rings!r}.")
+        raise ValueError(
+            f"{_CALLER}: rings must be a sequence of distances above 0, got {rings!r}."
+        )
     if isinstance(distributions, str):
         distributions = [distributions]
     if not isinstance(distributions, Mapping):
@@ -116,7 +120,7 @@ def plot_snr(
             label=label,
         )
     edges = _draw_rings(ax, gaussian, distances)
-    # From zero, where there is no signal, to beyond what is drawn.
+    # The axes run from zero, where there is no signal, to a little above the largest SNR.
     end = 1.08 * float(np.concatenate([*edges, *samples.values()]).max())
     _draw_diagonal(ax, end)
     ax.set(xlim=(0, end), ylim=(0, end), aspect="equal")
@@ -127,7 +131,7 @@ def plot_snr(
 
 
 def _draw_rings(ax: Any, gaussian: GaussianSNR, distances: Any) -> list[NDArray[np.float64]]:
-    """Draw pairs of equal Mahalanobis distance, and return them and the centre."""
+    """Draw rings of equal Mahalanobis distance, and return their points and the centre."""
     from matplotlib.patheffects import withStroke
 
     circle = np.linspace(0, 2 * np.pi, 200)
@@ -149,7 +153,7 @@ def _draw_rings(ax: Any, gaussian: GaussianSNR, distances: Any) -> list[NDArray[
 
 
 def _draw_diagonal(ax: Any, end: float) -> None:
-    """Draw where white and grey matter are equally bright."""
+    """Draw the line where white and grey matter are equally bright."""
     ax.plot([0, end], [0, end], color=GREY, linewidth=0.8, linestyle="--")
     ax.annotate(
         "WM = GM",
@@ -165,7 +169,7 @@ def _draw_diagonal(ax: Any, end: float) -> None:
 
 
 def _pairs(label: str, distribution: Any, n: int, rng: Any) -> NDArray[np.float64]:
-    """Sample a distribution, or return the pairs that were drawn."""
+    """Sample a distribution, or check the pairs that the user passed."""
     if isinstance(distribution, (str, SNRDistribution)):
         return get_snr(distribution).sample(n, rng)
     pairs = np.asarray(distribution, dtype=float)

@@ -1,4 +1,4 @@
-"""One subject: the volume that decides place, window and brain, and others beside it."""
+"""The volumes of one subject, compared with its main volume."""
 
 from __future__ import annotations
 
@@ -14,27 +14,29 @@ from sklearn_iqt.io import Grid, compare_grids, read_volume, scaled_affine
 from sklearn_iqt.plotting._slices import Scan, Slice, cut, upright
 from sklearn_iqt.preprocessing import foreground_mask
 
-# Voxels are equal if they differ by less than this part of the brightness of the truth.
+# Errors are equal if they differ by less than this fraction of the brightness of the truth.
 _EQUAL = 1e-3
 
 
 class Subject:
-    """Read the volumes of a subject, and compare them with the one that all others go by.
+    """Read the volumes of a subject, and compare them with the main volume.
+
+    The main volume determines the position of the slices, the window and the brain.
 
     Parameters
     ----------
     main : array of shape (i, j, k), nibabel image or path
         The truth, or the only volume.
     name : str
-        How messages call it.
+        Name of the main volume in messages.
     affine : array-like of shape (4, 4), optional
-        Voxel to mm of the main volume if it is an array; the identity by default.
+        Map from voxels to mm of the main volume if it is an array. The default is the identity.
     mask : array of shape (i, j, k), nibabel image or path, optional
-        The brain; where the main volume is above zero by default.
+        Brain, where it is above zero. By default, the voxels where the main volume is above zero.
     position : sequence of 3 floats, optional
-        Where slices are cut, in mm; the centre of the brain by default.
+        Point in mm through which slices are cut. The default is the centre of the brain.
     caller : str
-        Name of the function that messages begin with.
+        Name of the function in messages.
     """
 
     def __init__(
@@ -53,14 +55,14 @@ class Subject:
             own = np.eye(4) if affine is None else scaled_affine(affine, 1)
         self._stored_shape, self._stored_affine = voxels.shape, own
         self.main = upright(voxels, own)
-        self.place = self._middle() if position is None else np.asarray(position, dtype=float)
-        if self.place.shape != (3,) or not np.isfinite(self.place).all():
+        self.position = self._middle() if position is None else np.asarray(position, dtype=float)
+        if self.position.shape != (3,) or not np.isfinite(self.position).all():
             raise ValueError(f"{caller}: position must be 3 numbers in mm, got {position!r}.")
         self.window = brightness(self.main.voxels)
         self.brain = self._brain(mask)
 
     def read(self, volume: Any, name: str) -> Scan:
-        """Load a volume; an array covers the field of view of the main one."""
+        """Read a volume. An array covers the field of view of the main volume."""
         voxels, own = read_volume(volume, name=name, caller=self._caller)
         if own is None:
             zoom = np.divide(voxels.shape, self._stored_shape)
@@ -68,48 +70,49 @@ class Subject:
         return upright(voxels, own)
 
     def read_same(self, volume: Any, name: str) -> Scan:
-        """Load a volume that must be on the grid of the main one."""
+        """Read a volume that must be on the grid of the main volume."""
         scan = self.read(volume, name)
         if not self.same_grid(scan, name):
             raise GeometryMismatchError(
                 f"{self._caller}: {name} has shape {scan.voxels.shape} and the truth "
-                f"{self.main.voxels.shape}, both turned upright; voxels can only be compared on "
-                "one grid. Interpolate it first, for example with InterpolationIQT."
+                f"{self.main.voxels.shape}, after both were turned upright. Their grids must be "
+                f"the same. Interpolate {name} first, for example with InterpolationIQT."
             )
         return scan
 
     def same_grid(self, scan: Scan, name: str) -> bool:
-        """Return whether a volume has the grid of the main one; refuse one of its shape elsewhere.
+        """Return whether a volume is on the grid of the main volume.
 
-        Both are compared upright, so that axes may be stored in another order.
+        A volume of the same shape with another affine raises GeometryMismatchError. Both volumes
+        are compared upright, so that the order of their stored axes does not matter.
         """
         expected, found = (Grid(s.voxels.shape, s.affine) for s in (self.main, scan))
         difference = compare_grids(expected, found)
         if difference is None or difference.shape_differs:
             return difference is None
         raise GeometryMismatchError(
-            f"{self._caller}: {name} has the shape of the truth but {difference}. Resample it, or "
-            "pass arrays if the affines are wrong."
+            f"{self._caller}: {name} has the shape of the truth but {difference}. Resample {name}, "
+            "or pass arrays if the affines are wrong."
         )
 
     def error(self, scan: Scan) -> Scan:
-        """Return the absolute error of a volume on the same grid."""
+        """Return the absolute error of a volume on the grid of the main volume."""
         return Scan(np.abs(scan.voxels - self.main.voxels), scan.affine)
 
     def improvement(self, scan: Scan, baseline: Scan, threshold: float | None) -> Scan:
-        """Return the voxels of the brain where a volume is closer to the truth than a baseline."""
+        """Return a map of the voxels in the brain where a volume is closer to the truth."""
         low, high = self.window
         margin = _EQUAL * (high - low) if threshold is None else threshold
         gain = self.error(baseline).voxels - self.error(scan).voxels
         return Scan((gain > margin) & self.brain, scan.affine)
 
     def fraction(self, improved: Scan) -> float:
-        """Return the part of the brain where a volume is improved."""
+        """Return the fraction of the brain where a volume is closer to the truth."""
         return float(improved.voxels[self.brain].mean())
 
     def cut(self, scan: Scan, view: str) -> Slice:
-        """Return the slice of a volume through the place."""
-        return cut(scan, view, self.place, self._caller)
+        """Return the slice of a volume through the position."""
+        return cut(scan, view, self.position, self._caller)
 
     def _brain(self, mask: Any) -> NDArray[np.bool_]:
         if mask is not None:
@@ -117,20 +120,21 @@ class Subject:
             if not brain.any():
                 raise ValueError(f"{self._caller}: mask is empty. Pass one that covers the brain.")
             return brain
-        # Truths are zero outside of the brain, and in holes that do not belong to it either.
+        # The truth is zero outside of the brain, and in holes that do not belong to the brain.
         brain = foreground_mask(self.main.voxels, threshold="zero", fill_holes=False)
         return brain if brain.any() else np.ones_like(brain)
 
     def _middle(self) -> NDArray[np.float64]:
-        """Return the middle, in mm, of the bright voxels."""
+        """Return the median position of the bright voxels in mm."""
         bright = np.argwhere(foreground_mask(self.main.voxels, fill_holes=False))
         return apply_affine(self.main.affine, np.median(bright, axis=0))
 
 
 def brightness(voxels: NDArray[Any]) -> tuple[float, float]:
-    """Return the intensities that are drawn black and white."""
+    """Return the intensities of black and of white."""
     high = float(np.percentile(voxels[foreground_mask(voxels, fill_holes=False)], 99.5))
     low = float(np.percentile(voxels, 0.5))
-    # Noise around zero is black, but not the low half of a volume that is centred on zero.
+    # Noise around zero is drawn black. In a volume with mean zero, negative intensities are not
+    # noise.
     low = low if low < -0.5 * high else 0.0
     return low, high if high > low else low + 1.0

@@ -1,4 +1,4 @@
-"""The three planes of one volume."""
+"""Slices of one volume in three planes."""
 
 from __future__ import annotations
 
@@ -40,38 +40,41 @@ def plot_volume(
     Parameters
     ----------
     volume : array of shape (i, j, k), nibabel image or path
-        What to show.
+        Volume to draw.
     affine : array-like of shape (4, 4), default=None
-        Voxel to mm of an array; the identity by default. Images and paths have their own.
+        Map from voxels to mm of an array. The default is the identity. Images and files have
+        their own affine.
     views : sequence of {"axial", "coronal", "sagittal"}, default=("axial", "coronal", "sagittal")
-        Panels, from left to right.
+        Views of the panels, from left to right.
     position : sequence of 3 floats, default=None
-        Where the slices meet, in mm of the affine; the centre of the brain by default.
+        Point in mm where the slices meet. The default is the centre of the brain.
     title : str, default=None
-        Stands above the panels.
+        Title above the panels.
     cmap : str, default="gray"
-        Colours, by the names of matplotlib; for a volume that is no picture, such as the
-        uncertainty of a prediction.
+        Name of a matplotlib colour map. Choose a coloured one for a volume that is not a scan,
+        such as the uncertainty of a prediction.
     window : tuple of two floats, default=None
-        Intensities of the first and the last colour; by default 0 and the brightest.
+        Intensities of the first and the last colour. By default, 0 and the 99.5th percentile of the
+        bright voxels. In a volume with mean zero, the 0.5th percentile replaces 0.
     label : str, default=None
-        What intensities are; given one, a colour bar is drawn.
+        Label of a colour bar. By default, there is no colour bar.
     height : float, default=2.6
         Height of a new figure in inches.
     ax : Axes or sequence of Axes, default=None
-        Where to draw, one for each view; by default a new figure.
+        Axes to draw on, one for each view. By default, a new figure is made.
 
     Returns
     -------
     matplotlib.figure.Figure
-        All panels have one scale in mm. Letters are the sides of the subject: the right is at the
-        right. An oblique volume is cut along the planes of its voxels.
+        The new figure, or the figure of `ax`. In a new figure, all panels have the same scale in
+        mm. Letters are the sides of the subject: the right is at the right. An oblique volume is
+        cut along the planes of its voxels.
 
     Raises
     ------
     ValueError
-        If a view is unknown, the position is outside, the window is empty, or there are more or
-        fewer axes than views.
+        If a view is unknown, the position is outside of the volume, the window is empty, or the
+        number of axes is not the number of views.
     ImportError
         If matplotlib is not installed.
 
@@ -89,7 +92,9 @@ def plot_volume(
     """
     check_views(views, _CALLER)
     if window is not None and not (len(window) == 2 and window[0] < window[1]):
-        raise ValueError(f"{_CALLER}: window must be (first, last), first < last, got {window!r}.")
+        raise ValueError(
+            f"{_CALLER}: window must be (first, last) with first < last, got {window!r}."
+        )
     subject = Subject(volume, "volume", affine=affine, position=position, caller=_CALLER)
     slices = [subject.cut(subject.main, view) for view in views]
     if ax is None:
@@ -103,10 +108,10 @@ def plot_volume(
         axes = [check_axes(one, _CALLER) for one in np.ravel(np.array(ax, dtype=object))]
         figure = axes[0].figure
     if len(axes) != len(views):
-        raise ValueError(f"{_CALLER}: {len(views)} views need as many axes, got {len(axes)}.")
-    for one, piece, view in zip(axes, slices, views, strict=True):
+        raise ValueError(f"{_CALLER}: {len(views)} views need {len(views)} axes, got {len(axes)}.")
+    for panel_ax, piece, view in zip(axes, slices, views, strict=True):
         panel = Panel(piece, view, window or subject.window)
-        drawn = draw_panel(one, panel, piece, letters=4, cmap=cmap)
+        drawn = draw_panel(panel_ax, panel, piece, letters=4, cmap=cmap)
     if title and len(axes) == 1:
         axes[0].set_title(title)
     elif title:

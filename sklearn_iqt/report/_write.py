@@ -182,7 +182,7 @@ def write_report(
         versions_section(saved_by),
     ]
     reference = layers[1]
-    place = apply_affine(np.linalg.inv(reference.scan.affine), inputs.subject.place)
+    place = apply_affine(np.linalg.inv(reference.scan.affine), inputs.subject.position)
     heading = f"{inputs.name}, enhanced" if title is None else title
     page = make_page(heading, layers, reference, place, sections)
     with replaced_file(path) as stream:

@@ -1,4 +1,4 @@
-"""Slices lie where they should, upright and to scale."""
+"""Position, orientation and scale of the slices that plot_comparison draws."""
 
 import nibabel
 import numpy as np
@@ -9,14 +9,14 @@ from sklearn_iqt.io import scaled_affine
 from sklearn_iqt.plotting import plot_comparison
 
 
-def pictures(figure):
+def drawn_images(figure):
     return [np.asarray(axis.images[0].get_array()) for axis in figure.axes if axis.images]
 
 
 def test_views_are_upright_slices_at_the_position(head):
     voxels = head.get_fdata(dtype=np.float32)
     place = nibabel.affines.apply_affine(head.affine, (3, 4, 5))
-    axial, coronal, sagittal = pictures(plot_comparison({"t1": head}, position=place))
+    axial, coronal, sagittal = drawn_images(plot_comparison({"t1": head}, position=place))
     # Row zero is at the bottom: posterior or inferior. Column zero is left or posterior.
     np.testing.assert_array_equal(axial, voxels[:, :, 5].T)
     np.testing.assert_array_equal(coronal, voxels[:, 4, :].T)
@@ -31,7 +31,7 @@ def test_the_orientation_of_the_file_does_not_matter(codes, head):
     place = nibabel.affines.apply_affine(head.affine, (3, 4, 5))
     expected = plot_comparison({"t1": head}, position=place)
     figure = plot_comparison({"t1": turned}, position=place)
-    for ours, theirs in zip(pictures(figure), pictures(expected), strict=True):
+    for ours, theirs in zip(drawn_images(figure), drawn_images(expected), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     for ours, theirs in zip(figure.axes, expected.axes, strict=True):
         np.testing.assert_allclose(ours.images[0].get_extent(), theirs.images[0].get_extent())
@@ -49,7 +49,7 @@ def test_voxels_have_their_true_size(head):
 
 
 @pytest.mark.parametrize("kind", ["images", "arrays"])
-def test_a_low_volume_lies_on_the_truth(kind, head):
+def test_a_low_volume_is_aligned_with_the_truth(kind, head):
     truth = head.get_fdata(dtype=np.float32)
     low = truth.reshape(12, 10, 2, 4).mean(axis=-1)
     if kind == "images":
@@ -63,7 +63,7 @@ def test_a_low_volume_lies_on_the_truth(kind, head):
     np.testing.assert_allclose(extents[0], extents[2])
     np.testing.assert_allclose(extents[1], extents[2])
     assert [axis.get_title() for axis in figure.axes[:3]] == ["low", "same", "truth"]
-    # No error of what is on another grid, and none of the truth itself.
+    # There is no error of a volume on another grid, and no error of the truth.
     shown = [bool(axis.images) for axis in figure.axes[3:6]]
     assert shown == [False, True, False]
     assert not np.asarray(figure.axes[4].images[0].get_array()).any()
@@ -88,7 +88,7 @@ def test_a_figure_can_be_saved(head, tmp_path):
     assert (tmp_path / "figure.png").stat().st_size > 1000
 
 
-def test_wrong_calls_are_named(head):
+def test_invalid_parameters_are_refused(head):
     with pytest.raises(ValueError, match="volumes is empty"):
         plot_comparison({})
     with pytest.raises(ValueError, match="last column"):
@@ -103,4 +103,4 @@ def test_wrong_calls_are_named(head):
 
 def test_constant_volumes_are_drawn():
     figure = plot_comparison({"zero": np.zeros((4, 4, 4))}, truth=np.zeros((4, 4, 4)))
-    assert len(pictures(figure)) == 9
+    assert len(drawn_images(figure)) == 9

@@ -1,4 +1,4 @@
-"""Atoms, learning curves, the plane of SNRs and tables of scores."""
+"""Plots of atoms, learning curves, SNRs and scores."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def coupled():
 
 
 class Net(BaseEstimator):
-    """What plots need of a fitted net."""
+    """A fitted net, as far as plots use it."""
 
     def __init__(self, dictionary=None, history=None):
         self.dictionary = dictionary
@@ -41,7 +41,7 @@ class Net(BaseEstimator):
 
 
 def tiles(ax, shape, gap=1):
-    """Cut the mosaic into its pictures."""
+    """Return the pictures of a mosaic."""
     picture = np.ma.filled(ax.images[0].get_array(), np.nan)
     rows, columns = ((n + gap) // (s + gap) for n, s in zip(picture.shape, shape, strict=True))
     found = [
@@ -52,8 +52,8 @@ def tiles(ax, shape, gap=1):
     return [tile for tile in found if np.isfinite(tile).any()]
 
 
-def test_high_atoms_are_centre_slices_by_norm(coupled, ax):
-    assert plot_atoms(coupled, n_atoms=6, ax=ax) is ax
+def test_high_atoms_are_centre_slices_ordered_by_norm(coupled, ax):
+    assert plot_atoms(coupled, max_atoms=6, ax=ax) is ax
     assert ax.get_title() == "6 of 10 high atoms"
     atoms = coupled.dictionary_high_.reshape(10, 3, 4, 5)
     order = np.argsort(-np.linalg.norm(coupled.dictionary_high_, axis=1))[:6]
@@ -61,7 +61,7 @@ def test_high_atoms_are_centre_slices_by_norm(coupled, ax):
     assert len(shown) == 6
     for tile, number in zip(shown, order, strict=True):
         expected = atoms[number, 1] / np.abs(atoms[number, 1]).max()
-        # The last axis runs upwards, pictures downwards.
+        # The last axis runs upwards, the rows of a picture downwards.
         np.testing.assert_allclose(tile, expected.T[::-1])
 
 
@@ -75,7 +75,7 @@ def test_atoms_can_be_cut_across_each_axis(coupled, axis, shape, ax):
     np.testing.assert_allclose(shown[0], (cut / np.abs(cut).max()).T[::-1])
 
 
-def test_low_atoms_have_the_features_they_stand_for(coupled, ax):
+def test_pictures_of_low_atoms_have_the_features_of_the_atoms(coupled, ax):
     plot_atoms(coupled, part="low", ax=ax)
     patches = coupled.dictionary_low_ @ np.linalg.pinv(coupled.projection_).T
     np.testing.assert_allclose(patches @ coupled.projection_.T, coupled.dictionary_low_, atol=1e-6)
@@ -85,7 +85,7 @@ def test_low_atoms_have_the_features_they_stand_for(coupled, ax):
         np.testing.assert_allclose(tile, (cut / np.abs(cut).max()).T[::-1], atol=1e-6)
 
 
-def test_pairs_of_atoms_stand_together(coupled):
+def test_low_atoms_are_left_of_their_high_atoms(coupled):
     drawn = {}
     for part in ("low", "high", "both"):
         drawn[part] = plot_atoms(coupled, part=part, ax=Figure().add_subplot())
@@ -100,7 +100,7 @@ def test_pairs_of_atoms_stand_together(coupled):
 
 def test_atoms_along_one_axis_are_columns(rng, ax):
     atoms = rng.normal(size=(7, 1, 1, 4))
-    plot_atoms(Net(atoms).fit(), n_atoms=5, ax=ax)
+    plot_atoms(Net(atoms).fit(), max_atoms=5, ax=ax)
     order = np.argsort(-np.linalg.norm(atoms.reshape(7, 4), axis=1))[:5]
     np.testing.assert_array_equal(ax.images[0].get_array(), atoms[order, 0, 0].T)
     low, high = ax.images[0].get_clim()
@@ -112,16 +112,16 @@ def test_atoms_of_several_axes_are_patches(rng, ax):
     assert len(tiles(ax, (4, 3))) == 7
 
 
-def test_models_without_atoms_are_named(coupled, rng):
+def test_models_without_atoms_and_invalid_parameters_are_refused(coupled, rng):
     with pytest.raises(NotFittedError):
         plot_atoms(CoupledDictionaryIQT())
     fitted = InterpolationIQT().fit(rng.random((1, 4, 4, 2)), rng.random((1, 4, 4, 8)))
     with pytest.raises(TypeError, match="InterpolationIQT has no atoms"):
         plot_atoms(fitted)
-    with pytest.raises(ValueError, match="one dictionary"):
+    with pytest.raises(ValueError, match="only high atoms"):
         plot_atoms(Net(rng.normal(size=(7, 1, 1, 4))).fit(), part="low")
-    with pytest.raises(ValueError, match="n_atoms"):
-        plot_atoms(coupled, n_atoms=0)
+    with pytest.raises(ValueError, match="max_atoms must be"):
+        plot_atoms(coupled, max_atoms=0)
     with pytest.raises(ValueError, match="part"):
         plot_atoms(coupled, part="middle")
     with pytest.raises(ValueError, match="axis"):
@@ -130,7 +130,7 @@ def test_models_without_atoms_are_named(coupled, rng):
         rows = CoupledDictionaryIQT(4, random_state=0).fit(
             rng.random((50, 10)), rng.random((50, 20))
         )
-    with pytest.raises(ValueError, match="are no patches"):
+    with pytest.raises(ValueError, match="cannot be reshaped"):
         plot_atoms(rows)
 
 
@@ -146,9 +146,9 @@ def test_learning_curves_are_drawn_against_epochs(ax):
     np.testing.assert_array_equal(validation.get_xydata(), [(1, 4), (2, 3)])
     (nrmse,) = ax.figure.axes[1].lines
     np.testing.assert_array_equal(nrmse.get_xydata(), [(1, 0.2), (2, 0.1)])
-    only = plot_learning_curve([{"train_loss": 1.0}], ax=Figure().add_subplot())
-    assert len(only.lines) == len(only.figure.axes) == 1
-    assert only.lines[0].get_marker() == "o"
+    single = plot_learning_curve([{"train_loss": 1.0}], ax=Figure().add_subplot())
+    assert len(single.lines) == len(single.figure.axes) == 1
+    assert single.lines[0].get_marker() == "o"
     with pytest.raises(ValueError, match="at least one epoch"):
         plot_learning_curve([])
     with pytest.raises(ValueError, match="train_loss"):
@@ -183,7 +183,7 @@ def test_learning_curve_of_a_real_net(ax, rng):
     np.testing.assert_array_equal(ax.figure.axes[1].lines[0].get_ydata(), nrmse)
 
 
-def test_rings_lie_at_their_distance(ax):
+def test_rings_have_the_requested_distance(ax):
     assert plot_snr(rings=(1, 2.5), ax=ax) is ax
     for line, distance in zip(ax.lines, (1, 2.5), strict=False):
         gm, wm = line.get_data()
@@ -194,7 +194,7 @@ def test_rings_lie_at_their_distance(ax):
     assert {"1", "2.5", "WM = GM"} <= {text.get_text() for text in ax.texts}
 
 
-def test_samples_have_grey_matter_to_the_right(ax):
+def test_samples_are_drawn_with_grey_matter_to_the_right(ax):
     pairs = np.array([[30.0, 20.0], [40.0, 31.0]])
     own = GaussianSNR((50, 40), ((9, 0), (0, 9)), max_distance=1)
     plot_snr({"mine": pairs, "own": own, "far": "ind2"}, n_samples=9, ax=ax)
@@ -210,7 +210,7 @@ def test_samples_have_grey_matter_to_the_right(ax):
         assert side[1] > far.max()
 
 
-def test_wrong_snrs_are_named():
+def test_invalid_snrs_are_refused():
     with pytest.raises(ValueError, match="unknown SNR distribution"):
         plot_snr("3t")
     with pytest.raises(TypeError, match="reference must be"):
@@ -242,7 +242,7 @@ def zero_lines(ax):
 
 
 @pytest.mark.parametrize("confidence", [0.8, 0.95])
-def test_intervals_are_those_of_a_paired_t_test(confidence, ax):
+def test_intervals_equal_a_paired_t_test(confidence, ax):
     plot_scores(SCORES, baseline="cubic", confidence=confidence, ax=ax)
     assert len(zero_lines(ax)) == 1
     assert [t.get_text() for t in ax.get_xticklabels()] == ["srep", "ddl"]
@@ -266,7 +266,7 @@ def test_negative_scores_have_a_zero_line(ax):
     assert len(zero_lines(ax)) == 1
 
 
-def test_wrong_scores_are_named():
+def test_invalid_scores_are_refused():
     with pytest.raises(TypeError, match="dict of lists"):
         plot_scores([1, 2])
     with pytest.raises(ValueError, match="same number"):
@@ -275,7 +275,7 @@ def test_wrong_scores_are_named():
         plot_scores({})
     with pytest.raises(ValueError, match="baseline must be one of"):
         plot_scores(SCORES, baseline="forest")
-    with pytest.raises(ValueError, match="nothing to compare"):
+    with pytest.raises(ValueError, match="no method to compare"):
         plot_scores({"a": [1, 2]}, baseline="a")
     with pytest.raises(ValueError, match="confidence"):
         plot_scores(SCORES, confidence=95)

@@ -1,4 +1,4 @@
-"""One grid serves the figures of estimates, of errors and of improvements."""
+"""Figures of estimates, errors and improvements, drawn by plot_estimates."""
 
 from pathlib import Path
 
@@ -41,11 +41,11 @@ def labels(figure, n_columns):
 
 
 def painted(ax):
-    """Return where an improvement is shown: the opacity of the second picture."""
+    """Return the pixels that are painted red, where the second image is opaque."""
     return np.asarray(ax.images[1].get_alpha()) > 0
 
 
-def test_estimates_stand_beside_their_truth(estimates, truth):
+def test_estimates_are_drawn_in_a_row_with_their_truth(estimates, truth):
     figure = plot_estimates(estimates, truth=truth)
     assert titles(figure, 3) == ["cubic", "ridge", "truth"]
     assert [line[0].get_text() for line in labels(figure, 3)] == ["InD1", "OOD"]
@@ -53,10 +53,10 @@ def test_estimates_stand_beside_their_truth(estimates, truth):
     assert len(figure.axes) == 6  # no colour bar
     for line in grid:
         assert len({ax.images[0].get_clim() for ax in line}) == 1
-    # The middle of the second axis, which runs to anterior.
+    # A slice across the second axis, which runs to anterior.
     shown = np.asarray(grid[1, 1].images[0].get_array())
     slices = (truth - 0.4).transpose(1, 2, 0)
-    assert any(np.array_equal(shown, one) for one in slices)
+    assert any(np.array_equal(shown, expected) for expected in slices)
 
 
 def test_errors_of_all_rows_share_one_scale(estimates, truth):
@@ -90,7 +90,7 @@ def test_improvements_are_painted_where_a_method_is_closer(truth):
     assert "50%" in [text.get_text() for text in ax.texts]
 
 
-def test_the_brain_is_what_the_mask_says(truth):
+def test_improvements_are_limited_to_the_mask(truth):
     better = truth + 0.2
     better[:6] = truth[:6]
     mask = np.zeros_like(truth)
@@ -135,7 +135,7 @@ def test_the_three_figures_of_the_paper(estimates, truth):
         rows,
         truth=truth,
         show=("error", "improvement"),
-        beside=True,
+        side_by_side=True,
         baseline="IQT-DL",
         improved=("IQT-SRep", "IQT-DDL"),
     )
@@ -149,9 +149,9 @@ def test_the_three_figures_of_the_paper(estimates, truth):
         atoms, truth=truth, show=("estimate", "error", "improvement"), baseline=truth + 0.01
     )
     assert panels(figure6, 5).shape == (3, 5)
-    words = [line[0].get_text() for line in labels(figure6, 5)]
-    assert words == ["estimate", "error", "closer than baseline"]
-    # No error of the truth.
+    kinds = [line[0].get_text() for line in labels(figure6, 5)]
+    assert kinds == ["estimate", "error", "closer than baseline"]
+    # The truth has no error.
     assert [bool(ax.images) for ax in panels(figure6, 5)[:, 4]] == [True, False, False]
 
 
@@ -177,7 +177,7 @@ def test_the_orientation_of_a_file_does_not_matter(codes, view, head, truth):
     assert painted(figures[0].axes[4]).any()
 
 
-def test_rows_may_be_of_different_subjects_and_methods(head, truth):
+def test_test_sets_may_have_different_subjects_and_methods(head, truth):
     other = truth[:8]
     figure = plot_estimates(
         {"A": {"one": truth, "two": truth}, "B": {"two": other + 1, "low": other[:, :, ::4]}},
@@ -194,7 +194,7 @@ def test_rows_may_be_of_different_subjects_and_methods(head, truth):
     ]
 
 
-def test_wrong_calls_are_named(estimates, head, truth):
+def test_invalid_parameters_are_refused(estimates, head, truth):
     def refused(match, error=ValueError, rows=estimates, **changed):
         with pytest.raises(error, match=match):
             plot_estimates(rows, **{"truth": truth, **changed})
@@ -214,7 +214,7 @@ def test_wrong_calls_are_named(estimates, head, truth):
     refused("truth has no volume for 'OOD'", truth={"InD1": truth})
     refused("mask is empty", mask=np.zeros_like(truth))
     refused(
-        "can only be compared on one grid",
+        "grids must be the same",
         GeometryMismatchError,
         show="improvement",
         baseline=truth[:, :, ::4],

@@ -1,4 +1,4 @@
-"""The three planes of a volume, and the map of improvements."""
+"""Slices of a volume in three planes, and the map of improvements."""
 
 import subprocess
 import sys
@@ -15,8 +15,8 @@ from sklearn_iqt.plotting import plot_improvement, plot_volume
 
 
 @pytest.mark.parametrize("codes", ["RAS", "LPS", "SAL", "PIR", "IRA"])
-def test_letters_stand_at_the_sides_they_name(codes, head):
-    """A dot in each direction from the middle is drawn towards its letter."""
+def test_letters_are_at_the_sides_they_name(codes, head):
+    """Draw a dot in each direction from the middle; it is near the letter of that direction."""
     letters = {"L": (-1, 0, 0), "R": (1, 0, 0), "P": (0, -1, 0), "A": (0, 1, 0)}
     letters |= {"I": (0, 0, -1), "S": (0, 0, 1)}
     for letter, direction in letters.items():
@@ -66,7 +66,7 @@ def test_a_volume_is_drawn_on_given_axes(head):
     assert ax.figure.axes[1].get_ylabel() == "std"
 
 
-def test_noise_is_black_and_a_centred_volume_is_not(rng):
+def test_noise_is_black_but_negative_intensities_of_a_centred_volume_are_not(rng):
     brain = np.zeros((16, 16, 16))
     brain[4:12, 4:12, 4:12] = 100
     noisy = brain + rng.normal(0, 5, brain.shape)
@@ -87,10 +87,10 @@ def test_improvement_counts_the_voxels_of_the_brain(head):
     assert ax.get_title() == "closer in 25% of the brain"
     red = np.asarray(ax.images[1].get_alpha()) > 0
     np.testing.assert_array_equal(red[2:, :3], True)
-    assert red.sum() == 18  # none outside of the brain
+    assert red.sum() == 18  # all of them in the brain
     np.testing.assert_array_equal(estimate, before[0])
     np.testing.assert_array_equal(truth, before[1])
-    # The opposite is nowhere so.
+    # The baseline is nowhere closer than the estimate.
     other = plot_improvement(truth + 0.3, estimate, truth, ax=Figure().add_subplot())
     assert other.get_title() == "closer in 0% of the brain"
     mask = np.zeros_like(truth)
@@ -99,7 +99,7 @@ def test_improvement_counts_the_voxels_of_the_brain(head):
     assert ax.get_title() == "closer in 50% of the brain"
 
 
-def test_wrong_calls_are_named(head):
+def test_invalid_parameters_are_refused(head):
     def refused(match, call, *args, error=ValueError, **kwargs):
         with pytest.raises(error, match=match):
             call(*args, **kwargs)
@@ -107,7 +107,7 @@ def test_wrong_calls_are_named(head):
     ax = Figure().add_subplot()
     truth = head.get_fdata(dtype=np.float32)
     refused("views must be among", plot_volume, head, views="axial")
-    refused("3 views need as many axes, got 1", plot_volume, head, ax=ax)
+    refused("3 views need 3 axes, got 1", plot_volume, head, ax=ax)
     refused("must be a matplotlib Axes", plot_volume, head, ax=3, error=TypeError)
     refused("window must be", plot_volume, head, window=(1, 1))
     refused("outside", plot_volume, head, position=(0, 0, 500))
@@ -130,7 +130,7 @@ def test_importing_the_package_does_not_import_matplotlib():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_without_matplotlib_every_function_says_what_to_install(monkeypatch, head):
+def test_functions_name_the_extra_to_install_without_matplotlib(monkeypatch, head):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     truth = head.get_fdata(dtype=np.float32)
     calls = {
