@@ -1,4 +1,4 @@
-"""A report on one scan: a single HTML page with its enhancement and how far to trust it."""
+"""Write a report on one scan: an HTML page on its enhancement and on how far to trust it."""
 
 from sklearn_iqt.report._write import write_report
 

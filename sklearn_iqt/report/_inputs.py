@@ -13,6 +13,7 @@ from nibabel.spatialimages import SpatialImage
 from numpy.typing import ArrayLike, NDArray
 from sklearn.pipeline import Pipeline
 
+from sklearn_iqt.base import BaseIQTRegressor
 from sklearn_iqt.exceptions import GeometryMismatchError
 from sklearn_iqt.io import Cohort, Grid, compare_grids, load_volume, read_volume, scaled_affine
 from sklearn_iqt.plotting._slices import Scan, upright
@@ -24,16 +25,16 @@ CALLER = "write_report"
 
 @dataclass(frozen=True)
 class Inputs:
-    """A scan, its enhancement, their truth and mask: read, checked and on their grids.
+    """The scan, its enhancement, truth and mask, checked against each other.
 
     Parameters
     ----------
     name : str
-        What the scan is called.
+        Name of the file of the scan, or "scan".
     scan, enhanced : Nifti1Image
-        The scan and what the model made of it.
+        The scan and its enhancement.
     spread : Nifti1Image or None
-        Spread of the patches, or None if there are no patches that overlap.
+        Spread of the overlapping patches, or None if patches do not overlap.
     foreground : ndarray of bool
         Voxels of the scan that are not background.
     mask : ndarray of bool or None
@@ -43,7 +44,7 @@ class Inputs:
     alignment : {"center", "corner"}
         How the two grids are aligned.
     subject : Subject
-        The truth, or without one the enhancement.
+        The truth, or the enhancement if there is no truth.
     has_truth : bool
         Whether the user passed a truth.
     """
@@ -80,9 +81,9 @@ def read_inputs(
     mask: Any,
     affine: ArrayLike | None,
 ) -> Inputs:
-    """Read what the user passed, and enhance the scan unless it was enhanced before."""
+    """Read and check the volumes, and enhance the scan unless `enhanced` is given."""
     if std is not None and enhanced is None:
-        raise ValueError(f"{CALLER}: std belongs to enhanced. Pass both, or neither of them.")
+        raise ValueError(f"{CALLER}: std was passed without enhanced. Pass both or neither.")
     name, scan = _read_image(low, "low", affine)
     voxels = np.asarray(scan.dataobj)
     has_place = affine is not None or isinstance(low, (str, os.PathLike, SpatialImage))
@@ -111,18 +112,18 @@ def read_inputs(
 
 
 def last_step(model: Any) -> Any:
-    """Return the estimator that makes the enhancement."""
+    """Return the estimator that enhances the scan: the model, or the last step of a pipeline."""
     return model[-1] if isinstance(model, Pipeline) else model
 
 
 def slice_profile(thickness: Any, scale: tuple[int, ...]) -> tuple[float, ...]:
-    """Return the width of the slice profile along each axis, 1 where nothing is refined."""
+    """Return the width of the slice profile along each axis, 1 along axes with scale 1."""
     refined = np.array(scale) > 1
     given = np.maximum(1, np.array(scale) - 1) if thickness is None else np.asarray(thickness)
     if given.shape not in ((), (3,)) or given.dtype.kind not in "fiu" or not (given >= 1).all():
         raise ValueError(
-            f"{CALLER}: thickness must be one number or three, of at least 1 voxel of the "
-            f"enhancement, got {thickness!r}."
+            f"{CALLER}: thickness must be one number or three numbers, in voxels of the "
+            f"enhancement and at least 1, got {thickness!r}."
         )
     return tuple(np.where(refined, given, 1).astype(float).tolist())
 
@@ -143,19 +144,24 @@ def _read_image(volume: Any, name: str, affine: ArrayLike | None = None) -> tupl
 
 
 def _enhance(model: Any, image: Nifti1Image, mask: NDArray[np.bool_] | None) -> tuple[Any, Any]:
-    """Enhance the scan, with the spread of the patches if the model has patches that overlap."""
+    """Return the enhancement of a scan and its spread, or None if the model has no spread."""
+    estimator = last_step(model)
+    if not isinstance(estimator, BaseIQTRegressor):
+        raise TypeError(
+            f"{CALLER}: model must be an estimator of sklearn_iqt, or a pipeline that ends with "
+            f"one, got {type(model).__name__}. Pass enhanced to report on another model."
+        )
     masks = None if mask is None else [Nifti1Image(mask.astype(np.uint8), image.affine)]
-    try:
-        enhanced, spread = model.predict([image], mask=masks, return_std=True)
-    except ValueError:  # nets have no spread; any other error is raised again here
+    if estimator._volume_tags.no_spread_reason is not None:
         return model.predict([image], mask=masks)[0], None
+    enhanced, spread = model.predict([image], mask=masks, return_std=True)
     return enhanced[0], spread[0]
 
 
 def _on_fine_grid(
     volume: Any, name: str, image: Nifti1Image, alignment: str
 ) -> tuple[Nifti1Image, tuple[int, ...]]:
-    """Return a volume, and how many of its voxels make one of the scan along each axis."""
+    """Return a volume as an image, and the number of its voxels per voxel of the scan."""
     voxels, affine = read_volume(volume, name=name, caller=CALLER)
     scale = tuple(max(1, n // m) for n, m in zip(voxels.shape, image.shape, strict=True))
     expected = Grid(image.shape, image.affine).scaled(scale, alignment)
@@ -163,16 +169,14 @@ def _on_fine_grid(
     if difference is None:
         return Nifti1Image(voxels, expected.affine), scale
     if difference.shape_differs:
-        fault = f"has shape {voxels.shape}, which is not a multiple of the shape {image.shape}"
+        fault = f"has shape {voxels.shape}, not a multiple of the shape {image.shape} of low"
     else:
-        fault = f"{difference}, compared with that"
-    raise GeometryMismatchError(
-        f"{CALLER}: {name} {fault} of low. Pass the enhancement of this scan."
-    )
+        fault = f"{difference}, compared with the enhancement of low"
+    raise GeometryMismatchError(f"{CALLER}: {name} {fault}. Pass a volume made from this scan.")
 
 
 def _read_subject(fine: Nifti1Image, truth: Any) -> Subject:
-    """Return the truth, or without one the enhancement, with the place that is shown first."""
+    """Return the truth, or the enhancement if there is no truth, as the main volume."""
     if truth is None:
         return Subject(fine, "enhanced", caller=CALLER)
     subject = Subject(truth, "truth", affine=fine.affine, caller=CALLER)
@@ -181,5 +185,5 @@ def _read_subject(fine: Nifti1Image, truth: Any) -> Subject:
 
 
 def turn_upright(image: Nifti1Image) -> Scan:
-    """Return a volume whose axes run to right, anterior and superior."""
+    """Return a volume with axes that run to right, anterior and superior."""
     return upright(np.asarray(image.dataobj), image.affine)

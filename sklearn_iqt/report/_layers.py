@@ -1,4 +1,4 @@
-"""Volumes of at most 256 levels, as text in the page."""
+"""Volumes of the viewer, packed as text with at most 256 levels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sklearn_iqt.plotting._slices import Scan
 
 
 class Layer(NamedTuple):
-    """One volume of the viewer."""
+    """A volume of the viewer."""
 
     name: str
     label: str
@@ -25,12 +25,12 @@ class Layer(NamedTuple):
 
     @property
     def levels(self) -> int:
-        """Number of intensities; fewer for maps, whose noise takes space and shows nothing."""
+        """Number of levels. Maps have fewer, because their noise does not compress well."""
         return 256 if self.colors == "gray" else 64
 
 
 def describe(layer: Layer, reference: Scan) -> dict[str, Any]:
-    """Return the grid of a layer in mm along the axes of the reference, and its labels."""
+    """Return the labels of a layer, and its grid in mm along the axes of the reference."""
     to_reference = np.linalg.inv(reference.affine) @ layer.scan.affine
     sizes = voxel_sizes(reference.affine)
     return {
@@ -47,10 +47,11 @@ def describe(layer: Layer, reference: Scan) -> dict[str, Any]:
 
 
 def pack(layer: Layer) -> str:
-    """Return the voxels as text: levels, differences from neighbours, zlib, base64.
+    """Return the voxels as text: levels are replaced by differences, compressed, then encoded.
 
-    The first axis runs fastest. Each voxel is predicted by the mean of the three before it along
-    the axes, rounded down, with zeros outside; the difference modulo 256 is stored.
+    Each level is predicted by the mean of its three previous neighbours along the axes, rounded
+    down, with zeros outside of the volume. The difference modulo 256 is stored, with the first axis
+    fastest. The bytes are compressed by zlib and encoded as base64.
     """
     first, last = layer.window
     top = layer.levels - 1

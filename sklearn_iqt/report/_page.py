@@ -1,4 +1,4 @@
-"""Make the page: text, style, script and voxels in one file."""
+"""Write the HTML of a report: text, style, script and voxels in one file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sklearn_iqt.plotting._slices import VIEWS
 from sklearn_iqt.report._layers import Layer, describe, pack
 from sklearn_iqt.report._sections import Section, Table
 
-# Cells that may be broken anywhere; numbers may not.
+# The style of cells that may be broken between any two letters. Numbers may not.
 _LONG = ' class="long"'
 
 
@@ -24,20 +24,21 @@ def make_page(
     title: str,
     layers: Sequence[Layer],
     reference: Layer,
-    place: Sequence[float],
+    position: Sequence[float],
     sections: Sequence[Section],
 ) -> str:
-    """Return the page.
+    """Return the HTML of a report.
 
-    Nothing that comes from a file is code: texts are escaped, numbers are JSON in which no tag can
-    end, and the policy of the page allows only the script whose checksum it names.
+    Text from files is never run as code. Texts are escaped, numbers are JSON without the character
+    that starts a tag, and the content security policy allows only the script with the given
+    checksum.
     """
     style, script = _asset("page.css"), _asset("page.js")
     viewer = {
         "layers": [describe(layer, reference.scan) for layer in layers],
         "reference": [layer.name for layer in layers].index(reference.name),
         "affine": reference.scan.affine.tolist(),
-        "place": [float(voxel) for voxel in place],
+        "position": [float(voxel) for voxel in position],
         "views": [{"name": n, "axis": axis, "letters": two} for n, (axis, two) in VIEWS.items()],
     }
     policy = (
@@ -70,7 +71,7 @@ def _asset(name: str) -> str:
 
 
 def _checksum(text: str) -> str:
-    """Return the name by which a policy allows one inline text."""
+    """Return the checksum of an inline style or script, as a content security policy writes it."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 

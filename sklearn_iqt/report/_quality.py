@@ -1,4 +1,4 @@
-"""Estimate the contrast and noise of a scan, and how well its enhancement agrees with it."""
+"""Estimate contrast and noise of a scan, and the consistency of its enhancement."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from sklearn_iqt.preprocessing import TissueScaler
 # Median absolute deviation of a Gaussian, and median of a Rayleigh distribution, of unit width.
 _MAD = 0.6745
 _RAYLEIGH = math.sqrt(2 * math.log(2))
-# Noise is not estimated from fewer voxels than this.
-_FEWEST = 200
-# Background within this many voxels of the head may belong to it.
+# Smallest number of voxels from which noise is estimated.
+_MIN_VOXELS = 200
+# Number of voxels around the foreground that are not used as background.
 _MARGIN = 3
 
 
 class Quality(NamedTuple):
-    """Mean intensities of grey and white matter, and the noise with where it was measured."""
+    """Mean intensities of grey and white matter, the noise, and the region it was measured in."""
 
     gm: float
     wm: float
@@ -33,17 +33,17 @@ class Quality(NamedTuple):
 
     @property
     def contrast(self) -> float:
-        """White over grey matter."""
+        """Ratio of white to grey matter."""
         return self.wm / self.gm
 
     @property
     def snr(self) -> tuple[float, float]:
-        """Ratios of signal to noise of white and of grey matter."""
+        """Signal-to-noise ratios of white and of grey matter."""
         return self.wm / self.noise, self.gm / self.noise
 
 
 class Consistency(NamedTuple):
-    """Differences in the foreground between the scan and the enhancement made coarse again."""
+    """Differences in the foreground between the scan and the degraded enhancement."""
 
     raw: float
     mapped: float
@@ -67,12 +67,12 @@ def estimate_quality(
 
 
 def _background_noise(low: NDArray[Any], foreground: NDArray[np.bool_]) -> float | None:
-    """Return the noise of the background, unless it was erased."""
+    """Return the noise of the background, or None if the background is zero or too small."""
     background = low[~ndimage.binary_dilation(foreground, iterations=_MARGIN)]
-    if background.size < _FEWEST or np.mean(background == 0) > 0.5:
+    if background.size < _MIN_VOXELS or np.mean(background == 0) > 0.5:
         return None
     median = float(np.median(background))
-    if background.min() >= 0:  # magnitude of noise alone
+    if background.min() >= 0:  # magnitudes of complex noise have a Rayleigh distribution
         return median / _RAYLEIGH
     return float(np.median(np.abs(background - median))) / _MAD
 
@@ -80,18 +80,21 @@ def _background_noise(low: NDArray[Any], foreground: NDArray[np.bool_]) -> float
 def _white_matter_noise(
     low: NDArray[Any], white: NDArray[np.bool_], spacing: Sequence[float]
 ) -> float | None:
-    """Return the spread of the mixed difference of 2 x 2 voxels in plane, deep in white matter."""
+    """Return the noise deep in white matter, from mixed differences of 2 x 2 voxels in plane.
+
+    None if there are too few such voxels.
+    """
     first, second = sorted(np.argsort(spacing, kind="stable")[:2])
     plane = np.zeros((3, 3, 3), bool)
     plane[tuple(slice(None) if axis in (first, second) else 1 for axis in range(3))] = True
     deep = ndimage.binary_erosion(white, plane)
-    # Voxels [0, 0], [1, 0], [0, 1] and [1, 1] of each square: all of them are deep.
+    # All four voxels [0, 0], [1, 0], [0, 1] and [1, 1] of a square must be deep.
     inside = deep
     for axis in (first, second):
         ends = [np.take(inside, range(s, inside.shape[axis] - 1 + s), axis) for s in (0, 1)]
         inside = ends[0] & ends[1]
     mixed = np.diff(np.diff(low, axis=first), axis=second)[inside] / 2
-    if mixed.size < _FEWEST:
+    if mixed.size < _MIN_VOXELS:
         return None
     return float(np.median(np.abs(mixed))) / _MAD
 
@@ -99,11 +102,14 @@ def _white_matter_noise(
 def measure_consistency(
     low: NDArray[Any], degraded: NDArray[Any], foreground: NDArray[np.bool_]
 ) -> Consistency:
-    """Compare the two before and after the best monotone map of intensities."""
-    seen, made = low[foreground], degraded[foreground]
-    mapped = IsotonicRegression(out_of_bounds="clip").fit_transform(made, seen)
+    """Compare a scan and its degraded enhancement, before and after a monotone map.
+
+    The map of intensities is the monotone function with the least squared difference.
+    """
+    scan, estimate = low[foreground], degraded[foreground]
+    mapped = IsotonicRegression(out_of_bounds="clip").fit_transform(estimate, scan)
     residual = np.zeros(low.shape, np.float32)
-    residual[foreground] = np.abs(mapped - seen)
+    residual[foreground] = np.abs(mapped - scan)
     rms = math.sqrt(np.mean(np.square(residual[foreground], dtype=np.float64)))
     raw = float(nrmse(low, degraded, mask=foreground))
-    return Consistency(raw, rms / float(seen.max()), rms, residual)
+    return Consistency(raw, rms / float(scan.max()), rms, residual)

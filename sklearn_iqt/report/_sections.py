@@ -1,4 +1,4 @@
-"""The sections of a report: headings, sentences and tables, all of them plain text."""
+"""Sections of a report: headings, sentences and tables of plain text."""
 
 from __future__ import annotations
 
@@ -25,42 +25,42 @@ from sklearn_iqt.preprocessing import intensity_scale, upsample
 from sklearn_iqt.report._inputs import Inputs, turn_upright
 from sklearn_iqt.report._quality import Consistency, Quality
 
-_LONGEST = 300
+_MAX_LENGTH = 300
 _SIDES = dict(
     zip("LRPAIS", ("left", "right", "posterior", "anterior", "inferior", "superior"), strict=True)
 )
 
 _CONSISTENCY = (
     "The enhancement, blurred by the slice profile and sampled at the voxels of the scan, should "
-    "be the scan again. A model that was trained to change the contrast between tissues moves "
-    "intensities on purpose. The second number is what is left after the best monotone map of "
-    "intensities, so it measures structure; the viewer shows its map as inconsistency."
+    "equal the scan. A model that was trained to change the contrast between tissues changes "
+    "intensities on purpose. The second number is the difference that remains after the best "
+    "monotone map of intensities, so it measures structure. The viewer shows this difference as "
+    "inconsistency."
 )
 _CONSISTENCY_LIMITS = (
-    "Agreement means that nothing of the scan was lost, not that what was added between its slices "
-    "is true. The scan is noisy itself, so a residual of about its noise is the best possible."
+    "Agreement means that the enhancement contains the scan. It does not mean that the details "
+    "added between the slices are true. The scan itself is noisy, so a difference of about its "
+    "noise is the best possible result."
 )
 _NO_SPREAD = (
     "No uncertainty is shown. It is the spread of overlapping patches, which nets and "
-    "interpolation do not have. Pass std with an enhancement that was made before."
+    "interpolation do not have. If you pass an existing enhancement, pass its std as well."
 )
-
-
 _TRUTH = (
-    "Measured where the truth is above zero. A lower NRMSE is better; a higher PSNR or SSIM is "
-    "better."
+    "Measured in the voxels where the truth is above zero. A lower NRMSE is better. A "
+    "higher PSNR or SSIM is better."
 )
 
 
 class Table(NamedTuple):
-    """Rows of texts, below a header if there is one."""
+    """Rows of texts with an optional header."""
 
     rows: Sequence[Sequence[str]]
     header: Sequence[str] = ()
 
 
 class Section(NamedTuple):
-    """A heading, tables, sentences before them, and sentences on their limits after them."""
+    """A heading, an introduction, tables and their limits, in this order."""
 
     heading: str
     tables: Sequence[Table]
@@ -71,14 +71,16 @@ class Section(NamedTuple):
 def consistency_section(
     consistency: Consistency, quality: Quality | str, thickness: Sequence[float]
 ) -> Section:
-    """Return how well the enhancement agrees with the scan."""
+    """Return the section on the consistency of the enhancement with the scan."""
     rows = [
         ["NRMSE, of the largest intensity", number(consistency.raw)],
         ["the same after the best monotone map of intensities", number(consistency.mapped)],
     ]
     if isinstance(quality, Quality):
         ratio = consistency.rms / quality.noise
-        rows.append(["what is left, in standard deviations of the noise", f"{ratio:.1f}"])
+        rows.append(
+            ["difference that remains, in standard deviations of the noise", f"{ratio:.1f}"]
+        )
     rows.append(["slice profile, FWHM in voxels of the enhancement", size(thickness)])
     return Section(
         "Consistency with the scan", [Table(rows)], [_CONSISTENCY], [_CONSISTENCY_LIMITS]
@@ -86,7 +88,7 @@ def consistency_section(
 
 
 def truth_section(inputs: Inputs) -> Section:
-    """Return the scores of the enhancement and of cubic interpolation against the truth."""
+    """Return the section with scores of the enhancement and of cubic interpolation."""
     subject = inputs.subject
     truth, brain = subject.main.voxels, subject.brain
     interpolated = upsample(inputs.voxels, inputs.scale, alignment=inputs.alignment)
@@ -122,7 +124,7 @@ def _score(name: str, score: float) -> str:
 
 
 def scan_section(inputs: Inputs, window: Sequence[float]) -> Section:
-    """Describe the scan and its enhancement."""
+    """Return the section on the grids and intensities of the scan and its enhancement."""
     scan, voxels = inputs.scan, inputs.voxels
     grids = [
         f"{size(image.shape)}, of {size(voxel_sizes(image.affine))} mm"
@@ -135,14 +137,14 @@ def scan_section(inputs: Inputs, window: Sequence[float]) -> Section:
         ["voxels of the enhancement", grids[1]],
         ["axes run to", ", ".join(_SIDES[side] for side in nibabel.aff2axcodes(scan.affine))],
         ["intensities", f"{number(voxels.min())} to {number(voxels.max())}"],
-        ["intensity that is one for the model", number(intensity_scale(voxels, inputs.mask))],
+        ["intensity that the model divides by", number(intensity_scale(voxels, inputs.mask))],
         ["black and white in the viewer", " and ".join(map(number, window))],
     ]
     return Section("Scan", [Table([row for row in rows if row[1]])])
 
 
 def model_section(model: Any, training: TrainingCard | None, *, has_spread: bool) -> Section:
-    """Describe the model: what it is, its parameters and its training."""
+    """Return the section on the class, the parameters and the training of the model."""
     tables = []
     for _, step in model.steps if isinstance(model, Pipeline) else [("", model)]:
         params = {} if isinstance(step, str) else step.get_params(deep=False)
@@ -153,13 +155,13 @@ def model_section(model: Any, training: TrainingCard | None, *, has_spread: bool
     if facts:
         notes = facts.pop("notes", {})
         rows = [[name, one_line(value)] for name, value in (*facts.items(), *notes.items())]
-        tables.append(Table(rows, ["its training", ""]))
+        tables.append(Table(rows, ["training", ""]))
     limits = [] if has_spread else [_NO_SPREAD]
     return Section("Model", tables, limits=limits)
 
 
 def versions_section(saved_by: str | None) -> Section:
-    """List the software that made the report, and the version that saved the model."""
+    """Return the section with the versions that made the report and saved the model."""
     rows = [["sklearn_iqt", __version__]]
     if saved_by is not None:
         rows.append(["sklearn_iqt that saved the model", one_line(saved_by)])
@@ -180,19 +182,19 @@ def _header_text(image: Any) -> str:
 
 
 def one_line(value: Any) -> str:
-    """Return a value in one line; only the name of a path, because folders may name people."""
+    """Return a value on one line. Paths are cut to the file name; folders may name people."""
     text = os.fspath(value) if isinstance(value, os.PathLike) else value
     if isinstance(value, os.PathLike):
         text = os.path.basename(text)
     text = " ".join((text if isinstance(text, str) else repr(text)).split())
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} …"
+    return text if len(text) <= _MAX_LENGTH else f"{text[:_MAX_LENGTH]} …"
 
 
 def number(value: Any) -> str:
-    """Return a number with four digits."""
+    """Return a number with four significant digits."""
     return f"{float(value):.4g}"
 
 
 def size(values: Sequence[Any] | None) -> str:
-    """Return lengths or counts along the axes."""
+    """Return lengths or counts along the axes, such as "1 × 1 × 4"."""
     return "not known" if values is None else " × ".join(f"{float(value):.4g}" for value in values)

@@ -12,32 +12,35 @@ from sklearn_iqt.report._quality import Quality
 from sklearn_iqt.report._sections import Section, Table, size
 from sklearn_iqt.simulation import SNR_PRESETS, GaussianSNR, mahalanobis_distance
 
-# Number of draws from a distribution, and the percentiles between which most of them lie.
+# Number of draws from a distribution, and the percentiles that the report calls its range.
 _N_DRAWS = 2000
-_WITHIN = (5, 95)
-# The true contrast may be lower than an estimate up to this.
-_LEAST_CONTRAST = 1.3
+_PERCENTILES = (5, 95)
+# Estimates of the contrast up to this value may be too high.
+_UNCERTAIN_CONTRAST = 1.3
 
 _SHIFT = (
     "The more this scan differs from the scans that the model was trained on, the less the "
     "enhancement can be trusted. These numbers are estimated from the scan alone."
 )
 _SHIFT_LIMITS = (
-    "They are right for skull-stripped T1-weighted scans in which white matter is brighter than "
-    "grey matter, and mean nothing for other scans. For a whole head, pass a mask of the brain.",
-    "Where the estimated contrast is at most 1.3, the true contrast may be lower or inverted: in "
+    "The numbers are valid for skull-stripped T1-weighted scans in which white matter is brighter "
+    "than grey matter. They are not valid for other scans. For a whole head, pass a mask of the "
+    "brain.",
+    "If the estimated contrast is at most 1.3, the true contrast may be lower or inverted. In "
     "scans simulated from six real brains, true contrasts of 0.86 to 1.20 were estimated as 1.08 "
-    "to 1.30, and 1.56 as 1.45 to 1.55. So the distance shows noise, but not a loss of contrast: "
-    "true distances of 4.5 to 5.2, mostly from noise, were estimated as 4.5 to 5.2, but distances "
-    "of 2.4 and 6.0 from low or inverted contrast as 0.4 to 2.1.",
+    "to 1.30, and a contrast of 1.56 as 1.45 to 1.55. So the distance shows noise, but not a loss "
+    "of contrast. True distances of 4.5 to 5.2, mostly from noise, were estimated as 4.5 to 5.2. "
+    "True distances of 2.4 and 6.0, from low or inverted contrast, were estimated as 0.4 to 2.1.",
 )
 _NOISE = {
-    "background": "Noise is the spread of the background, far from the brain. In the same scans, "
-    "where white matter was brighter, it gave the signal-to-noise ratio of white matter to within "
-    "5 %. If a scanner filters or suppresses the background, the brain is noisier than this.",
-    "white matter": "The background of this scan is erased, so noise is estimated from differences "
-    "of neighbours deep in white matter. Structure adds to them: in the same scans, true ratios of "
-    "80, 64 and 20 to 25 were estimated up to 33, 25 and 8 % too low. Interpolation hides noise.",
+    "background": "Noise is measured as the spread of the background, away from the brain. In the "
+    "same scans, if white matter was brighter, the signal-to-noise ratio of white matter was "
+    "within 5 % of the true ratio. If a scanner filters or suppresses the background, the brain is "
+    "noisier than this.",
+    "white matter": "The background of this scan is erased, so noise is measured from differences "
+    "of neighbours deep in white matter. Structure increases these differences: in the same scans, "
+    "true ratios of 80, 64 and 20 to 25 were estimated up to 33, 25 and 8 % too low. If the scan "
+    "was interpolated, the noise is underestimated.",
 }
 
 
@@ -47,7 +50,10 @@ def shift_section(
     learned: Sequence[float] | None,
     training: TrainingCard | None,
 ) -> Section:
-    """Compare a scan with what the model has learned from, and with what its card says of that."""
+    """Return the section that compares a scan with the training scans of the model.
+
+    The voxel size is taken from the model, or else from its training card.
+    """
     training = TrainingCard() if training is None else training
     if learned is None:
         learned = training.spacing_low_mm
@@ -60,8 +66,8 @@ def shift_section(
         limits += [*_SHIFT_LIMITS, _NOISE[quality.source]]
     if learned is None and training.snr_wm is None:
         limits.append(
-            "The training of the model is not known. Fit it by sklearn-iqt fit, or save it "
-            "with save_model(model, path, training=TrainingCard(...))."
+            "The training of the model is not known. Fit the model with sklearn-iqt fit, or save "
+            "it with save_model(model, path, training=TrainingCard(...))."
         )
     header = ["", "this scan", "in training", ""]
     return Section("Shift from the training", [Table(rows, header)], [_SHIFT], limits)
@@ -71,21 +77,21 @@ def _compare_snr(quality: Quality, training: TrainingCard) -> list[list[str]]:
     known = {name: SNR_PRESETS[name] for name in training.snr_presets if name in SNR_PRESETS}
     draws = [preset.sample(_N_DRAWS, 0) for preset in known.values()]
     drawn = np.concatenate(draws) if draws else None
-    ratio = None if drawn is None else _most(drawn[:, 0] / drawn[:, 1])
-    is_certain = quality.contrast > _LEAST_CONTRAST
+    ratio = None if drawn is None else _range(drawn[:, 0] / drawn[:, 1])
+    is_certain = quality.contrast > _UNCERTAIN_CONTRAST
     rows = [_compare("contrast, WM / GM", quality.contrast, ratio, ".2f")]
     if not is_certain:
         rows[0][-1] = "not certain"
     spans = (training.snr_wm, training.snr_gm)
     for name, value, span, column in zip(("WM", "GM"), quality.snr, spans, (0, 1), strict=True):
         if span is None and drawn is not None:
-            span = _most(drawn[:, column])
+            span = _range(drawn[:, column])
         rows.append(_compare(f"signal-to-noise ratio of {name}", value, span, ".1f"))
     for name, preset in known.items():
         if isinstance(preset, GaussianSNR):
             distance = float(mahalanobis_distance([quality.snr], preset)[0])
-            # The nearest are not too near.
-            _, farthest = _most(mahalanobis_distance(preset.sample(_N_DRAWS, 0), preset))
+            # A distance cannot be too small, so the range starts at 0.
+            _, farthest = _range(mahalanobis_distance(preset.sample(_N_DRAWS, 0), preset))
             row = _compare(f"Mahalanobis distance to {name}", distance, (0, farthest), ".1f")
             rows.append(row)
             if distance <= farthest and not is_certain:
@@ -110,7 +116,7 @@ def _same_size(spacing: Sequence[float], learned: Sequence[float] | None) -> str
     return "the same" if same else "differs by more than 10 %"
 
 
-def _most(values: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the limits between which most values lie."""
-    first, last = np.percentile(values, _WITHIN)
+def _range(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the limits that contain 90 % of the values."""
+    first, last = np.percentile(values, _PERCENTILES)
     return float(first), float(last)

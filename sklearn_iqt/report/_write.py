@@ -1,4 +1,4 @@
-"""Write the report on one scan."""
+"""Write a report on one scan."""
 
 from __future__ import annotations
 
@@ -42,21 +42,21 @@ from sklearn_iqt.simulation import degrade
 
 __all__ = ["write_report"]
 
-# The names of the volumes in the viewer, and what it says about them.
+# Names and descriptions of the volumes in the viewer.
 _LABELS = {
     "low": ("scan", "The scan, with its thick slices."),
-    "enhanced": ("enhanced", "What the model made of the scan."),
-    "truth": ("truth", "The high-quality volume that the enhancement should be."),
+    "enhanced": ("enhanced", "The enhancement of the scan by the model."),
+    "truth": ("truth", "The high-quality volume that the enhancement should equal."),
     "error": ("error", "Absolute difference between the enhancement and the truth."),
     "residual": (
         "inconsistency",
-        "Absolute difference between the scan and the enhancement made coarse again, after the "
-        "best monotone map of intensities, in the foreground.",
+        "Absolute difference in the foreground between the scan and the enhancement, blurred and "
+        "sampled like the scan, after the best monotone map of intensities.",
     ),
     "spread": (
         "uncertainty",
         "Standard deviation of the overlapping patches that were predicted for each voxel. It "
-        "shows where they disagree, and is not a confidence interval.",
+        "shows where patches disagree and is not a confidence interval.",
     ),
 }
 
@@ -77,39 +77,39 @@ def write_report(
 ) -> Path:
     """Write a page on the enhancement of a scan and on how far it can be trusted.
 
-    The page is one HTML file that needs no other file and sends nothing anywhere. It shows slices
-    of the scan, its enhancement, the spread of the overlapping patches and, with a truth, the
-    error, in three planes. It says how far the scan is from what the model was trained on, whether
-    the enhancement is consistent with the scan, and what the model is.
+    The page is one HTML file that needs no other file and makes no network requests. It shows
+    slices in three planes of the scan, the enhancement, the spread of the overlapping patches and,
+    with a truth, the error. It compares the scan with the training scans of the model, measures
+    whether the enhancement is consistent with the scan, and describes the model.
 
     Parameters
     ----------
     model : estimator
-        A fitted model.
+        A fitted estimator, or a pipeline that ends with one.
     low : array of shape (i, j, k), nibabel image or path
         The scan.
     path : str or path-like
         File to write. An existing file is replaced only once the new one is complete.
     enhanced : array, nibabel image or path, default=None
-        The enhancement of the scan if it was made before. By default the model makes it now.
+        Existing enhancement of the scan. By default, the model enhances the scan.
     std : array, nibabel image or path, default=None
-        The spread of the patches that belongs to `enhanced`.
+        Existing spread of the patches of `enhanced`.
     truth : array, nibabel image or path, default=None
         The high-quality volume, on the grid of the enhancement.
     mask : array of shape (i, j, k), nibabel image or path, default=None
-        The brain of the scan, where positive. By default the voxels at or above its mean. Contrast
-        and noise of a whole head can only be estimated with a mask.
+        Brain of the scan, where it is above zero. By default, the voxels at or above the mean of
+        the scan. Contrast and noise of a whole head can only be estimated with a mask.
     affine : array-like of shape (4, 4), default=None
-        Voxel to mm of the scan if it is an array; the identity by default.
+        Map from voxels to mm of the scan if it is an array. The default is the identity.
     card : ModelCard or TrainingCard, default=None
-        What the model was trained on: its training card, or the card of its file, which
-        :func:`sklearn_iqt.persistence.read_model_card` returns.
+        Description of the training of the model: its training card, or the card of its file,
+        which :func:`sklearn_iqt.persistence.read_model_card` returns.
     thickness : float or sequence of 3 floats, default=None
-        Full width at half maximum of the slice profile of the scan, in voxels of the enhancement,
-        at least 1, along axes that are refined. By default ``scale - 1``, as that of
-        :class:`sklearn_iqt.simulation.LowFieldSimulator`: a gap of one voxel.
+        Full width at half maximum of the slice profile of the scan along axes with a scale above
+        1, in voxels of the enhancement, at least 1. The default is ``scale - 1``, a gap of one
+        voxel, as in :class:`sklearn_iqt.simulation.LowFieldSimulator`.
     title : str, default=None
-        Heading. By default it names the scan.
+        Heading of the page. The default contains the name of the scan.
 
     Returns
     -------
@@ -119,13 +119,13 @@ def write_report(
     Raises
     ------
     ValueError
-        If a volume is not finite, `std` comes without `enhanced`, or the thickness is wrong.
+        If a volume is not finite, `std` is passed without `enhanced`, or `thickness` is invalid.
     TypeError
-        If `card` is not a card.
+        If `card` is not a card, or `model` cannot enhance volumes.
     GeometryMismatchError
-        If the volumes are not on the grids that belong together.
+        If the volumes are not on matching grids.
     OSError
-        If the file cannot be written. The old file, if any, is left as it was.
+        If the file cannot be written. An existing file is not changed.
 
     See Also
     --------
@@ -133,15 +133,17 @@ def write_report(
 
     Notes
     -----
-    White and grey matter are found by the mixture of :class:`~sklearn_iqt.preprocessing.
-    TissueScaler` and noise by the median absolute deviation of the background, or, where it was
-    erased, of differences of neighbours deep in white matter. Consistency is measured by the slice
-    profile and sampling of the simulator. The page states the limits of these estimates.
+    White and grey matter are found by the mixture model of
+    :class:`~sklearn_iqt.preprocessing.TissueScaler`. Noise is the median absolute deviation of the
+    background or, if the background was erased, of differences of neighbours deep in white matter.
+    Consistency is measured with the slice profile and the sampling of the simulator. The page
+    states the limits of these estimates.
 
-    Volumes are stored with 256 intensities, between the black and white that are shown, and maps
-    with 64. A page of 160 x 200 x 160 voxels takes about 6.5 MB, or 12 MB with a truth; a whole
-    head of four times as many takes 32 MB. The page names the scan and shows the
-    description in its header, but names no folders. Slices need a browser of 2023 or later.
+    Volumes are stored with 256 intensities between the black and white that are shown, and maps
+    with 64. A page of 160 x 200 x 160 voxels takes about 6.5 MB, or 12 MB with a truth. A whole
+    head with four times as many voxels takes 32 MB. The page contains the file name of the scan
+    and the description in its header, but no names of folders. The slices need a browser of 2023
+    or later.
 
     Examples
     --------
@@ -182,17 +184,17 @@ def write_report(
         versions_section(saved_by),
     ]
     reference = layers[1]
-    place = apply_affine(np.linalg.inv(reference.scan.affine), inputs.subject.position)
+    position = apply_affine(np.linalg.inv(reference.scan.affine), inputs.subject.position)
     heading = f"{inputs.name}, enhanced" if title is None else title
-    page = make_page(heading, layers, reference, place, sections)
+    page = make_page(heading, layers, reference, position, sections)
     with replaced_file(path) as stream:
-        # Names of files may hold bytes that are not text.
+        # File names may contain bytes that are not valid text.
         stream.write(page.encode("utf-8", "replace"))
     return Path(path)
 
 
 def _read_card(card: Any) -> tuple[TrainingCard | None, str | None]:
-    """Return the training card and the version that saved the model, or None where not known."""
+    """Return the training card and the version that saved the model, or None if unknown."""
     if isinstance(card, ModelCard):
         return card.training, card.version
     if card is None or isinstance(card, TrainingCard):
@@ -204,7 +206,7 @@ def _read_card(card: Any) -> tuple[TrainingCard | None, str | None]:
 
 
 def _layers(inputs: Inputs, residual: NDArray[np.float32]) -> list[Layer]:
-    """Return the volumes of the viewer: pictures, in one window, and maps."""
+    """Return the volumes of the viewer: pictures, which share one window, and maps."""
     pictures = {"low": turn_upright(inputs.scan), "enhanced": turn_upright(inputs.enhanced)}
     maps = {"residual": upright(residual, inputs.scan.affine)}
     if inputs.spread is not None:
@@ -222,7 +224,7 @@ def _layers(inputs: Inputs, residual: NDArray[np.float32]) -> list[Layer]:
 
 
 def _quality(inputs: Inputs) -> Quality | str:
-    """Return contrast and noise of the scan, or why they cannot be estimated."""
+    """Return contrast and noise of the scan, or the reason why they cannot be estimated."""
     try:
         return estimate_quality(inputs.voxels, inputs.foreground, inputs.spacing)
     except ValueError as error:
@@ -230,6 +232,6 @@ def _quality(inputs: Inputs) -> Quality | str:
 
 
 def _window_of(picture: Scan) -> tuple[float, float]:
-    """Return zero, and what few voxels with anything in them exceed."""
-    seen = picture.voxels[picture.voxels > 0]
-    return 0.0, float(np.percentile(seen, 99)) if seen.size else 1.0
+    """Return zero and the 99th percentile of the positive voxels."""
+    positive = picture.voxels[picture.voxels > 0]
+    return 0.0, float(np.percentile(positive, 99)) if positive.size else 1.0

@@ -1,10 +1,10 @@
 "use strict";
 (async () => {
   const $ = (id) => document.getElementById(id);
-  const { layers, reference, affine, place, views } = JSON.parse($("setup").textContent);
+  const { layers, reference, affine, position, views } = JSON.parse($("setup").textContent);
   const grid = layers[reference];
-  // Voxels of the reference that the three slices go through.
-  const cross = place.map((voxel, a) => clamp(Math.round(voxel), grid.shape[a]));
+  // The voxel of the reference where the three slices meet.
+  const cross = position.map((voxel, a) => clamp(Math.round(voxel), grid.shape[a]));
   let shown = reference;
 
   function clamp(voxel, n) {
@@ -16,7 +16,7 @@
     $("trouble").hidden = false;
   }
 
-  // The way back from _layers.pack.
+  // The inverse of pack in _layers.py.
   async function unpack(layer) {
     const text = atob($(`voxels-${layer.name}`).textContent);
     const packed = new Uint8Array(text.length);
@@ -49,7 +49,8 @@
     return inferno[n].map((v, c) => Math.round(v + (8 * part - n) * (inferno[n + 1][c] - v)));
   }
 
-  // Pixels of one byte each: alpha, blue, green and red on little-endian machines, as all are.
+  // One pixel for each level. Its bytes are red, green, blue and alpha, from the lowest to the
+  // highest: browsers run on little-endian machines.
   function palette(layer) {
     const colors = new Uint32Array(layer.levels);
     for (let level = 0; level < layer.levels; level++) {
@@ -59,10 +60,10 @@
     return colors;
   }
 
-  // The voxel of a layer in which the centre of a voxel of the reference lies, along one axis.
+  // The voxel of a layer that contains the centre of a voxel of the reference, along one axis.
   function voxelOf(layer, a, voxel) {
     const mm = voxel * grid.step[a];
-    // Ties go up on every grid, whatever the rounding of the affine.
+    // Round ties up on every grid, regardless of rounding errors in the affine.
     return clamp(Math.floor((mm - layer.origin[a]) / layer.step[a] + 0.5 + 1e-6), layer.shape[a]);
   }
 
@@ -78,7 +79,7 @@
     const pixels = new Uint32Array(image.data.buffer);
     const start = voxelOf(layer, axis, cross[axis]) * strides[axis];
     for (let row = 0; row < high; row++) {
-      // The first row of a picture is its top.
+      // The first row of a picture is at the top.
       const line = start + (high - 1 - row) * strides[b];
       for (let column = 0; column < wide; column++) {
         pixels[row * wide + column] = layer.palette[layer.voxels[line + column * strides[a]]];
@@ -202,7 +203,7 @@
     view.canvas.addEventListener("pointermove", (event) => {
       if (event.buttons & 1) moveTo(view, event);
     });
-    // Panels as wide as what they show: one scale of mm for all.
+    // Widths of panels are proportional to the widths of slices, so that all have the same scale.
     figure.parentElement.style.setProperty(`--w${n}`, `minmax(0, ${size[0]}fr)`);
   }
 
@@ -218,7 +219,7 @@
   });
 
   if (typeof DecompressionStream === "undefined" || typeof OffscreenCanvas === "undefined") {
-    fail("This browser is too old to show the slices (Chrome 80, Safari 16.4, Firefox 113 are not).");
+    fail("This browser is too old to show the slices. Use Chrome 80, Safari 16.4, Firefox 113 or later.");
     return;
   }
   try {

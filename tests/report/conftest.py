@@ -1,4 +1,4 @@
-"""A simulated scan, a model and the page on what the model makes of the scan."""
+"""Fixtures: a simulated scan, a model and the report on the scan."""
 
 from types import SimpleNamespace
 
@@ -14,7 +14,7 @@ from sklearn_iqt.simulation import LowFieldSimulator
 
 @pytest.fixture(scope="session")
 def pair():
-    """A simulated scan, its truth, and the pair of signal-to-noise ratios."""
+    """Return a simulated scan, its truth and its pair of signal-to-noise ratios."""
     labels = make_labels()
     high = np.array([0, 50.0, 200, 300])[labels].astype(np.float32)
     image = nibabel.Nifti1Image(high, AFFINE)
@@ -29,7 +29,7 @@ def model(pair):
 
 @pytest.fixture(scope="session")
 def page(pair, model, tmp_path_factory):
-    """Path of a page with everything in it."""
+    """Return the path of a report with all sections."""
     path = tmp_path_factory.mktemp("report") / "report.html"
     card = make_card(version="1", snr_presets=["t1w_036t"], spacing_low_mm=[1, 2, 6])
     return write_report(model, pair.low, path, truth=pair.high, card=card)

@@ -1,4 +1,4 @@
-"""A page as a browser splits it, and what the tests of the report share."""
+"""Parser of a page, and other helpers of the tests of the report."""
 
 import base64
 import json
@@ -9,14 +9,14 @@ import numpy as np
 
 from sklearn_iqt.persistence import ModelCard, TrainingCard
 
-# Left, superior and posterior: turning it upright flips two axes and swaps two.
+# Axes run to left, superior and posterior: turning a volume upright flips and swaps axes.
 AFFINE = np.array([[-1.0, 0, 0, 12], [0, 0, -1.5, 20], [0, 2.0, 0, -8], [0, 0, 0, 1]])
 VIEW_AXES = {"axial": 2, "coronal": 1, "sagittal": 0}
 EVIL = '"\'><img src=x onerror="window.caught=1"></script><script>window.caught=1</script>&lt;'
 
 
 def make_labels(shape=(40, 36, 48)):
-    """Return a label map of shells, thick enough to hold pure voxels."""
+    """Return a label map of shells, thick enough to contain voxels of one tissue."""
     i, j, k = np.indices(shape) - (np.reshape(shape, (3, 1, 1, 1)) - 1) / 2
     radius = np.sqrt((i / shape[0]) ** 2 + (j / shape[1]) ** 2 + (k / shape[2]) ** 2)
     return np.digitize(-radius, [-0.46, -0.41, -0.3])
@@ -35,7 +35,7 @@ def make_card(version="0", **training):
 
 
 class Page(HTMLParser):
-    """The tags and the text of a page, as a browser splits them."""
+    """Tags and texts of a page, split like a browser does."""
 
     def __init__(self, path):
         super().__init__()
@@ -67,7 +67,7 @@ class Page(HTMLParser):
 
 
 def unpack(text, layer):
-    """Return the levels of a volume, written as plainly as can be."""
+    """Return the levels of a volume, by a simple loop over its voxels."""
     stored = np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8)
     differences = stored.reshape(layer["shape"], order="F").astype(int)
     levels = np.zeros([n + 1 for n in layer["shape"]], int)

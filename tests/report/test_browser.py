@@ -1,4 +1,4 @@
-"""The page on one scan in a browser."""
+"""Behaviour of the report in a browser."""
 
 import re
 from pathlib import Path
@@ -14,27 +14,27 @@ from sklearn_iqt.report import write_report
 
 @pytest.fixture
 def visit(new_tab):
-    """Open a page; afterwards nothing may have been asked for or complained about."""
-    said, asked, opened = [], [], []
+    """Open a page, and check afterwards that it made no request and reported no error."""
+    messages, requests, opened = [], [], []
 
     def open_page(path: Path, **options):
         tab = new_tab(**options)
-        tab.on("console", lambda message: said.append(message.text))
-        tab.on("pageerror", lambda error: said.append(str(error)))
-        tab.on("request", lambda request: asked.append(request.url))
+        tab.on("console", lambda message: messages.append(message.text))
+        tab.on("pageerror", lambda error: messages.append(str(error)))
+        tab.on("request", lambda request: requests.append(request.url))
         tab.goto(path.as_uri())
         opened.append(path)
         tab.wait_for_selector("body[data-ready]")
         return tab
 
     yield open_page
-    assert said == []
-    assert len(asked) == len(opened)
-    assert all(url.startswith("file://") for url in asked)
+    assert messages == []
+    assert len(requests) == len(opened)
+    assert all(url.startswith("file://") for url in requests)
 
 
 def pixels(tab, view, shape):
-    """Return the red of the canvas at the centre of each voxel, first column first, bottom up."""
+    """Return the red channel of a canvas at the centres of the voxels, with axes (right, up)."""
     flat = tab.evaluate(
         """([view, wide, high]) => {
             const canvas = document.querySelector(`#${view} canvas`);
@@ -65,14 +65,14 @@ def test_browser_shows_the_slices_of_the_volumes(visit, page, pair):
         "scan": np.repeat(np.asarray(pair.low.dataobj), 4, axis=2),
         "truth": np.asarray(pair.high.dataobj),
     }
-    place = {view: int(tab.input_value(f"#{view}-slice")) for view in VIEW_AXES}
+    shown = {view: int(tab.input_value(f"#{view}-slice")) for view in VIEW_AXES}
     for label, voxels in volumes.items():
         tab.get_by_label(label, exact=True).check()
         turned = upright(voxels, pair.high.affine).voxels
         expected = np.clip((turned - first) / (last - first) * 255, 0, 255)
         for view, axis in VIEW_AXES.items():
-            here = np.take(expected, place[view], axis=axis)
-            np.testing.assert_allclose(pixels(tab, view, here.shape), here, atol=1)
+            slice_ = np.take(expected, shown[view], axis=axis)
+            np.testing.assert_allclose(pixels(tab, view, slice_.shape), slice_, atol=1)
 
 
 @pytest.mark.parametrize("view", VIEW_AXES)
@@ -91,10 +91,10 @@ def test_browser_moves_through_slices_by_keyboard(visit, page, pair, view):
         tab.keyboard.press(key)
         after = int(slider.input_value())
         assert move is None or after == before + move
-        here = np.take(expected, after, axis=VIEW_AXES[view])
-        np.testing.assert_allclose(pixels(tab, view, here.shape), here, atol=1)
+        slice_ = np.take(expected, after, axis=VIEW_AXES[view])
+        np.testing.assert_allclose(pixels(tab, view, slice_.shape), slice_, atol=1)
         assert f"slice {after + 1} of " in tab.locator(f"#{view} output").inner_text()
-        seen.append(here.sum())
+        seen.append(slice_.sum())
     assert len(set(seen)) > 2
 
 
@@ -119,7 +119,7 @@ def test_browser_moves_the_cross_by_a_click(visit, page):
     box = tab.locator("#axial canvas").bounding_box()
     before = pixels(tab, "coronal", (40, 36))
     tab.mouse.click(box["x"] + 0.26 * box["width"], box["y"] + 0.26 * box["height"])
-    # 40 voxels to the right, 48 from the back to the front, which is the top.
+    # There are 40 voxels to the right, and 48 from the back to the front, which is the top.
     assert int(tab.input_value("#sagittal-slice")) == 10
     assert int(tab.input_value("#coronal-slice")) == 35
     assert (pixels(tab, "coronal", (40, 36)) != before).any()
@@ -127,23 +127,25 @@ def test_browser_moves_the_cross_by_a_click(visit, page):
 
 @pytest.mark.parametrize("width", [320, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_browser_fits_any_width_and_light(visit, page, width, scheme):
+def test_page_fits_the_width_and_the_colour_scheme_of_the_browser(visit, page, width, scheme):
     tab = visit(page, viewport={"width": width, "height": 800}, color_scheme=scheme)
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
     boxes = [tab.locator(f"#{view} canvas").bounding_box() for view in VIEW_AXES]
     # The head is 40 mm wide, 72 mm long and 72 mm high.
     for box, ratio in zip(boxes, (40 / 72, 40 / 72, 1), strict=True):
         assert box["width"] / box["height"] == pytest.approx(ratio, rel=0.02)
-    beside = boxes[0]["y"] + boxes[0]["height"] == pytest.approx(boxes[1]["y"] + boxes[1]["height"])
-    assert beside == (width > 700)
-    ground, text = tab.evaluate(
+    side_by_side = boxes[0]["y"] + boxes[0]["height"] == pytest.approx(
+        boxes[1]["y"] + boxes[1]["height"]
+    )
+    assert side_by_side == (width > 700)
+    background, text = tab.evaluate(
         "[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color]"
         ".map((color) => Number(color.match(/\\d+/)[0]))"
     )
-    assert (ground > text) == (scheme == "light")
+    assert (background > text) == (scheme == "light")
 
 
-def test_browser_runs_nothing_of_hostile_texts(visit, pair, model, tmp_path):
+def test_browser_runs_no_code_from_hostile_texts(visit, pair, model, tmp_path):
     card = make_card(EVIL, notes={EVIL: EVIL})
     scan = tmp_path / "<img src=x onerror=window.caught=1>.nii"
     save_volume(pair.low, scan)

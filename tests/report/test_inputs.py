@@ -1,12 +1,14 @@
-"""The inputs that write_report takes and refuses."""
+"""Inputs that write_report accepts and refuses."""
 
 import nibabel
 import numpy as np
 import pytest
 from report_page import Page
 from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
 
-from sklearn_iqt import PatchwiseRegressor
+from sklearn_iqt import InterpolationIQT, PatchwiseRegressor
 from sklearn_iqt.exceptions import GeometryMismatchError
 from sklearn_iqt.io import save_volume, scaled_affine
 from sklearn_iqt.plotting._slices import upright
@@ -20,25 +22,25 @@ def test_cards_of_other_types_are_refused(pair, model, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_an_enhancement_that_is_passed_is_not_made_again(pair, model, page, tmp_path):
+def test_an_existing_enhancement_is_used(pair, model, page, tmp_path):
     enhanced, spread = model.predict([pair.low], return_std=True)
     save_volume(enhanced[0], tmp_path / "enhanced.nii")
 
     def refuse(*_, **__):
         raise AssertionError
 
-    idle = PatchwiseRegressor()
-    idle.predict = refuse
+    unused = PatchwiseRegressor()
+    unused.predict = refuse
     path = tmp_path / "r.html"
-    write_report(idle, pair.low, path, enhanced=tmp_path / "enhanced.nii", std=spread[0])
+    write_report(unused, pair.low, path, enhanced=tmp_path / "enhanced.nii", std=spread[0])
     made, given = Page(page), Page(path)
     block = ("script", "voxels-spread")
     assert made.blocks[block] == given.blocks[block]
-    with pytest.raises(ValueError, match="std belongs to enhanced"):
+    with pytest.raises(ValueError, match="std was passed without enhanced"):
         write_report(model, pair.low, path, std=spread[0])
 
 
-def test_estimators_write_reports_themselves(pair, model, tmp_path):
+def test_estimators_have_a_method_that_writes_a_report(pair, model, tmp_path):
     path = model.report(pair.low, tmp_path / "a.html", truth=pair.high, title="mine")
     same = write_report(model, pair.low, tmp_path / "b.html", truth=pair.high, title="mine")
     assert path == tmp_path / "a.html"
@@ -48,18 +50,36 @@ def test_estimators_write_reports_themselves(pair, model, tmp_path):
     assert not (tmp_path / "c.html").exists()
 
 
-def test_a_model_without_spread_has_no_uncertainty(pair, model, tmp_path):
-    class Net(PatchwiseRegressor):
+@pytest.mark.parametrize("in_pipeline", [False, True])
+def test_uncertainty_is_shown_for_models_with_a_spread(in_pipeline, pair, model, tmp_path):
+    interpolation = InterpolationIQT().fit([pair.low], [pair.high])
+    for last, names in (
+        (model, ["low", "enhanced", "residual", "spread"]),
+        (interpolation, ["low", "enhanced", "residual"]),
+    ):
+        whole = make_pipeline("passthrough", last) if in_pipeline else last
+        read = Page(write_report(whole, pair.low, tmp_path / "r.html"))
+        assert [layer["name"] for layer in read.setup["layers"]] == names
+
+
+def test_errors_of_a_prediction_are_raised(pair, tmp_path):
+    class Broken(PatchwiseRegressor):
         def predict(self, X, *, mask=None, return_std=False):
-            if return_std:
-                raise ValueError("return_std is not available")
-            return model.predict(X, mask=mask)
+            raise ValueError("broken")
 
-    read = Page(write_report(Net(), pair.low, tmp_path / "r.html"))
-    assert [layer["name"] for layer in read.setup["layers"]] == ["low", "enhanced", "residual"]
+    with pytest.raises(ValueError, match="broken"):
+        write_report(Broken(), pair.low, tmp_path / "r.html")
+    assert not list(tmp_path.iterdir())
 
 
-def test_grids_that_do_not_fit_are_refused_and_the_old_page_stays(pair, model, tmp_path):
+def test_other_models_need_an_enhancement(pair, tmp_path):
+    with pytest.raises(TypeError, match=r"must be an estimator of sklearn_iqt.*got Ridge"):
+        write_report(Ridge(), pair.low, tmp_path / "r.html")
+    page = write_report(Ridge(), pair.low, tmp_path / "r.html", enhanced=pair.high)
+    assert Page(page).after("class") == "Ridge"
+
+
+def test_refused_inputs_leave_an_existing_page_unchanged(pair, model, tmp_path):
     path = tmp_path / "r.html"
     path.write_text("old")
     elsewhere = pair.high.affine.copy()
@@ -86,7 +106,7 @@ def test_grids_that_do_not_fit_are_refused_and_the_old_page_stays(pair, model, t
     assert [entry.name for entry in tmp_path.iterdir()] == ["r.html"]
 
 
-def test_arrays_and_inputs_that_cannot_be_written(pair, model, tmp_path):
+def test_read_only_arrays_are_accepted(pair, model, tmp_path):
     low = np.asarray(pair.low.dataobj).copy()
     low.flags.writeable = False
     mask = foreground_mask(low)

@@ -1,4 +1,4 @@
-"""The numbers of the report: contrast, noise, consistency and training."""
+"""Numbers of the report: contrast, noise, consistency and shift from the training."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ from sklearn_iqt.simulation import LowFieldSimulator, degrade
 @pytest.mark.parametrize("noise", ["gaussian", "rician"])
 @pytest.mark.parametrize("snr", [(60, 40), (25, 16)])
 @pytest.mark.parametrize("erased", [False, True])
-def test_contrast_and_noise_are_found_again(pair, noise, snr, erased):
+def test_contrast_and_noise_are_close_to_the_simulated_values(pair, noise, snr, erased):
     labels = make_labels((64, 60, 64))
     high = np.array([0, 50.0, 200, 300])[labels]
     low = LowFieldSimulator(noise=noise, random_state=0).simulate([high], [labels], snr=[snr]).low
@@ -36,12 +36,12 @@ def test_contrast_and_noise_are_found_again(pair, noise, snr, erased):
 
 def test_noise_in_white_matter_is_measured_in_plane(rng):
     white = np.ones((30, 20, 30), bool)
-    steps = 1000.0 * np.arange(20).reshape(1, 20, 1)  # thick slices far apart
+    steps = 1000.0 * np.arange(20).reshape(1, 20, 1)  # intensities jump between thick slices
     low = 500 + steps + rng.normal(scale=5, size=white.shape)
     assert _white_matter_noise(low, white, (1, 4, 1)) == pytest.approx(5, rel=0.05)
 
 
-def test_scan_without_tissues_says_so_instead_of_a_number(rng, tmp_path):
+def test_report_says_that_a_scan_without_tissues_has_no_contrast(rng, tmp_path):
     low = np.ones((12, 12, 6), np.float32)
     low[:6] = 0
     high = np.repeat(low, 4, axis=2)
@@ -53,7 +53,7 @@ def test_scan_without_tissues_says_so_instead_of_a_number(rng, tmp_path):
 
 
 @pytest.mark.parametrize("training", [None, TrainingCard(), TrainingCard(snr_presets="unknown")])
-def test_what_the_card_does_not_say_is_not_known(pair, training):
+def test_values_without_a_card_are_not_known(pair, training):
     low = np.asarray(pair.low.dataobj)
     quality = estimate_quality(low, foreground_mask(low), (1, 2, 6))
     rows = shift_section(quality, (1.0, 2.0, 6.0), None, training).tables[0].rows
@@ -61,7 +61,7 @@ def test_what_the_card_does_not_say_is_not_known(pair, training):
     assert all(isinstance(cell, str) for row in rows for cell in row)
 
 
-def test_a_low_contrast_is_never_called_that_of_the_training(pair):
+def test_a_low_contrast_is_never_called_certain(pair):
     low = np.asarray(pair.low.dataobj)
     quality = estimate_quality(low, foreground_mask(low), (1, 2, 6))._replace(
         gm=54.14, wm=64.5, noise=1.0
@@ -76,7 +76,7 @@ def test_a_low_contrast_is_never_called_that_of_the_training(pair):
     assert verdicts["signal-to-noise ratio of GM"] == "inside"
 
 
-def test_consistency_forgives_contrast_but_not_structure(rng):
+def test_consistency_ignores_contrast_but_not_structure(rng):
     high = rng.random((20, 20, 32)) + 1
     low = degrade(high)
     everywhere = np.ones(low.shape, bool)
@@ -87,7 +87,7 @@ def test_consistency_forgives_contrast_but_not_structure(rng):
 
     same = measure(high)
     assert same.raw == same.mapped == 0
-    # A change of contrast after the blur is exactly monotone.
+    # A change of contrast after the blur is a monotone map.
     brighter = measure_consistency(low, low**2, everywhere)
     assert brighter.raw > 0.1
     assert brighter.mapped == pytest.approx(0, abs=1e-6)

@@ -1,4 +1,4 @@
-"""The content of the page on one scan, and hostile content that cannot get into it."""
+"""Content of the report, and hostile texts in it."""
 
 import base64
 import hashlib
@@ -16,7 +16,7 @@ from sklearn_iqt.report import write_report
 from sklearn_iqt.report._layers import Layer, describe, pack
 
 
-def test_page_holds_all_volumes(page, pair, model):
+def test_page_contains_all_volumes(page, pair, model):
     read = Page(page)
     layers = {layer["name"]: layer for layer in read.setup["layers"]}
     assert list(layers) == ["low", "enhanced", "truth", "error", "residual", "spread"]
@@ -37,7 +37,7 @@ def test_page_holds_all_volumes(page, pair, model):
         assert np.abs(levels - expected).max() <= 0.51, name
 
 
-def test_low_voxels_lie_on_their_high_voxels():
+def test_low_and_high_voxels_are_aligned():
     voxels = np.zeros((4, 6, 2), np.float32)
     for alignment, origin in (("center", 1.5 * 2.0), ("corner", 0.0)):
         fine = Scan(np.zeros((4, 6, 8), np.float32), np.diag([1.0, 1.5, 2.0, 1.0]))
@@ -47,14 +47,14 @@ def test_low_voxels_lie_on_their_high_voxels():
         assert layer["step"] == pytest.approx([1, 1.5, 8.0])
 
 
-def test_voxels_out_of_the_window_are_cut_not_wrapped():
+def test_intensities_outside_the_window_are_clipped():
     scan = Scan(np.array([[[-1e9, 0, 5, 10, 1e9]]]), np.eye(4))
     layer = Layer("low", "", "", scan, (0.0, 10.0))
     levels = unpack(pack(layer), describe(layer, scan))
     assert levels.ravel().tolist() == [0, 0, 128, 255, 255]
 
 
-def test_page_needs_and_reaches_nothing_else(page):
+def test_page_uses_no_other_file_and_no_network(page):
     read = Page(page)
     for tag, attributes in read.tags:
         assert not {"src", "href", "style", "action"} & set(attributes), tag
@@ -70,7 +70,7 @@ def test_page_needs_and_reaches_nothing_else(page):
     assert len(running) == 1
 
 
-def test_texts_of_others_are_never_markup(pair, model, tmp_path):
+def test_texts_from_files_are_never_markup(pair, model, tmp_path):
     folder = tmp_path / "secret"
     folder.mkdir()
     low = nibabel.Nifti1Image(np.asarray(pair.low.dataobj), pair.low.affine)
@@ -99,7 +99,7 @@ def test_texts_of_others_are_never_markup(pair, model, tmp_path):
     assert "secret" not in evil.source
 
 
-def test_what_is_said_of_the_scan_is_true(page, pair):
+def test_page_shows_the_properties_of_the_scan(page, pair):
     read = Page(page)
     wm, gm = pair.snr
     assert float(read.after("signal-to-noise ratio of WM")) == pytest.approx(wm, rel=0.1)
