@@ -12,6 +12,7 @@ from nibabel.nifti1 import Nifti1Image
 from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 
+from sklearn_iqt.io._carry import carried_image, image_header
 from sklearn_iqt.io._gate import check_image, check_place
 from sklearn_iqt.io._geometry import scaled_affine
 from sklearn_iqt.io._grid import Grid
@@ -336,12 +337,8 @@ class VolumeCollection(Sequence):
         source = self._items[index]
         if not isinstance(source, SpatialImage):
             source = self._sources.get(index) or load_volume(source)
-        header = source.header.copy() if isinstance(source, Nifti1Image) else None
-        image = Nifti1Image(result, scaled_affine(source.affine, zoom, alignment), header)
-        image.header.set_data_dtype(result.dtype)
-        image.header.set_slope_inter(1, 0)
-        image.header["cal_min"] = image.header["cal_max"] = 0
-        return image
+        header, affine, _ = image_header(source, f"{self._caller}: {self.name_of(index)}")
+        return carried_image(result, header, affine, scaled_affine(affine, zoom, alignment))
 
     @staticmethod
     def _check_array(item: Any, where: str) -> np.ndarray:

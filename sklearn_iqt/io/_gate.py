@@ -6,7 +6,6 @@ Sizes are checked against the bytes on disk before memory is allocated.
 from __future__ import annotations
 
 import math
-import warnings
 import zlib
 
 import nibabel
@@ -16,8 +15,8 @@ from nibabel.spatialimages import HeaderDataError, SpatialImage
 from numpy.typing import DTypeLike, NDArray
 
 from sklearn_iqt.exceptions import VolumeReadError
-from sklearn_iqt.io._geometry import affine_fault
-from sklearn_iqt.io._header import VolumeHeader, squeezed_shape
+from sklearn_iqt.io._carry import image_header
+from sklearn_iqt.io._header import VolumeHeader
 
 MAX_VOXELS = 2**29
 # Deflate cannot compress more than this many bytes into one.
@@ -79,13 +78,6 @@ def check_size(
             "voxels are the same. The file is a decompression bomb or a failed export. If the scan "
             "is real, store it uncompressed as .nii."
         )
-
-
-def warn_repairs(repairs: tuple[str, ...], name: str) -> None:
-    """Warn once, with a list of the header fields that were repaired."""
-    if repairs:
-        message = f"{name}: repaired the header: {'; '.join(repairs)}."
-        warnings.warn(message, UserWarning, stacklevel=3)
 
 
 def check_image(image: SpatialImage, name: str = "image") -> tuple[NDArray, NDArray[np.float64]]:
@@ -160,16 +152,7 @@ def check_place(
     VolumeReadError
         If the image is not one 3-D volume or has no usable affine.
     """
-    shape = squeezed_shape(tuple(image.shape), name)
-    affine = image.affine
-    if affine is None:
-        raise VolumeReadError(
-            f"{name} has no affine. Build the image with its 4 x 4 voxel-to-mm matrix."
-        )
-    affine = np.array(affine, dtype=np.float64)
-    fault = affine_fault(affine)
-    if fault is not None:
-        raise VolumeReadError(f"{name}: the affine {fault}. Correct the geometry of the scan.")
+    _, affine, shape = image_header(image, name)
     return shape, affine
 
 

@@ -17,6 +17,8 @@ from sklearn_iqt.io._geometry import affine_fault
 
 # NIfTI extensions before the voxels are skipped up to this many bytes.
 _MAX_OFFSET = 2**26
+# Codes of xyzt_units other than unknown (0) and mm (2).
+_UNITS_IN_MM = {1: ("metres", 1e3), 3: ("micrometres", 1e-3)}
 
 VOXEL_DTYPES = {
     2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8",
@@ -70,6 +72,7 @@ def parse_header(leading: bytes, name: str) -> VolumeHeader:
     offset = _voxel_offset(raw, name, repairs)
     slope, intercept = _intensity_scaling(raw, name, repairs)
     header = clean_header(raw, shape)
+    convert_to_mm(header, repairs)
     _repair_pixdim(header, name, repairs)
     _repair_codes(header, repairs)
     affine = _best_affine(header, name, repairs)
@@ -136,6 +139,36 @@ def drop_unusable_qform(header: Nifti1Header) -> bool:
         for field in ("quatern_b", "quatern_c", "quatern_d"):
             header[field] = 0
     return dropped
+
+
+def drop_unusable_sform(header: Nifti1Header, repairs: list[str]) -> None:
+    """Remove an sform that is not a finite invertible transform, if there is a usable qform.
+
+    Call it after :func:`drop_unusable_qform`.
+    """
+    if min(header["sform_code"], header["qform_code"]) <= 0:
+        return
+    if affine_fault(np.asarray(header.get_sform(), dtype=np.float64)) is None:
+        return
+    header["sform_code"] = 0
+    for field in ("srow_x", "srow_y", "srow_z"):
+        header[field] = 0
+    repairs.append("unusable sform dropped in favour of the qform")
+
+
+def convert_to_mm(header: Nifti1Header, repairs: list[str]) -> float:
+    """Convert sizes and positions in metres or micrometres to mm, and return the factor."""
+    units = int(header["xyzt_units"])
+    if units & 7 not in _UNITS_IN_MM:
+        return 1.0
+    name, factor = _UNITS_IN_MM[units & 7]
+    with np.errstate(over="ignore", invalid="ignore"):
+        header["pixdim"][1:4] *= factor
+        for field in ("srow_x", "srow_y", "srow_z", "qoffset_x", "qoffset_y", "qoffset_z"):
+            header[field] = header[field] * factor
+    header["xyzt_units"] = units - (units & 7) + 2
+    repairs.append(f"sizes converted from {name} to mm")
+    return factor
 
 
 def _sizeof_hdr(size: int) -> tuple[bytes, bytes]:
@@ -261,6 +294,7 @@ def _best_affine(header: Nifti1Header, name: str, repairs: list[str]) -> NDArray
                 "Correct the geometry of the scan."
             )
         repairs.append("unusable qform dropped in favour of the sform")
+    drop_unusable_sform(header, repairs)
     affine = np.asarray(header.get_best_affine(), dtype=np.float64)
     fault = affine_fault(affine)
     if fault is not None:

@@ -23,13 +23,8 @@ from nibabel.nifti1 import Nifti1Header
 from numpy.typing import NDArray
 
 from sklearn_iqt.exceptions import VolumeReadError
-from sklearn_iqt.io._gate import (
-    MAX_VOXELS,
-    check_size,
-    count_nonfinite,
-    refuse_nonfinite,
-    warn_repairs,
-)
+from sklearn_iqt.io._carry import warn_repairs
+from sklearn_iqt.io._gate import MAX_VOXELS, check_size, count_nonfinite, refuse_nonfinite
 from sklearn_iqt.io._header import VolumeHeader, header_size, parse_header
 
 # Slices are converted from file order to C order in slabs of about this many bytes.

@@ -14,10 +14,11 @@ from nibabel.spatialimages import SpatialImage
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from sklearn_iqt.exceptions import GeometryMismatchError
+from sklearn_iqt.io._carry import carried_image, image_header
 from sklearn_iqt.io._gate import count_nonfinite
 from sklearn_iqt.io._geometry import check_affine, check_alignment, check_zoom, scaled_affine
-from sklearn_iqt.io._header import VOXEL_DTYPES, clean_header, drop_unusable_qform, squeezed_shape
-from sklearn_iqt.io._nifti import as_image, is_compressed, open_nifti, read_header
+from sklearn_iqt.io._header import VOXEL_DTYPES, squeezed_shape
+from sklearn_iqt.io._nifti import is_compressed, open_nifti, read_header
 from sklearn_iqt.io._replace import replaced_file
 
 
@@ -93,11 +94,7 @@ def save_volume(
     if like is None and isinstance(volume, SpatialImage):
         like = volume
     voxels = _storable(volume, np.dtype(dtype))
-    header, matrix = _geometry(voxels.shape, like, affine, factors, alignment)
-    header.set_data_dtype(voxels.dtype)
-    header["cal_min"] = header["cal_max"] = 0
-    image = as_image(voxels, matrix, header)
-    image.header.set_slope_inter(1, 0)
+    image = _as_image(voxels, like, affine, factors, alignment)
     _write_atomically(image, target, compressed)
     return target
 
@@ -138,104 +135,52 @@ def _storable(volume: ArrayLike | SpatialImage, dtype: np.dtype) -> NDArray:
     return voxels.astype(dtype.newbyteorder("="), copy=False)
 
 
-def _geometry(
-    shape: tuple[int, ...],
+def _as_image(
+    voxels: NDArray,
     like: SpatialImage | str | os.PathLike[str] | None,
     affine: ArrayLike | None,
     zoom: NDArray[np.float64],
     alignment: str,
-) -> tuple[Nifti1Header, NDArray[np.float64]]:
-    """Return the header and affine of a new file."""
+) -> nibabel.Nifti1Image:
+    """Return the voxels with the header and affine of the new file."""
     if affine is not None and (zoom != 1).any():
         raise ValueError(
             "save_volume: affine is the matrix of the volume itself, so it cannot be combined with "
             "zoom. Pass one of the two."
         )
+    matrix = None if affine is None else check_affine(affine, "save_volume: affine")
     if like is None:
         header, base = Nifti1Header(), np.eye(4)
         header.set_xyzt_units("mm")
     else:
-        header, base, like_shape = _reference(like, replaced=affine is not None)
-        if affine is None and (np.abs(zoom * like_shape - shape) >= 1).any():
+        header, base, like_shape = _reference(like, matrix)
+        if matrix is None and (np.abs(zoom * like_shape - voxels.shape) >= 1).any():
             raise GeometryMismatchError(
-                f"save_volume: a volume of shape {shape} does not cover the field of view of "
-                f"`like`, shape {like_shape} times zoom {tuple(zoom.tolist())}. Pass the zoom "
+                f"save_volume: a volume of shape {voxels.shape} does not cover the field of view "
+                f"of `like`, shape {like_shape} times zoom {tuple(zoom.tolist())}. Pass the zoom "
                 "between the two, or the affine of the volume."
             )
-        if affine is None and (zoom == 1).all() and _has_affine(header, base):
-            return _reshaped(header, shape), base
-    header = _reshaped(header, shape)
-    for field in ("slice_start", "slice_end", "slice_code", "slice_duration"):
-        header[field] = 0
-    if affine is None:
-        matrix = scaled_affine(base, zoom, alignment)
-    else:
-        matrix = check_affine(affine, "save_volume: affine")
-    _set_affine(header, matrix, base, zoom, alignment)
-    return header, matrix
+    if matrix is not None:
+        replaced = not np.allclose(header.get_best_affine(), matrix)
+        return carried_image(voxels, header, base, matrix, replaced=replaced)
+    return carried_image(voxels, header, base, scaled_affine(base, zoom, alignment))
 
 
 def _reference(
-    like: SpatialImage | str | os.PathLike[str], replaced: bool
+    like: SpatialImage | str | os.PathLike[str], affine: NDArray[np.float64] | None
 ) -> tuple[Nifti1Header, NDArray[np.float64], tuple[int, int, int]]:
     """Return header, affine and shape of an image or file without reading its voxels.
 
-    If ``replaced``, the affine of an image is ignored, and the image does not have to have one.
+    The affine that the user passes takes the place of the affine of an image, which may have none.
     """
-    if not isinstance(like, SpatialImage):
-        name = os.fspath(like)
-        with open_nifti(name) as (stream, _, _):
-            checked = read_header(stream, name)
-        return checked.header, checked.affine, checked.shape
-    shape = squeezed_shape(tuple(like.shape), "save_volume: like")
-    if like.affine is None and not replaced:
-        raise ValueError("save_volume: the image has no affine. Pass affine as well.")
-    affine = np.eye(4)
-    if not replaced:
-        affine = check_affine(like.affine, "save_volume: the affine of the image")
-    if not isinstance(like.header, Nifti1Header):
-        header = Nifti1Header()
-        header.set_xyzt_units("mm")
-        return header, affine, shape
-    header = clean_header(like.header, shape)
-    drop_unusable_qform(header)
-    return header, affine, shape
-
-
-def _has_affine(header: Nifti1Header, affine: NDArray[np.float64]) -> bool:
-    """Return whether a header already has this affine, at the precision of a file."""
-    coded = header["sform_code"] > 0 or header["qform_code"] > 0
-    return coded and np.array_equal(np.float32(header.get_best_affine()), np.float32(affine))
-
-
-def _reshaped(header: Nifti1Header, shape: tuple[int, ...]) -> Nifti1Header:
-    # nibabel would fall back on a FreeSurfer convention that other tools cannot read.
-    if header.sizeof_hdr == 348 and max(shape) > np.iinfo(np.int16).max:
-        raise ValueError(
-            f"save_volume: NIfTI-1 cannot hold the shape {shape}. Pass a NIfTI-2 image as `like`."
-        )
-    header.set_data_shape(shape)
-    return header
-
-
-def _set_affine(
-    header: Nifti1Header,
-    matrix: NDArray[np.float64],
-    base: NDArray[np.float64],
-    zoom: NDArray[np.float64],
-    alignment: str,
-) -> None:
-    """Write the affine as sform, and keep a qform that names another space."""
-    sform_code, qform_code = int(header["sform_code"]), int(header["qform_code"])
-    moved = not np.allclose(scaled_affine(base, zoom, alignment), matrix)
-    if qform_code > 0 and not moved:
-        header.set_qform(scaled_affine(header.get_qform(), zoom, alignment), qform_code)
-    else:
-        header.set_qform(matrix, qform_code)
-        if qform_code > 0 and not np.allclose(header.get_qform(), matrix, atol=1e-3):
-            # A qform cannot store a shear, and a wrong qform is worse than a missing one.
-            header.set_qform(None, 0)
-    header.set_sform(matrix, sform_code or qform_code or 2)
+    if isinstance(like, SpatialImage):
+        if like.affine is None and affine is None:
+            raise ValueError("save_volume: the image has no affine. Pass affine as well.")
+        return image_header(like, "save_volume: the image", affine)
+    name = os.fspath(like)
+    with open_nifti(name) as (stream, _, _):
+        checked = read_header(stream, name)
+    return checked.header, checked.affine, checked.shape
 
 
 def _write_atomically(image: nibabel.Nifti1Image, target: Path, compressed: bool) -> None:

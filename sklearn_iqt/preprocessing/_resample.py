@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from sklearn_iqt.io import load_volume, read_volume, scaled_affine
+from sklearn_iqt.io._carry import carried_image, image_header
+from sklearn_iqt.io._gate import check_image
 
 __all__ = ["resample_to", "resample_to_voxel_size"]
 
@@ -77,9 +79,10 @@ def resample_to(
     volume, affine, header = _read(image, "resample_to")
     shape, target_affine = _grid(target)
     if shape == volume.shape and np.array_equal(affine, target_affine):
-        return _image(volume.copy(), affine, header)
+        return carried_image(volume.copy(), header, affine, affine)
     to_source = np.linalg.inv(affine) @ target_affine
-    return _image(_sample(volume, shape, to_source, order, fill_value), target_affine, header)
+    resampled = _sample(volume, shape, to_source, order, fill_value)
+    return carried_image(resampled, header, affine, target_affine)
 
 
 def resample_to_voxel_size(
@@ -145,7 +148,7 @@ def resample_to_voxel_size(
     to_source = from_matvec(np.diag(step), (old_shape - 1) / 2 - step * (new_shape - 1) / 2)
     shape = tuple(int(length) for length in new_shape)
     resampled = _sample(volume, shape, to_source, order, 0.0)
-    return _image(resampled, affine @ to_source, header)
+    return carried_image(resampled, header, affine, affine @ to_source)
 
 
 def _check_order(order: int, caller: str) -> None:
@@ -153,21 +156,21 @@ def _check_order(order: int, caller: str) -> None:
         raise ValueError(f"{caller}: order must be an integer from 0 to 5, got {order!r}.")
 
 
-def _read(image: Any, caller: str) -> tuple[NDArray, NDArray[np.float64], Nifti1Header | None]:
+def _read(image: Any, caller: str) -> tuple[NDArray, NDArray[np.float64], Nifti1Header]:
     """Return voxels, affine and header of what a user calls an image."""
     if isinstance(image, tuple) and len(image) == 2:
         volume, _ = read_volume(image[0], name="image", caller=caller)
-        return volume, scaled_affine(image[1], 1), None
-    if isinstance(image, (str, os.PathLike)):
+        image = nibabel.Nifti1Image(volume, scaled_affine(image[1], 1))
+        image.header.set_xyzt_units("mm")
+    elif isinstance(image, (str, os.PathLike)):
         image = load_volume(image)
     if not isinstance(image, SpatialImage):
         raise ValueError(
             f"{caller}: image must be a nibabel image, a path or a tuple of array and affine, got "
             f"{type(image).__name__}."
         )
-    volume, affine = read_volume(image, name="image", caller=caller)
-    header = image.header.copy() if isinstance(image.header, Nifti1Header) else None
-    return volume, np.asarray(affine, dtype=np.float64), header
+    volume, affine = check_image(image, f"{caller}: image")
+    return volume, affine, image_header(image, caller)[0]
 
 
 def _grid(target: Any) -> tuple[tuple[int, ...], NDArray[np.float64]]:
@@ -176,7 +179,8 @@ def _grid(target: Any) -> tuple[tuple[int, ...], NDArray[np.float64]]:
     if isinstance(target, SpatialImage):
         if target.affine is None:
             raise ValueError("resample_to: target has no affine.")
-        target = target.shape[:3], target.affine
+        _, affine, shape = image_header(target, "resample_to: target")
+        target = shape, affine
     if not (isinstance(target, tuple) and len(target) == 2):
         raise ValueError(
             "resample_to: target must be a nibabel image, a path or a tuple of shape and affine, "
@@ -215,16 +219,3 @@ def _sample(
         sampled[outside] = fill_value
         result[start : start + len(slab)] = sampled
     return result
-
-
-def _image(
-    volume: NDArray, affine: NDArray[np.float64], header: Nifti1Header | None
-) -> nibabel.Nifti1Image:
-    second = header is not None and header.sizeof_hdr == 540
-    klass = nibabel.Nifti2Image if second else nibabel.Nifti1Image
-    image = klass(volume, affine, header)
-    image.header.set_data_dtype(volume.dtype)
-    image.header.set_slope_inter(1, 0)
-    if header is None:
-        image.header.set_xyzt_units("mm")
-    return image
