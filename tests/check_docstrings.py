@@ -62,7 +62,8 @@ def members(cls: type) -> Iterator[str]:
     names: dict[str, None] = {}
     for base in cls.__mro__:
         if base.__module__.partition(".")[0] == "sklearn_iqt":
-            for name, member in vars(base).items():
+            for name in vars(base):
+                member = inspect.getattr_static(cls, name)  # a subclass may make it a constant
                 if inspect.isfunction(member) or isinstance(member, MEMBERS):
                     names[name] = None
     yield from names

@@ -1,4 +1,4 @@
-"""The API reference has a page for every public name, and the pages say what the package does."""
+"""The API reference has a page for every public name, and the pages match the package."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_every_name_of_the_top_level_is_documented_where_it_lives(reference):
     assert {name for name in names if reference._home(name)} == names
 
 
-def test_constants_are_told_from_functions_and_classes(reference):
+def test_constants_are_distinguished_from_functions_and_classes(reference):
     constants = {
         f"{module}.{name}"
         for module in reference.public_modules()
