@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
+# Programs, which doctest would import.
+collect_ignore = ["check_docstrings.py", "check_prose.py", "check_wheel.py"]
+
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 # Seconds after which waiting for a browser is an error; playwright's own 30 are too few for a busy

@@ -362,7 +362,7 @@ def test_the_dataset_of_somebody_else_is_not_taken_over(dataset, model, tmp_path
     (out / "dataset_description.json").write_text(text)
     assert participant(dataset, out, model) == 2
     assert (out / "dataset_description.json").read_text() == text
-    assert "folder of its own" in capsys.readouterr().err
+    assert "choose another folder" in capsys.readouterr().err
 
 
 def test_a_folder_that_is_no_dataset_is_refused_unless_asked_for(dataset, model, tmp_path, capsys):

@@ -189,5 +189,5 @@ def test_a_cache_needs_a_seed(tmp_path, random_state):
     high = [np.random.default_rng(0).random((8, 8, 8))]
     low = [high[0].reshape(8, 8, 2, 4).mean(axis=-1)]
     model = CoupledDictionaryIQT(8, memory=str(tmp_path), random_state=random_state)
-    with pytest.raises(ValueError, match="needs an integer as random_state"):
+    with pytest.raises(ValueError, match="random_state must be an integer"):
         model.fit(low, high)

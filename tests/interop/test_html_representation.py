@@ -11,6 +11,7 @@ from instances import regressors
 from sklearn.pipeline import make_pipeline
 
 from sklearn_iqt import (
+    CoupledDictionaryIQT,
     LowFieldSimulator,
     NyulScaler,
     PatchTransformer,
@@ -69,7 +70,7 @@ def test_an_estimator_links_to_a_page_that_there_is(site, pages, estimator):
 
 
 def test_in_a_pipeline_each_step_has_its_own_link(site):
-    pipeline = make_pipeline(TissueScaler(), regressors()[1])
+    pipeline = make_pipeline(TissueScaler(), CoupledDictionaryIQT())
     assert {
         f"{SITE}/api/sklearn_iqt.preprocessing.TissueScaler.html",
         f"{SITE}/api/sklearn_iqt.dictionary.CoupledDictionaryIQT.html",
