@@ -51,6 +51,17 @@ def add_grid(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_nan(parser: argparse.ArgumentParser) -> None:
+    """Add the option that says what to do with NaN in scans."""
+    parser.add_argument(
+        "--nan",
+        choices=["refuse", "background"],
+        default="refuse",
+        help="refuse scans with NaN voxels (default), or replace NaN by 0, if it marks what lies "
+        "outside the field of view",
+    )
+
+
 def stem(path: str | os.PathLike[str]) -> str:
     """Return the name of a NIfTI file without folder and suffix."""
     name = Path(path).name
@@ -144,7 +155,8 @@ def write_text(path: Path, text: str) -> None:
     from sklearn_iqt.io import replaced_file
 
     with replaced_file(path) as stream:
-        stream.write(text.encode())
+        # Names of files that are not UTF-8 are written with escapes.
+        stream.write(text.encode(errors="backslashreplace"))
 
 
 def format_table(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from sklearn_iqt.cli._common import (
     add_command,
+    add_nan,
     check_outputs,
     run_batch,
     say,
@@ -38,6 +39,7 @@ def add_parser(commands: Any) -> None:
     where.add_argument("--output-dir", type=Path, metavar="DIR", help="for results")
     where.add_argument("--output", type=Path, metavar="FILE", help="result of a single SCAN")
     parser.add_argument("--std", action="store_true", help="write the spread as well")
+    add_nan(parser)
     parser.add_argument("--jobs", type=int, default=-1, help="threads (default: -1, all cores)")
 
 
@@ -58,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     set_session(model, n_jobs=args.jobs, verbose=int(single and not args.quiet))
 
     def enhance(n: int) -> None:
-        image = load_volume(args.scans[n])
+        image = load_volume(args.scans[n], nan=args.nan)
         compare_spacing(image, steps_of(model)[-1], args.scans[n])
         try:
             results = model.predict([image], return_std=args.std)

@@ -6,7 +6,14 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from sklearn_iqt.cli._common import add_command, check_outputs, format_table, run_batch, write_text
+from sklearn_iqt.cli._common import (
+    add_command,
+    add_nan,
+    check_outputs,
+    format_table,
+    run_batch,
+    write_text,
+)
 from sklearn_iqt.cli._grids import check_grids
 
 _EPILOG = """\
@@ -42,11 +49,13 @@ def add_parser(commands: Any) -> None:
         help="in the same order; once for each method",
     )
     parser.add_argument("--mask", nargs="+", metavar="FILE", help="where to look, same order")
+    add_nan(parser)
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write the table there as well")
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure one pair after the other."""
+    from sklearn_iqt.io import as_volumes
     from sklearn_iqt.metrics._table import MEASURES, format_csv, mean_scores, score_table
 
     n, masks = len(args.truth), args.mask or []
@@ -65,9 +74,11 @@ def run(args: argparse.Namespace) -> int:
 
     def evaluate(place: int) -> None:
         truth, mask = args.truth[place % n], masks[place % n] if masks else None
-        (row,) = score_table(
-            [truth], {"estimate": [files[place]]}, mask=None if mask is None else [mask]
+        true, estimate = (
+            as_volumes([path], name=name, caller="evaluate", nan=args.nan)
+            for name, path in (("truth", truth), ("estimate", files[place]))
         )
+        (row,) = score_table(true, {"estimate": estimate}, mask=None if mask is None else [mask])
         scores = {name: row[name] for name in MEASURES}
         method = place // n + 1
         rows.append(
@@ -82,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
             shown += [row for row in rows if row["method"] == mean["method"]]
             if n > 1:
                 shown.append({"volume": f"mean of {mean['n_rows']}", **mean})
-        print(format_table([{name: row[name] for name in columns} for row in shown]))
         if args.csv is not None:
             write_text(args.csv, format_csv(rows))
+        print(format_table([{name: row[name] for name in columns} for row in shown]))
     return code

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sklearn_iqt._methods import METHODS
-from sklearn_iqt.cli._common import add_command, add_grid, check_outputs, say, stem
+from sklearn_iqt.cli._common import add_command, add_grid, add_nan, check_outputs, say, stem
 from sklearn_iqt.cli._grids import check_grids
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ def add_parser(commands: Any) -> None:
         "for skull-stripped T1w scans",
     )
     add_grid(parser)
+    add_nan(parser)
     parser.add_argument("--jobs", type=int, default=-1, help="threads (default: -1, all cores)")
     parser.add_argument("--seed", type=int, default=0, help="same seed, same model (default: 0)")
 
@@ -80,6 +81,7 @@ def run(args: argparse.Namespace) -> int:
     """Fit and save one model."""
     from sklearn.pipeline import make_pipeline
 
+    from sklearn_iqt.io import as_volumes
     from sklearn_iqt.patches import per_axis
     from sklearn_iqt.persistence import save_model
     from sklearn_iqt.preprocessing import TissueScaler
@@ -106,7 +108,11 @@ def run(args: argparse.Namespace) -> int:
             "'sklearn-iqt fit --help' shows a small one",
         )
     whole = make_pipeline(TissueScaler(), model) if args.standardize else model
-    whole.fit(args.low, args.high)
+    low, high = (
+        as_volumes(paths, name=name, caller="fit", nan=args.nan)
+        for name, paths in (("low", args.low), ("high", args.high))
+    )
+    whole.fit(low, high)
     save_model(whole, args.output, training=card)
     say(args, f"{args.output}: {args.method}, learned from {pairs}")
     return 0

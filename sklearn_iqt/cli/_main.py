@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 
 from sklearn_iqt._version import __version__
 from sklearn_iqt.cli import _demo, _enhance, _evaluate, _fit, _report, _simulate
@@ -54,23 +57,43 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as stop:  # --help, --version or wrong usage; argparse has said so
         return stop.code if isinstance(stop.code, int) else 2
     name = f"sklearn-iqt {args.command}"
+    with warnings.catch_warnings(), _printable():
+        warnings.showwarning = partial(_show_warning, name)
+        return _run(args, name)
 
-    def show(message: Warning | str, *_: object, **__: object) -> None:
-        print(f"{name}: warning: {one_line(message)}", file=sys.stderr)
 
-    with warnings.catch_warnings():
-        warnings.showwarning = show
-        try:
-            return args.run(args)
-        except KeyboardInterrupt as interrupt:
-            what = f": {one_line(interrupt)}" if str(interrupt) else ""
-            print(f"{name}: interrupted{what}", file=sys.stderr)
-            return 130
-        except Exception as error:
-            if args.debug:
-                raise
-            print(f"{name}: error: {one_line(error)}", file=sys.stderr)
-            return 2
+def _run(args: argparse.Namespace, name: str) -> int:
+    """Run a command, and report what stops it in one line."""
+    try:
+        return args.run(args)
+    except KeyboardInterrupt as interrupt:
+        what = f": {one_line(interrupt)}" if str(interrupt) else ""
+        print(f"{name}: interrupted{what}", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if args.debug:
+            raise
+        print(f"{name}: error: {one_line(error)}", file=sys.stderr)
+        return 2
+
+
+def _show_warning(name: str, message: Warning | str, *_: object, **__: object) -> None:
+    print(f"{name}: warning: {one_line(message)}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def _printable() -> Iterator[None]:
+    """Escape characters that the terminal cannot show, such as those of unusual file names."""
+    streams = [s for s in (sys.stdout, sys.stderr) if isinstance(s, io.TextIOWrapper)]
+    before = [stream.errors for stream in streams]
+    try:
+        for stream in streams:
+            stream.reconfigure(errors="backslashreplace")
+        yield
+    finally:
+        for stream, errors in zip(streams, before, strict=True):
+            if not stream.closed:
+                stream.reconfigure(errors=errors)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -12,6 +12,7 @@ from sklearn_iqt._version import __version__
 from sklearn_iqt.cli._common import (
     add_command,
     add_grid,
+    add_nan,
     check_outputs,
     run_batch,
     say,
@@ -95,6 +96,7 @@ def add_parser(commands: Any) -> None:
         default="gaussian",
         help="its kind (default: gaussian)",
     )
+    add_nan(parser)
     parser.add_argument(
         "--seed",
         type=int,
@@ -131,7 +133,7 @@ def run(args: argparse.Namespace) -> int:
     )
 
     def simulate(n: int) -> None:
-        image = load_volume(args.high[n])
+        image = load_volume(args.high[n], nan=args.nan)
         random_state = _random_state(args.seed, image)
         if args.tissues:
             tissues = args.tissues[n]

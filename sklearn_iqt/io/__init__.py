@@ -1,7 +1,8 @@
 """Containers of volumes, and NIfTI files, which are checked when they are read and written."""
 
 from sklearn_iqt.io._cohort import Cohort, Pair
-from sklearn_iqt.io._collection import VolumeCollection, as_volumes, is_rows, read_volume
+from sklearn_iqt.io._collection import VolumeCollection
+from sklearn_iqt.io._containers import as_volumes, is_rows, read_volume
 from sklearn_iqt.io._geometry import scaled_affine
 from sklearn_iqt.io._grid import Grid, GridDifference, compare_grids, compare_voxel_sizes
 from sklearn_iqt.io._nifti import load_volume, read_geometry

@@ -60,7 +60,7 @@ def image_header(
     Warns
     -----
     UserWarning
-        Once for an image whose sizes are not in mm, or whose sform is not usable.
+        Once for an image with sizes in another unit than mm, or with an unusable sform.
     """
     shape = squeezed_shape(tuple(image.shape), name)
     if image.affine is None and affine is None:

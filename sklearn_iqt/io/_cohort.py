@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from sklearn_iqt._axes import per_axis
 from sklearn_iqt.exceptions import GeometryMismatchError
-from sklearn_iqt.io._collection import VolumeCollection, as_volumes
+from sklearn_iqt.io._collection import VolumeCollection
+from sklearn_iqt.io._containers import as_volumes
 from sklearn_iqt.io._grid import GridDifference, compare_grids
 
 __all__ = ["Cohort", "Pair"]
@@ -166,15 +167,14 @@ class Cohort:
         -------
         Pair
             Finite volumes. They may share memory with the user's arrays, so do not write to them.
+            NaN that the mask excludes is replaced by 0.
 
         Raises
         ------
         ValueError
             If a volume is not finite or a mask is empty.
         """
-        low, affine = self.low.read(n)
-        high = None if self.high is None else self.high[n]
-        mask = None
+        mask = background = None
         if self.masks is not None:
             mask = self.masks[n] > 0
             if not mask.any():
@@ -182,6 +182,13 @@ class Cohort:
                     f"{self.caller}: {self.masks.name_of(n)} is empty. Pass a mask with voxels "
                     "above zero."
                 )
+            background = ~mask
+        low, affine = self.low.read(n, background)
+        high = None
+        if self.high is not None:
+            if background is not None:
+                background = np.kron(background, np.ones(self._scale, dtype=bool))
+            high, _ = self.high.read(n, background)
         return Pair(low, high, mask, affine)
 
     def spacing(self) -> NDArray[np.float64] | None:

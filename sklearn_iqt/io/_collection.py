@@ -1,4 +1,4 @@
-"""One interface to all containers in which users keep volumes."""
+"""Sequences of volumes that are read and checked one at a time."""
 
 from __future__ import annotations
 
@@ -10,145 +10,16 @@ import joblib
 import numpy as np
 from nibabel.nifti1 import Nifti1Image
 from nibabel.spatialimages import SpatialImage
-from numpy.typing import NDArray
 
 from sklearn_iqt.io._carry import carried_image, image_header
-from sklearn_iqt.io._gate import check_image, check_place
+from sklearn_iqt.io._gate import NAN_REMEDY, Nan, check_image, check_nan, check_place, fill_nan
 from sklearn_iqt.io._geometry import scaled_affine
 from sklearn_iqt.io._grid import Grid
-from sklearn_iqt.io._nifti import load_volume, read_geometry
+from sklearn_iqt.io._nifti import read_geometry, read_image
 
-__all__ = ["VolumeCollection", "as_volumes", "is_rows", "read_volume"]
+__all__ = ["VolumeCollection"]
 
 _NO_VOXELS = np.zeros((1, 1, 1), np.float32)
-
-
-def is_rows(X: Any) -> bool:
-    """Return whether ``X`` is a table of rows, judged only by its number of dimensions.
-
-    Parameters
-    ----------
-    X : object
-        Argument of ``fit`` or ``predict``.
-
-    Returns
-    -------
-    bool
-        True unless ``X`` is one of the containers of volumes that :func:`as_volumes` accepts.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> is_rows(np.zeros((10, 27))), is_rows(np.zeros((2, 8, 8, 8)))
-    (True, False)
-    """
-    if isinstance(X, (VolumeCollection, SpatialImage, str, os.PathLike)):
-        return False
-    if isinstance(X, np.ndarray) and X.dtype.kind not in "OU":
-        return X.ndim < 3
-    if isinstance(X, (list, tuple, np.ndarray)) and len(X):
-        first = X[0]
-        if isinstance(first, (SpatialImage, str, os.PathLike)):
-            return False
-        return np.ndim(first) < 2
-    return True
-
-
-def as_volumes(X: Any, *, name: str = "X", caller: str = "as_volumes") -> VolumeCollection:
-    """Return ``X`` as a sequence of checked 3-D volumes, loaded one at a time.
-
-    Parameters
-    ----------
-    X : array of shape (n, i, j, k), or sequence of volumes
-        A sequence is a list, tuple or 1-D object array whose items are 3-D arrays (shapes may
-        differ), nibabel images, or paths of NIfTI files.
-    name : str, default="X"
-        Name of ``X`` in messages.
-    caller : str, default="as_volumes"
-        Class or function that messages name.
-
-    Returns
-    -------
-    VolumeCollection
-        A lazy sequence. Indexing loads and checks one volume.
-
-    Raises
-    ------
-    ValueError
-        If ``X`` is empty or is not a collection of volumes.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> volumes = as_volumes([np.zeros((4, 4, 2)), np.ones((5, 4, 2))])
-    >>> len(volumes), volumes[1].shape
-    (2, (5, 4, 2))
-    """
-    if isinstance(X, VolumeCollection):
-        return X
-    if isinstance(X, (SpatialImage, str, os.PathLike)):
-        raise ValueError(
-            f"{caller}: {name} is a single {type(X).__name__}. Wrap it in a list: [{name}]."
-        )
-    if isinstance(X, np.ndarray) and X.dtype.kind not in "OU" and X.ndim == 3:
-        raise ValueError(
-            f"{caller}: {name} is one 3-D array of shape {X.shape}, but a collection of volumes is "
-            f"needed. Wrap it in a list: [{name}]."
-        )
-    if isinstance(X, np.ndarray) and X.dtype.kind not in "OU" and X.ndim != 4:
-        raise ValueError(
-            f"{caller}: {name} has {X.ndim} dimensions, shape {X.shape}. Pass a 4-D array "
-            "(n, i, j, k), or a list of 3-D arrays, nibabel images or paths."
-        )
-    if isinstance(X, np.ndarray) and X.dtype.kind in "OU" and X.ndim != 1:
-        raise ValueError(
-            f"{caller}: {name} is an object array of shape {X.shape}. An object array of volumes "
-            "must be 1-D. Pass a list instead."
-        )
-    if not isinstance(X, (list, tuple, np.ndarray)):
-        raise ValueError(
-            f"{caller}: {name} is a {type(X).__name__}. Pass a 4-D array (n, i, j, k), or a list "
-            "of 3-D arrays, nibabel images or paths."
-        )
-    if len(X) == 0:
-        raise ValueError(f"{caller}: {name} holds no volumes. Pass at least one.")
-    return VolumeCollection(X, name=name, caller=caller)
-
-
-def read_volume(
-    volume: Any, *, name: str, caller: str
-) -> tuple[NDArray, NDArray[np.float64] | None]:
-    """Read and check one volume.
-
-    Parameters
-    ----------
-    volume : array of shape (i, j, k), nibabel image or path
-        The volume.
-    name, caller : str
-        Name of the volume in error messages, and the class or function that they name.
-
-    Returns
-    -------
-    voxels : ndarray of shape (i, j, k), float32 or float64
-        It may share memory with the user's array, so do not write to it.
-    affine : ndarray of shape (4, 4) or None
-        Voxel to mm; None for an array.
-
-    Raises
-    ------
-    VolumeReadError
-        If a file or image cannot be read as one finite volume.
-    ValueError
-        If an array is not a finite 3-D volume of real numbers.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> voxels, affine = read_volume(np.ones((2, 2, 2)), name="scan", caller="example")
-    >>> voxels.shape, affine
-    ((2, 2, 2), None)
-    """
-    return VolumeCollection([volume], name=name, caller=caller, single=True).read(0)
 
 
 class VolumeCollection(Sequence):
@@ -164,6 +35,8 @@ class VolumeCollection(Sequence):
         Class or function that messages name.
     single : bool, default=False
         Whether the user passed one volume, which messages then call ``X`` instead of ``X[0]``.
+    nan : {"refuse", "background"}, default="refuse"
+        Whether volumes with NaN are refused, or NaN is replaced by 0.
 
     Attributes
     ----------
@@ -174,9 +47,16 @@ class VolumeCollection(Sequence):
     """
 
     def __init__(
-        self, items: Any, *, name: str = "X", caller: str = "as_volumes", single: bool = False
+        self,
+        items: Any,
+        *,
+        name: str = "X",
+        caller: str = "as_volumes",
+        single: bool = False,
+        nan: str = "refuse",
     ) -> None:
         self._items = items
+        self._nan = check_nan(nan, caller)
         self.name = name
         self._caller = caller
         self._single = single
@@ -200,16 +80,23 @@ class VolumeCollection(Sequence):
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
-            return VolumeCollection(self._items[index], name=self.name, caller=self._caller)
+            return VolumeCollection(
+                self._items[index], name=self.name, caller=self._caller, nan=self._nan
+            )
         return self.read(index)[0]
 
-    def read(self, index: int) -> tuple[np.ndarray, np.ndarray | None]:
+    def read(
+        self, index: int, background: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
         """Load and check one volume.
 
         Parameters
         ----------
         index : int
             Position in the collection.
+        background : ndarray of bool, shape (i, j, k), default=None
+            Voxels where NaN is replaced by 0. None is nowhere, unless the collection was made with
+            ``nan="background"``.
 
         Returns
         -------
@@ -227,14 +114,15 @@ class VolumeCollection(Sequence):
         """
         item = self._items[index]
         where = f"{self._caller}: {self.name_of(index)}"
+        nan = self._nan if background is None or self._nan == "background" else background
         if isinstance(item, (str, os.PathLike)):
-            image = load_volume(item)
+            image = read_image(item, nan=nan)
             # The affine and the header, which wrap needs later, without the voxels.
             self._sources[index] = Nifti1Image(_NO_VOXELS, image.affine, image.header)
             return np.asarray(image.dataobj), image.affine
         if isinstance(item, SpatialImage):
-            return check_image(item, name=where)
-        return self._check_array(item, where), None
+            return check_image(item, name=where, nan=nan)
+        return self._check_array(item, where, nan), None
 
     def name_of(self, index: int) -> str:
         """Return the name of one volume in messages.
@@ -336,12 +224,12 @@ class VolumeCollection(Sequence):
     def _as_image(self, index: int, result: np.ndarray, zoom: Any, alignment: str) -> Nifti1Image:
         source = self._items[index]
         if not isinstance(source, SpatialImage):
-            source = self._sources.get(index) or load_volume(source)
+            source = self._sources.get(index) or read_image(source, nan="background")
         header, affine, _ = image_header(source, f"{self._caller}: {self.name_of(index)}")
         return carried_image(result, header, affine, scaled_affine(affine, zoom, alignment))
 
     @staticmethod
-    def _check_array(item: Any, where: str) -> np.ndarray:
+    def _check_array(item: Any, where: str, nan: Nan) -> np.ndarray:
         _check_dimensions(item, where)
         volume = np.asarray(item)
         if volume.dtype.kind not in "fiub":
@@ -354,11 +242,12 @@ class VolumeCollection(Sequence):
         volume = volume.astype(volume.dtype.newbyteorder("="), copy=False)
         if volume.dtype not in (np.float32, np.float64):
             volume = volume.astype(np.float32)
+        volume = fill_nan(volume, nan)
         n_bad = volume.size - np.count_nonzero(np.isfinite(volume))
         if n_bad:
             raise ValueError(
                 f"{where} has {n_bad} voxels that are NaN or infinite, out of {volume.size}. "
-                "Replace them first."
+                f"{NAN_REMEDY}"
             )
         return volume
 

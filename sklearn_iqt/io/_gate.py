@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from typing import TypeAlias
 
 import nibabel
 import numpy as np
@@ -25,6 +26,13 @@ _MAX_DEFLATE_RATIO = 1032
 # than this, the file is an attack or a failed export and not a scan.
 _BOMB_RATIO = 1000
 _BOMB_VOXELS = 2**24
+
+# Whether NaN is refused, background, or background only where an array is True.
+Nan: TypeAlias = "str | NDArray[np.bool_]"
+NAN_REMEDY = (
+    "Replace them first. NaN outside the field of view is replaced by 0 if you pass a mask that "
+    "excludes it, or read the volume with nan='background'."
+)
 
 # All errors that nibabel and zlib have raised in tests with damaged input.
 READ_FAULTS = (
@@ -80,7 +88,9 @@ def check_size(
         )
 
 
-def check_image(image: SpatialImage, name: str = "image") -> tuple[NDArray, NDArray[np.float64]]:
+def check_image(
+    image: SpatialImage, name: str = "image", nan: Nan = "refuse"
+) -> tuple[NDArray, NDArray[np.float64]]:
     """Return the voxels and the affine of a nibabel image after the checks of a file.
 
     Parameters
@@ -90,6 +100,8 @@ def check_image(image: SpatialImage, name: str = "image") -> tuple[NDArray, NDAr
         disk are read now.
     name : str, default="image"
         Name of the image in errors.
+    nan : {"refuse", "background"} or ndarray of bool, default="refuse"
+        Where NaN is replaced by 0: nowhere, everywhere, or where the array is True.
 
     Returns
     -------
@@ -124,7 +136,8 @@ def check_image(image: SpatialImage, name: str = "image") -> tuple[NDArray, NDAr
             f"{name}: the voxels cannot be read ({type(error).__name__}: {error}). The file behind "
             "the image is damaged or missing. Copy it again."
         ) from error
-    check_finite(voxels, name)
+    voxels = fill_nan(voxels, nan)
+    refuse_nonfinite(voxels, name)
     return voxels, affine
 
 
@@ -161,9 +174,21 @@ def working_dtype(dtype: DTypeLike) -> np.dtype:
     return np.dtype(np.float64 if np.dtype(dtype) == np.float64 else np.float32)
 
 
-def check_finite(volume: NDArray, name: str) -> None:
-    """Raise VolumeReadError with the count if a volume holds NaN or infinite voxels."""
-    refuse_nonfinite(count_nonfinite(volume), volume.size, name)
+def check_nan(nan: str, caller: str) -> str:
+    """Return `nan` if it is known or raise ValueError."""
+    if nan not in ("refuse", "background"):
+        raise ValueError(f"{caller}: nan must be 'refuse' or 'background', got {nan!r}.")
+    return nan
+
+
+def fill_nan(volume: NDArray, nan: Nan) -> NDArray:
+    """Return a volume in which NaN is 0 where it counts as background; a copy if any is."""
+    if isinstance(nan, str) and nan == "refuse":
+        return volume
+    filled = np.isnan(volume)
+    if not isinstance(nan, str):
+        filled &= nan
+    return np.where(filled, volume.dtype.type(0), volume) if filled.any() else volume
 
 
 def count_nonfinite(volume: NDArray) -> int:
@@ -171,10 +196,11 @@ def count_nonfinite(volume: NDArray) -> int:
     return volume.size - int(np.count_nonzero(np.isfinite(volume)))
 
 
-def refuse_nonfinite(count: int, size: int, name: str) -> None:
-    """Raise VolumeReadError if `count` of the `size` voxels of a volume are not finite."""
+def refuse_nonfinite(volume: NDArray, name: str) -> None:
+    """Raise VolumeReadError with the count if a volume holds NaN or infinite voxels."""
+    count = count_nonfinite(volume)
     if count:
         raise VolumeReadError(
-            f"{name}: {count} of {size} voxels are NaN, infinite or beyond the float32 range. "
-            "Replace them, for example with the background value, before you use the volume."
+            f"{name}: {count} of {volume.size} voxels are NaN, infinite or beyond the float32 "
+            f"range. {NAN_REMEDY}"
         )

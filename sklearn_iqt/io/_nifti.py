@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from sklearn_iqt.exceptions import VolumeReadError
 from sklearn_iqt.io._carry import warn_repairs
-from sklearn_iqt.io._gate import MAX_VOXELS, check_size, count_nonfinite, refuse_nonfinite
+from sklearn_iqt.io._gate import MAX_VOXELS, Nan, check_nan, check_size, fill_nan, refuse_nonfinite
 from sklearn_iqt.io._header import VolumeHeader, header_size, parse_header
 
 # Slices are converted from file order to C order in slabs of about this many bytes.
@@ -32,7 +32,7 @@ _SLAB_BYTES = 1 << 24
 
 
 def load_volume(
-    path: str | os.PathLike[str], *, max_voxels: int = MAX_VOXELS
+    path: str | os.PathLike[str], *, max_voxels: int = MAX_VOXELS, nan: str = "refuse"
 ) -> nibabel.Nifti1Image:
     """Read one 3-D volume from an untrusted NIfTI file.
 
@@ -43,6 +43,9 @@ def load_volume(
         or float voxels with or without intensity scaling.
     max_voxels : int, default=2**29
         Largest number of voxels to accept. A volume takes 4 bytes per voxel in memory.
+    nan : {"refuse", "background"}, default="refuse"
+        Whether a file with NaN is refused, or NaN is replaced by 0, as for scans with NaN outside
+        the field of view. Infinite voxels are always refused.
 
     Returns
     -------
@@ -82,13 +85,22 @@ def load_volume(
     """
     if not isinstance(max_voxels, Integral) or max_voxels < 1:
         raise ValueError(f"load_volume: max_voxels must be a positive integer, got {max_voxels!r}.")
+    return read_image(path, max_voxels=int(max_voxels), nan=check_nan(nan, "load_volume"))
+
+
+def read_image(
+    path: str | os.PathLike[str], *, max_voxels: int = MAX_VOXELS, nan: Nan = "refuse"
+) -> nibabel.Nifti1Image:
+    """Read a file as :func:`load_volume` does; NaN may be background in some voxels only."""
     name = os.fspath(path)
     with open_nifti(name) as (stream, size_on_disk, compressed):
         checked = read_header(stream, name)
-        check_size(checked, size_on_disk, compressed, int(max_voxels), name)
-        volume = _read_voxels(stream, checked, name)
+        check_size(checked, size_on_disk, compressed, max_voxels, name)
+        volume = _read_voxels(stream, checked)
         if compressed:
             _check_end(stream)
+    volume = fill_nan(volume, nan)
+    refuse_nonfinite(volume, name)
     warn_repairs(checked.repairs, name)
     return as_image(volume, checked.affine, checked.header)
 
@@ -204,14 +216,13 @@ def as_image(
     return klass(volume, affine, header)
 
 
-def _read_voxels(stream: BinaryIO, checked: VolumeHeader, name: str) -> NDArray[np.float32]:
+def _read_voxels(stream: BinaryIO, checked: VolumeHeader) -> NDArray[np.float32]:
     """Read slab by slab, so that reordering the voxels does not take a second volume of memory."""
     shape, dtype = checked.shape, checked.voxel_dtype
     slice_bytes = shape[0] * shape[1] * dtype.itemsize
     thickness = min(shape[2], max(1, _SLAB_BYTES // slice_bytes))
     volume = np.empty(shape, dtype=np.float32)
     scaled = (checked.slope, checked.intercept) != (1.0, 0.0)
-    n_bad = 0
     stream.seek(checked.offset)
     for start in range(0, shape[2], thickness):
         stop = min(start + thickness, shape[2])
@@ -220,9 +231,7 @@ def _read_voxels(stream: BinaryIO, checked: VolumeHeader, name: str) -> NDArray[
             if scaled:
                 slab = slab * np.float64(checked.slope) + checked.intercept
             slab = slab.astype(np.float32)
-        n_bad += count_nonfinite(slab)
         volume[..., start:stop] = slab.reshape((*shape[:2], stop - start), order="F")
-    refuse_nonfinite(n_bad, volume.size, name)
     return volume
 
 

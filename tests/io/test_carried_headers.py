@@ -1,4 +1,4 @@
-"""What of a header is read, carried over to another grid, and written again."""
+"""Headers are read, carried over to another grid, and written again."""
 
 import warnings
 

@@ -1,10 +1,13 @@
 """Containers that hold no volumes are refused with what to pass instead."""
 
+import contextlib
+
 import nibabel
 import numpy as np
 import pytest
 
-from sklearn_iqt.io import as_volumes
+from sklearn_iqt import InterpolationIQT
+from sklearn_iqt.io import as_volumes, save_volume
 
 VOLUME = np.ones((4, 4, 4))
 OBJECTS = np.empty((2, 2), dtype=object)
@@ -48,3 +51,46 @@ def test_fingerprints_follow_the_voxels_and_the_place():
     assert len(prints) == 4
     same = nibabel.Nifti1Image(VOLUME.copy(), np.eye(4))
     assert as_volumes([same]).fingerprint() == as_volumes([image]).fingerprint()
+
+
+class Column:
+    """A column of a table: it has one axis, and is indexed by labels, as a pandas Series."""
+
+    def __init__(self, items):
+        self.items, self.ndim = items, 1
+
+    def __len__(self):
+        return len(self.items)
+
+    def __iter__(self):
+        return iter(self.items)
+
+
+def test_columns_of_paths_are_taken_as_paths(tmp_path):
+    paths = [str(save_volume(VOLUME, tmp_path / f"{n}.nii")) for n in range(2)]
+    columns = [Column(paths), np.array(paths), np.array(paths, dtype=object)]
+    if hasattr(np.dtypes, "StringDType"):
+        columns.append(np.array(paths, dtype=np.dtypes.StringDType()))
+    with contextlib.suppress(ImportError):
+        import pandas
+
+        columns.append(pandas.Series(paths, index=[7, 9]))
+        columns.append(pandas.Series(paths, dtype="string"))
+    for column in columns:
+        result = InterpolationIQT(scale=2).fit(column).predict(column)
+        assert [image.shape for image in result] == [(8, 8, 8)] * 2
+
+
+def test_a_generator_is_refused_with_what_to_do():
+    with pytest.raises(ValueError, match=r"X is a generator.*list\(X\)"):
+        InterpolationIQT(scale=2).fit(VOLUME for _ in range(2))
+
+
+def test_tensors_are_taken_as_arrays_or_refused():
+    torch = pytest.importorskip("torch")
+    volumes = torch.ones((2, 4, 4, 4))
+    model = InterpolationIQT(scale=2).fit(volumes)
+    assert model.predict(volumes).shape == (2, 8, 8, 8)
+    assert model.predict(list(volumes))[1].shape == (8, 8, 8)
+    with pytest.raises(ValueError, match=r"torch.Tensor.*X\.detach\(\)\.cpu\(\)\.numpy\(\)"):
+        model.predict(volumes.requires_grad_())
