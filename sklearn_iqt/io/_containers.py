@@ -1,4 +1,4 @@
-"""Tell rows from volumes, and take all containers in which users keep volumes."""
+"""Distinguish rows from volumes, and take all containers in which users keep volumes."""
 
 from __future__ import annotations
 
