@@ -1,4 +1,4 @@
-"""The command ``sklearn-iqt``: simulate, fit, enhance and evaluate on NIfTI files, and a demo."""
+"""The command ``sklearn-iqt``: simulate, fit, enhance, evaluate and report on NIfTI files."""
 
 from sklearn_iqt.cli._main import main
 

@@ -15,7 +15,7 @@ _SUFFIXES = (".nii.gz", ".nii")
 def add_command(
     commands: Any, name: str, run: Callable[[argparse.Namespace], int], summary: str, epilog: str
 ) -> argparse.ArgumentParser:
-    """Add a command with the options that all have."""
+    """Add a command with the options that all commands share."""
     parser = commands.add_parser(
         name,
         help=summary,
@@ -28,12 +28,12 @@ def add_command(
     shared = parser.add_argument_group("general")
     shared.add_argument("--force", action="store_true", help="replace files that exist")
     shared.add_argument("--quiet", action="store_true", help="show no progress")
-    shared.add_argument("--debug", action="store_true", help="show where in the code an error is")
+    shared.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
 
 
 def add_grid(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say how low and high voxels are aligned."""
+    """Add the options on the scale and the alignment of low and high voxels."""
     parser.add_argument(
         "--scale",
         type=int,
@@ -46,24 +46,24 @@ def add_grid(parser: argparse.ArgumentParser) -> None:
         "--alignment",
         choices=["center", "corner"],
         default="center",
-        help="whether a low voxel lies at the centre of its block of high voxels (default) or on "
-        "the first one",
+        help="position of a low voxel in its block of high voxels: at the centre (default), or on "
+        "the first voxel (corner)",
     )
 
 
 def add_nan(parser: argparse.ArgumentParser) -> None:
-    """Add the option that says what to do with NaN in scans."""
+    """Add the option on NaN voxels in scans."""
     parser.add_argument(
         "--nan",
         choices=["refuse", "background"],
         default="refuse",
-        help="refuse scans with NaN voxels (default), or replace NaN by 0, if it marks what lies "
+        help="refuse scans with NaN voxels (default), or replace NaN by 0, if NaN marks voxels "
         "outside the field of view",
     )
 
 
 def stem(path: str | os.PathLike[str]) -> str:
-    """Return the name of a NIfTI file without folder and suffix."""
+    """Return the name of a NIfTI file without its folder and suffix."""
     name = Path(path).name
     suffix = next((s for s in _SUFFIXES if name.endswith(s)), "")
     return name.removesuffix(suffix)
@@ -72,20 +72,28 @@ def stem(path: str | os.PathLike[str]) -> str:
 def check_outputs(
     outputs: Sequence[Path], inputs: Iterable[str | os.PathLike[str]], force: bool
 ) -> None:
-    """Refuse outputs that would replace an input, each other, or, unless forced, any file."""
-    read = {os.path.realpath(path) for path in inputs}
+    """Create the folders of the outputs; raise an error if an output would replace a file.
+
+    Inputs and other outputs are never replaced, existing files only with `force`.
+    """
+    protected = {os.path.realpath(path) for path in inputs}
     seen: set[str] = set()
     for output in outputs:
         real = os.path.realpath(output)
-        if real in read:
-            raise ValueError(f"{output} is an input and would be overwritten; choose another name")
+        if real in protected:
+            raise ValueError(f"{output} is an input and would be overwritten. Choose another name")
         if real in seen:
-            raise ValueError(f"two inputs would be written to {output}; run them into two folders")
+            raise ValueError(
+                f"two inputs would be written to {output}. Run the command once for each of them, "
+                "with different output folders"
+            )
         seen.add(real)
     existing = [str(output) for output in outputs if output.exists()]
     if existing and not force:
         more = f" and {len(existing) - 1} more exist" if len(existing) > 1 else " exists"
-        raise FileExistsError(f"{existing[0]}{more} already; --force replaces what is there")
+        raise FileExistsError(
+            f"{existing[0]}{more} already. Pass --force to replace existing files"
+        )
     for output in outputs:
         output.parent.mkdir(parents=True, exist_ok=True)
 
@@ -94,15 +102,15 @@ def run_batch(
     args: argparse.Namespace,
     items: Sequence[Any],
     work: Callable[[Any], None],
-    what: str,
+    description: str,
     *,
     show: bool = True,
 ) -> int:
-    """Do the work for each item, continue after failures, and return the exit code."""
+    """Call `work` for each item, continue after failures, and return the exit code."""
     from tqdm.auto import tqdm
 
     failures, quiet = 0, args.quiet or not show
-    with tqdm(items, desc=what, unit="volume", disable=quiet, file=sys.stderr) as bar:
+    with tqdm(items, desc=description, unit="volume", disable=quiet, file=sys.stderr) as bar:
         for item in bar:
             try:
                 work(item)
@@ -120,7 +128,7 @@ def run_batch(
 
 
 def steps_of(model: Any) -> list[Any]:
-    """Return the steps of a pipeline, the estimator last, or the model alone."""
+    """Return a list of the steps of a pipeline, or of the model if it is not a pipeline."""
     from sklearn.pipeline import Pipeline
 
     if not isinstance(model, Pipeline):
@@ -129,9 +137,9 @@ def steps_of(model: Any) -> list[Any]:
 
 
 def set_session(model: Any, **settings: Any) -> None:
-    """Set what a command decides, such as the number of threads, wherever a step knows it.
+    """Set parameters such as ``n_jobs`` in all steps of a model that have them.
 
-    Only the last step shows progress: one bar is enough.
+    Only the last step shows progress, so that there is a single progress bar.
     """
     for step in reversed(steps_of(model)):
         known = step.get_params(deep=False)
@@ -140,18 +148,18 @@ def set_session(model: Any, **settings: Any) -> None:
 
 
 def one_line(error: object) -> str:
-    """Return a message without line breaks; the type says more if there is no text."""
+    """Return a message on one line, or the type of the error if the message is empty."""
     return " ".join(str(error).split()) or type(error).__name__
 
 
 def say(args: argparse.Namespace, message: str) -> None:
-    """Print a message for the user, unless --quiet was given."""
+    """Print a message to stderr, unless --quiet was passed."""
     if not args.quiet:
         print(message, file=sys.stderr, flush=True)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a small file whole or not at all."""
+    """Write a text file. An error leaves no incomplete file."""
     from sklearn_iqt.io import replaced_file
 
     with replaced_file(path) as stream:
@@ -160,7 +168,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def format_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return rows of text and numbers in columns below a header; numbers have four decimals."""
+    """Return rows of texts and numbers as a table with a header. Floats have four decimals."""
     header = list(rows[0])
     cells = [header]
     for row in rows:

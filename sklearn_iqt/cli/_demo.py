@@ -1,4 +1,4 @@
-"""sklearn-iqt demo: all steps from brains to enhanced scans, without any file."""
+"""The command ``demo``: all steps from brains to enhanced scans, without input files."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from sklearn_iqt.persistence import TrainingCard
 
 _EPILOG = """\
-Brains are warped at random from the ICBM152 template that ships inside nilearn; nothing is
-downloaded. A third of them, at least one, is held out. Low-field scans with slices four times as
-thick are simulated: for training with the signal-to-noise ratios of a 0.36 T scanner, for testing
-from their centre. The table compares cubic interpolation and coupled dictionaries (IQT-SRep) on
-the brains that were held out, inside the brain.
+Brains are random warps of the ICBM152 template, which is part of nilearn. Nothing is downloaded.
+A third of the brains, and at least one, is held out for testing. Low-field scans with slices four
+times as thick are simulated. Training scans have the signal-to-noise ratios of a 0.36 T scanner,
+and test scans have ratios from the centre of the same distribution. The table compares cubic
+interpolation and coupled dictionaries (IQT-SRep) inside the held-out brains.
 
-written to the output folder: for each subject held out the low scan, its interpolation, its
-enhancement and the truth; the model; the table; and a figure of the first subject.
+files in the output folder: the low scan, the interpolation, the enhancement and the truth of each
+held-out subject; the model; the table; and a figure of the first held-out subject.
 
 examples:
   sklearn-iqt demo
@@ -39,23 +39,26 @@ def add_parser(commands: Any) -> None:
         type=Path,
         default=Path("demo_output"),
         metavar="DIR",
-        help="(default: demo_output)",
+        help="folder for the results (default: demo_output)",
     )
-    parser.add_argument("--subjects", type=int, default=6, help="at least 2 (default: 6)")
-    parser.add_argument("--seed", type=int, default=1, help="other seed, other brains (default: 1)")
+    parser.add_argument(
+        "--subjects", type=int, default=6, help="number of brains, at least 2 (default: 6)"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="seed of the brains (default: 1)")
     parser.add_argument(
         "--shape",
         type=int,
         nargs=3,
         default=[160, 192, 160],
         metavar=("I", "J", "K"),
-        help="mm around the centre of the brain; less is quicker (default: 160 192 160, all of it)",
+        help="size of the volumes in mm; smaller volumes show the centre of the brain and are "
+        "faster (default: 160 192 160, the whole brain)",
     )
     parser.add_argument("--jobs", type=int, default=-1, help="threads (default: -1, all cores)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Make, simulate, learn, enhance, measure and draw."""
+    """Make brains, simulate scans, fit, enhance, evaluate and write the results."""
     from sklearn_iqt.compose import InterpolationIQT
     from sklearn_iqt.datasets import make_subjects
     from sklearn_iqt.io import save_volume
@@ -64,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.subjects < 2:
         raise ValueError(
-            f"--subjects must be at least 2, to learn and to test, got {args.subjects}"
+            f"--subjects must be at least 2, to train and to test, got {args.subjects}"
         )
     start = time.perf_counter()
     n_train = args.subjects - max(args.subjects // 3, 1)
@@ -78,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     )
     check_outputs([*files.values(), model_file, table_file, figure_file], [], args.force)
 
-    say(args, f"making {args.subjects} brains, {n_train} to learn from")
+    say(args, f"making {args.subjects} brains, {n_train} of them for training")
     subjects = make_subjects(
         args.subjects, shape=args.shape, random_state=args.seed, n_jobs=args.jobs
     )
@@ -91,10 +94,10 @@ def run(args: argparse.Namespace) -> int:
         for name, estimator in (("interpolation", InterpolationIQT()), ("IQT-SRep", model))
     }
 
-    say(args, "measuring, drawing and writing")
+    say(args, "evaluating and writing the results")
     for n, subject in enumerate(held_out):
-        shown = (testing.low[n], *(volumes[n] for volumes in estimates.values()), testing.high[n])
-        for kind, image in zip(kinds, shown, strict=True):
+        images = (testing.low[n], *(volumes[n] for volumes in estimates.values()), testing.high[n])
+        for kind, image in zip(kinds, images, strict=True):
             save_volume(image, files[subject, kind])
     _draw(args, testing, estimates, subjects.affine).savefig(figure_file, dpi=110)
     rows = _score(testing.high, estimates, held_out)
@@ -110,27 +113,30 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _simulate(subjects: Any, n_train: int, seed: int) -> tuple[Any, Any]:
-    """Return the pairs to learn from and those that are held out, of another kind of noise."""
+    """Return the training pairs and the test pairs, whose SNRs have different distributions."""
     from sklearn_iqt.simulation import LowFieldSimulator
 
-    learn, test = slice(n_train), slice(n_train, None)
+    train, test = slice(n_train), slice(n_train, None)
     simulator = LowFieldSimulator("t1w_036t", random_state=seed)
-    training = simulator.simulate(subjects.images[learn], subjects.tissues[learn])
+    training = simulator.simulate(subjects.images[train], subjects.tissues[train])
     simulator.set_params(snr="ind1", random_state=seed + 1)
     return training, simulator.simulate(subjects.images[test], subjects.tissues[test])
 
 
 def _make_model(args: argparse.Namespace) -> Any:
-    """Return the unfitted model, chosen on the brains of seed 0; the default seed shows others."""
+    """Return the unfitted model.
+
+    Its parameters were chosen on the brains of seed 0. The default seed makes other brains.
+    """
     from sklearn_iqt.dictionary import CoupledDictionaryIQT
     from sklearn_iqt.patches import PatchTransformer
 
     return CoupledDictionaryIQT(
         n_atoms=512,
         alpha=0.1,
-        # Along the thick slices a patch sees two of them.
+        # A patch covers two of the thick slices.
         patcher=PatchTransformer(patch_size=(5, 5, 9), stride=(2, 2, 4)),
-        # Differences alone cannot tell tissues apart whose contrast the low field has changed.
+        # Gradients alone cannot distinguish tissues whose contrast the low field has changed.
         features="both",
         n_components=0.99,
         max_patches=60_000,
@@ -141,7 +147,7 @@ def _make_model(args: argparse.Namespace) -> Any:
 
 
 def _score(truths: Any, estimates: dict[str, Any], subjects: list[str]) -> list[dict[str, Any]]:
-    """Return the scores inside the brain, and their means in the last rows."""
+    """Return the scores inside the brains, with the means in the last rows."""
     import numpy as np
 
     from sklearn_iqt.metrics._table import mean_scores, score_table
@@ -153,14 +159,14 @@ def _score(truths: Any, estimates: dict[str, Any], subjects: list[str]) -> list[
 
 
 def _draw(args: argparse.Namespace, testing: Any, estimates: dict[str, Any], affine: Any) -> Any:
-    """Return a figure of the first subject that is held out."""
+    """Return a figure of the first held-out subject."""
     import numpy as np
     from nibabel.affines import apply_affine
 
     from sklearn_iqt.plotting import plot_comparison
 
-    # Beside the midline, where a sagittal slice shows more than the gap between the hemispheres.
-    middle = (np.array(args.shape) - 1) / 2 + [min(24, args.shape[0] // 4), 0, 0]
+    # The sagittal slice is next to the midline, not in the gap between the hemispheres.
+    voxel = (np.array(args.shape) - 1) / 2 + [min(24, args.shape[0] // 4), 0, 0]
     return plot_comparison(
         {
             "low field, simulated": testing.low[0],
@@ -168,7 +174,7 @@ def _draw(args: argparse.Namespace, testing: Any, estimates: dict[str, Any], aff
         },
         truth=testing.high[0],
         views=("coronal", "sagittal", "axial"),
-        position=apply_affine(affine, middle),
+        position=apply_affine(affine, voxel),
     )
 
 

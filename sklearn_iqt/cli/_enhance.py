@@ -1,4 +1,4 @@
-"""sklearn-iqt enhance: a model and scans in, enhanced scans out."""
+"""The command ``enhance``: enhance scans with a fitted model."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from sklearn_iqt.cli._grids import compare_spacing
 from sklearn_iqt.exceptions import GeometryMismatchError
 
 _EPILOG = """\
-Each SCAN.nii.gz gives SCAN_enhanced.nii.gz, on the finer grid, in the same place in mm and in the
-units of the scan. --std also gives SCAN_std.nii.gz, the spread of the overlapping patches, which
-shows where they disagree and is not a confidence interval.
+The result of SCAN.nii.gz is SCAN_enhanced.nii.gz, on a finer grid, at the same position in mm and
+in the units of the scan. With --std, SCAN_std.nii.gz is written as well. It is the spread of the
+overlapping patches, which shows where patches disagree and is not a confidence interval.
 
 examples:
   sklearn-iqt enhance --model srep.iqt scan.nii.gz --output enhanced.nii.gz
@@ -33,29 +33,31 @@ examples:
 def add_parser(commands: Any) -> None:
     """Add the command."""
     parser = add_command(commands, "enhance", run, "enhance scans with a fitted model", _EPILOG)
-    parser.add_argument("scans", nargs="+", metavar="SCAN", help="what is to be enhanced")
-    parser.add_argument("--model", required=True, metavar="MODEL.iqt", help="written by fit")
+    parser.add_argument("scans", nargs="+", metavar="SCAN", help="scan to enhance")
+    parser.add_argument("--model", required=True, metavar="MODEL.iqt", help="model, written by fit")
     where = parser.add_mutually_exclusive_group(required=True)
-    where.add_argument("--output-dir", type=Path, metavar="DIR", help="for results")
-    where.add_argument("--output", type=Path, metavar="FILE", help="result of a single SCAN")
+    where.add_argument("--output-dir", type=Path, metavar="DIR", help="folder for the results")
+    where.add_argument(
+        "--output", type=Path, metavar="FILE", help="file for the result of a single SCAN"
+    )
     parser.add_argument("--std", action="store_true", help="write the spread as well")
     add_nan(parser)
     parser.add_argument("--jobs", type=int, default=-1, help="threads (default: -1, all cores)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Enhance one scan after the other."""
+    """Enhance the scans."""
     from sklearn_iqt.io import load_volume, save_volume
     from sklearn_iqt.persistence import load_model
 
     if args.output is not None and len(args.scans) > 1:
-        raise ValueError(f"--output takes one scan, got {len(args.scans)}; use --output-dir")
+        raise ValueError(f"--output allows one scan, got {len(args.scans)}. Use --output-dir")
     outputs = [_name_outputs(args, scan) for scan in args.scans]
     check_outputs(
         [path for paths in outputs for path in paths], [*args.scans, args.model], args.force
     )
     model = load_model(args.model)
-    # One bar is enough: that of the scans, or of the parts of a single scan.
+    # A single progress bar counts the scans, or the parts of a single scan.
     single = len(args.scans) == 1
     set_session(model, n_jobs=args.jobs, verbose=int(single and not args.quiet))
 

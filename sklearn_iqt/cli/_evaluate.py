@@ -1,4 +1,4 @@
-"""sklearn-iqt evaluate: measure estimates against truths, and print a table."""
+"""The command ``evaluate``: measure estimates against truths, and print a table."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from sklearn_iqt.cli._common import (
 from sklearn_iqt.cli._grids import check_grids
 
 _EPILOG = """\
-NRMSE is the root of the mean squared error over the largest, or over the mean, true intensity;
-lower is better. PSNR and SSIM are in the range of the true intensities; higher is better. With
-masks only voxels above 0 of the mask count. That is usual for brains, because background is easy.
-The report measures the brain alone, so its numbers equal those with a mask.
+NRMSE is the root of the mean squared error, divided by the largest or by the mean true intensity.
+A lower NRMSE is better. PSNR and SSIM use the range of the true intensities. A higher PSNR or SSIM
+is better. With masks, only voxels where the mask is above 0 are measured. Masks are usual for
+brains, because the background is easy to predict. The command report measures only the brain, so
+its numbers equal the numbers with a mask.
 
---estimate can be given several times, once for each method; each method has its own mean. The CSV
-file has no means, but also has columns for the truth, the mask and the number of the method.
+Repeat --estimate for each method. Each method has its own mean. The CSV file has no means, but
+additional columns for the truth, the mask and the number of the method.
 
 examples:
   sklearn-iqt evaluate --truth a_high.nii.gz --estimate a_enhanced.nii.gz
@@ -46,15 +47,19 @@ def add_parser(commands: Any) -> None:
         action="append",
         required=True,
         metavar="FILE",
-        help="in the same order; once for each method",
+        help="estimates in the order of the truths; repeat for each method",
     )
-    parser.add_argument("--mask", nargs="+", metavar="FILE", help="where to look, same order")
+    parser.add_argument(
+        "--mask", nargs="+", metavar="FILE", help="masks in the order of the truths"
+    )
     add_nan(parser)
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="write the table there as well")
+    parser.add_argument(
+        "--csv", type=Path, metavar="FILE", help="file to write the table to as well"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure one pair after the other."""
+    """Measure the estimates."""
     from sklearn_iqt.io import as_volumes
     from sklearn_iqt.metrics._table import MEASURES, format_csv, mean_scores, score_table
 
@@ -62,8 +67,9 @@ def run(args: argparse.Namespace) -> int:
     for estimates in args.estimate:
         if len(estimates) != n or len(masks) not in (0, n):
             raise ValueError(
-                f"{n} truths, {len(estimates)} estimates and {len(masks) or 'no'} masks; give one "
-                "of each, in the same order, and --estimate once for each method"
+                f"got {n} truths, {len(estimates)} estimates and {len(masks) or 'no'} masks. Give "
+                "one estimate and, if any, one mask for each truth, in the same order. Repeat "
+                "--estimate for each method"
             )
     for others in filter(None, (*args.estimate, masks)):
         check_grids(zip(args.truth, others, strict=True), skip_unreadable=True)
@@ -72,17 +78,17 @@ def run(args: argparse.Namespace) -> int:
         check_outputs([args.csv], [*args.truth, *files, *masks], args.force)
     rows: list[dict[str, Any]] = []
 
-    def evaluate(place: int) -> None:
-        truth, mask = args.truth[place % n], masks[place % n] if masks else None
+    def evaluate(index: int) -> None:
+        truth, mask = args.truth[index % n], masks[index % n] if masks else None
         true, estimate = (
             as_volumes([path], name=name, caller="evaluate", nan=args.nan)
-            for name, path in (("truth", truth), ("estimate", files[place]))
+            for name, path in (("truth", truth), ("estimate", files[index]))
         )
         (row,) = score_table(true, {"estimate": estimate}, mask=None if mask is None else [mask])
         scores = {name: row[name] for name in MEASURES}
-        method = place // n + 1
+        method = index // n + 1
         rows.append(
-            {"volume": files[place], **scores, "truth": truth, "mask": mask, "method": method}
+            {"volume": files[index], **scores, "truth": truth, "mask": mask, "method": method}
         )
 
     code = run_batch(args, range(len(files)), evaluate, "evaluating")

@@ -1,4 +1,4 @@
-"""sklearn-iqt fit: pairs of scans in, a model file out."""
+"""The command ``fit``: learn a model from pairs of scans."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ if TYPE_CHECKING:
     from sklearn_iqt.persistence import TrainingCard
 
 _EPILOG = """\
-The nets, ddl and unet, have a size for a GPU by default; on a CPU that takes hours or days, and the
-last example is a small one. After its first steps a training says how long it will take if that is
-long. With -p checkpoint=FOLDER it can be stopped, and the same command goes on.
+The default sizes of the nets, ddl and unet, are made for a GPU. On a CPU, training takes hours or
+days. The last example trains a smaller net. If a training will take long, its duration is estimated
+after the first steps. With -p checkpoint=FOLDER, a training can be stopped, and the same command
+continues it.
 
-Names are parameters of the class in brackets, or of its parts after two underscores. Values are
-written as in JSON: numbers, true, null, [5, 5, 9]; anything else is text.
+A NAME is a parameter of the class in brackets, or PART__PARAMETER for one of its parts. A VALUE is
+JSON, such as a number, true, null or [5, 5, 9]. Any other VALUE is text.
 
 examples:
   sklearn-iqt fit --low pairs/*_low.nii.gz --high pairs/*_high.nii.gz --output srep.iqt
@@ -53,32 +54,42 @@ def add_parser(commands: Any) -> None:
     parser = add_command(commands, "fit", run, "learn a model from pairs of scans", epilog)
     parser.add_argument("--low", nargs="+", required=True, metavar="LOW", help="low-quality scans")
     parser.add_argument(
-        "--high", nargs="+", required=True, metavar="HIGH", help="their pairs, in the same order"
+        "--high",
+        nargs="+",
+        required=True,
+        metavar="HIGH",
+        help="high-quality scans, in the order of LOW",
     )
-    parser.add_argument("--output", required=True, type=Path, metavar="MODEL.iqt", help="to write")
-    parser.add_argument("--method", choices=list(_METHODS), default="srep", help="(default: srep)")
+    parser.add_argument(
+        "--output", required=True, type=Path, metavar="MODEL.iqt", help="file to write"
+    )
+    parser.add_argument(
+        "--method", choices=list(_METHODS), default="srep", help="see below (default: srep)"
+    )
     parser.add_argument(
         "-p",
         "--param",
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="parameter of the method; may be given several times",
+        help="parameter of the method; repeat for each parameter",
     )
     parser.add_argument(
         "--standardize",
         action="store_true",
-        help="give scans the contrast between tissues of the training scans first (TissueScaler); "
+        help="first map intensities to the tissue contrast of the training scans (TissueScaler); "
         "for skull-stripped T1w scans",
     )
     add_grid(parser)
     add_nan(parser)
     parser.add_argument("--jobs", type=int, default=-1, help="threads (default: -1, all cores)")
-    parser.add_argument("--seed", type=int, default=0, help="same seed, same model (default: 0)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="the same seed gives the same model (default: 0)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Fit and save one model."""
+    """Fit a model and save it."""
     from sklearn.pipeline import make_pipeline
 
     from sklearn_iqt.io import as_volumes
@@ -88,11 +99,11 @@ def run(args: argparse.Namespace) -> int:
 
     if len(args.low) != len(args.high):
         raise ValueError(
-            f"{len(args.low)} low scans but {len(args.high)} high ones; they come in pairs, in the "
-            "same order"
+            f"got {len(args.low)} low scans and {len(args.high)} high scans. Give one high scan "
+            "for each low scan, in the same order"
         )
     if args.output.suffix != ".iqt":
-        raise ValueError(f"the model file {args.output} must end in .iqt")
+        raise ValueError(f"the name of the model file must end in .iqt, got {args.output}")
     model = make_model(args)
     scale = per_axis(model.scale, "scale", args.method)
     check_grids(zip(args.low, args.high, strict=True), scale=scale, alignment=model.alignment)
@@ -104,22 +115,22 @@ def run(args: argparse.Namespace) -> int:
     if device == "cpu" and not args.param:
         say(
             args,
-            f"by default {args.method} has a size for a GPU and takes hours or days on a CPU; "
-            "'sklearn-iqt fit --help' shows a small one",
+            f"the default size of {args.method} is made for a GPU. Training on a CPU takes hours "
+            "or days. 'sklearn-iqt fit --help' has an example of a smaller net",
         )
-    whole = make_pipeline(TissueScaler(), model) if args.standardize else model
+    estimator = make_pipeline(TissueScaler(), model) if args.standardize else model
     low, high = (
         as_volumes(paths, name=name, caller="fit", nan=args.nan)
         for name, paths in (("low", args.low), ("high", args.high))
     )
-    whole.fit(low, high)
-    save_model(whole, args.output, training=card)
+    estimator.fit(low, high)
+    save_model(estimator, args.output, training=card)
     say(args, f"{args.output}: {args.method}, learned from {pairs}")
     return 0
 
 
 def make_model(args: argparse.Namespace) -> Any:
-    """Return the unfitted model that the arguments ask for."""
+    """Return the unfitted model with the parameters of the command line."""
     model = _METHODS[args.method].load()()
     known = model.get_params()
     general = {
@@ -136,7 +147,7 @@ def make_model(args: argparse.Namespace) -> Any:
         if make_part is not None and getattr(model, part) is None:
             model.set_params(**{part: make_part()})
     model.set_params(**params)
-    model._validate_params()  # before any scan is read
+    model._validate_params()  # fail before any scan is read
     return model
 
 
@@ -151,7 +162,7 @@ def _parse_param(text: str) -> tuple[str, Any]:
 
 
 def _describe(args: argparse.Namespace, model: Any, scale: tuple[int, ...]) -> TrainingCard:
-    """Return the training card, without names of files, which may identify who was scanned."""
+    """Return the training card. It has no file names, because they may identify subjects."""
     from nibabel.affines import voxel_sizes
 
     from sklearn_iqt.io import read_geometry
@@ -175,7 +186,7 @@ def _describe(args: argparse.Namespace, model: Any, scale: tuple[int, ...]) -> T
 
 
 def _describe_simulation(sidecars: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the fields of the card that sidecars of ``simulate`` fill, if each scan has one."""
+    """Return the fields of the card that the sidecars contain; empty if a sidecar is empty."""
     if not all(sidecars):
         return {}
     snr = {name: [sidecar[name] for sidecar in sidecars] for name in ("snr_wm", "snr_gm")}
@@ -192,7 +203,7 @@ def _describe_simulation(sidecars: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _read_sidecar(path: str) -> dict[str, Any]:
-    """Return the sidecar that ``simulate`` wrote beside a scan, or an empty dict."""
+    """Return the sidecar that ``simulate`` wrote next to a scan, or an empty dict."""
     try:
         text = Path(path).with_name(f"{stem(path)}.json").read_text(encoding="utf-8")
         sidecar = json.loads(text)

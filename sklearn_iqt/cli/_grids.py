@@ -1,4 +1,4 @@
-"""Compare the grids of files by their headers, before any work is done."""
+"""Compare the grids of files by their headers, before any computation."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 
 from sklearn_iqt.exceptions import GeometryMismatchError, VolumeReadError
 
-# How many times as long or as short voxels may be as those of the training without a warning.
-USUAL_RATIO = 1.1
+# Largest ratio between the voxel sizes of a scan and of the training scans without a warning.
+_MAX_RATIO = 1.1
 Name = str | os.PathLike[str]
 _SUBJECT = re.compile(r"sub-[a-zA-Z0-9]+")
 
@@ -23,9 +23,9 @@ def check_grids(
     alignment: str = "center",
     skip_unreadable: bool = False,
 ) -> None:
-    """Refuse pairs whose second file is not on the grid of the first, refined by a scale.
+    """Raise GeometryMismatchError unless second files are on the refined grids of first files.
 
-    A batch skips files that cannot be read, and reports each of them at its turn.
+    With `skip_unreadable`, files that cannot be read are skipped. A batch reports them later.
     """
     faults, pairs = [], list(pairs)
     for first, second in pairs:
@@ -38,16 +38,16 @@ def check_grids(
         if fault is not None:
             faults.append(fault)
     if faults:
-        more = f"; {len(faults) - 1} more of the pairs do not fit either" if faults[1:] else ""
+        more = f". {len(faults) - 1} more of the pairs do not match" if faults[1:] else ""
         raise GeometryMismatchError(f"{faults[0]}{more}")
     for first, second in pairs:
         _compare_subjects(first, second)
 
 
 def compare_spacing(image: Any, model: Any, name: Name) -> None:
-    """Warn of voxels of another size than those that an estimator has learned from.
+    """Warn if the voxel size of a scan differs from the voxel size of the training scans.
 
-    The estimator itself refuses sizes that are very different.
+    The estimator itself raises an error if the sizes are very different.
     """
     from nibabel.affines import voxel_sizes
 
@@ -57,54 +57,60 @@ def compare_spacing(image: Any, model: Any, name: Name) -> None:
         return
     spacing = voxel_sizes(image.affine)
     ratio, fault = compare_voxel_sizes(spacing, model.spacing_, model.scale_)
-    if fault is None and ratio > USUAL_RATIO:
-        ours, theirs = (_by(f"{size:.4g}" for size in sizes) for sizes in (spacing, model.spacing_))
+    if fault is None and ratio > _MAX_RATIO:
+        found, learned = (
+            _join_sizes(f"{size:.4g}" for size in sizes) for sizes in (spacing, model.spacing_)
+        )
         warnings.warn(
-            f"{name} has voxels of {ours} mm, but the model has learned from {theirs} mm; the "
-            "result may be worse than on scans like those of the training",
+            f"{name} has voxels of {found} mm, but the model has learned from {learned} mm. The "
+            "result may be worse than for scans with the voxel size of the training",
             UserWarning,
             stacklevel=2,
         )
 
 
 def _compare_subjects(first: Name, second: Name) -> None:
-    """Warn of file names that belong to two subjects by BIDS; their grids may be the same."""
+    """Warn if the BIDS names of a pair have different subjects. Their grids may be the same."""
     subjects = [_SUBJECT.findall(os.path.basename(name)) for name in (first, second)]
     if all(subjects) and subjects[0] != subjects[1]:
         warnings.warn(
-            f"{first} and {second} are given as a pair, but their names name different subjects; "
-            "give files that belong together, in the same order",
+            f"{first} and {second} were passed as a pair, but their names have different subjects. "
+            "Give matching files in the same order",
             UserWarning,
             stacklevel=2,
         )
 
 
 def _fault(first: Name, second: Name, scale: Sequence[int], alignment: str) -> str | None:
+    """Return how the grids of two files differ, or None if they match."""
     from sklearn_iqt.io import Grid, compare_grids, read_geometry
 
     grid, found = Grid(*read_geometry(first)), Grid(*read_geometry(second))
     difference = compare_grids(grid.scaled(scale, alignment), found)
     if difference is None:
         return None
-    same_order = "give files that belong together, in the same order"
+    advice = "Give matching files in the same order"
     if difference.shape_differs:
-        wanted = ""
+        needed = ""
         if difference.expected_shape != grid.shape:
-            wanted = f", which needs {_by(difference.expected_shape)} at scale {_by(scale)}"
+            needed = (
+                f", which needs {_join_sizes(difference.expected_shape)} at scale "
+                f"{_join_sizes(scale)}"
+            )
         return (
-            f"{second} has {_by(found.shape)} voxels, but {first} has {_by(grid.shape)}{wanted}; "
-            f"{same_order}"
+            f"{second} has {_join_sizes(found.shape)} voxels, but {first} has "
+            f"{_join_sizes(grid.shape)}{needed}. {advice}"
         )
     other = "corner" if alignment == "center" else "center"
     if compare_grids(grid.scaled(scale, other), found) is None:
-        advice = f"with --alignment {other} they fit"
+        advice = f"They match with --alignment {other}"
     else:
-        advice = f"{same_order}, or resample one onto the other"
+        advice += ", or resample one file to the grid of the other"
     return (
-        f"{second} and {first} lie up to {difference.offset_mm:.3g} mm apart by their affines; "
-        f"{advice}"
+        f"according to their affines, {second} and {first} are up to {difference.offset_mm:.3g} mm "
+        f"apart. {advice}"
     )
 
 
-def _by(numbers: Iterable[Any]) -> str:
+def _join_sizes(numbers: Iterable[Any]) -> str:
     return " x ".join(map(str, numbers))

@@ -1,4 +1,4 @@
-"""The parser of the command, and the last stop of its errors."""
+"""Parse the command line, run a command and print its errors."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from high-quality scans to an enhanced low-field scan:
   sklearn-iqt evaluate --truth truth.nii.gz --estimate enhanced/scan_enhanced.nii.gz
   sklearn-iqt report --model srep.iqt scan.nii.gz --output report.html
 
-'sklearn-iqt COMMAND --help' explains one command. 'sklearn-iqt demo' needs no file at all.
+'sklearn-iqt COMMAND --help' explains one command. 'sklearn-iqt demo' needs no input files.
 
-exit codes: 0 done; 1 some inputs failed and the others are done; 2 wrong usage, or nothing done.
+exit codes: 0 success; 1 some inputs failed; 2 invalid usage, or all inputs failed; 130 interrupted.
 """
 
 
@@ -37,13 +37,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     argv : sequence of str, default=None
-        Arguments without the name of the program; those of the process by default.
+        Arguments without the name of the program. The default is ``sys.argv[1:]``.
 
     Returns
     -------
     int
-        Exit code: 0 for done, 1 if some inputs failed but others are done, 2 for wrong usage or if
-        nothing was done.
+        Exit code: 0 for success, 1 if some inputs failed, 2 for invalid usage or if all inputs
+        failed, 130 if the command was interrupted.
 
     Examples
     --------
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         args = _parser().parse_args(argv)
-    except SystemExit as stop:  # --help, --version or wrong usage; argparse has said so
+    except SystemExit as stop:  # --help, --version or invalid usage; argparse has printed it
         return stop.code if isinstance(stop.code, int) else 2
     name = f"sklearn-iqt {args.command}"
     with warnings.catch_warnings(), _printable():
@@ -63,12 +63,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace, name: str) -> int:
-    """Run a command, and report what stops it in one line."""
+    """Run a command, and print an error or an interruption on one line."""
     try:
         return args.run(args)
     except KeyboardInterrupt as interrupt:
-        what = f": {one_line(interrupt)}" if str(interrupt) else ""
-        print(f"{name}: interrupted{what}", file=sys.stderr)
+        reason = f": {one_line(interrupt)}" if str(interrupt) else ""
+        print(f"{name}: interrupted{reason}", file=sys.stderr)
         return 130
     except Exception as error:
         if args.debug:
@@ -83,7 +83,7 @@ def _show_warning(name: str, message: Warning | str, *_: object, **__: object) -
 
 @contextlib.contextmanager
 def _printable() -> Iterator[None]:
-    """Escape characters that the terminal cannot show, such as those of unusual file names."""
+    """Escape characters that the terminal cannot show, such as in unusual file names."""
     streams = [s for s in (sys.stdout, sys.stderr) if isinstance(s, io.TextIOWrapper)]
     before = [stream.errors for stream in streams]
     try:
@@ -100,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sklearn-iqt",
         description="Image quality transfer for 3-D medical volumes: learn from pairs of low- and "
-        "high-quality scans, and enhance low-quality ones.",
+        "high-quality scans, and enhance low-quality scans.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

@@ -1,4 +1,4 @@
-"""sklearn-iqt report: write a page about the enhancement of a scan by a model."""
+"""The command ``report``: write a page on the enhancement of a scan by a model."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from sklearn_iqt.cli._common import add_command, check_outputs, say, set_session
 from sklearn_iqt.cli._grids import check_grids, compare_spacing
 
 _EPILOG = """\
-The report is one HTML file that needs no other file and sends nothing anywhere. It shows slices of
-the scan, its enhancement and its uncertainty; how far the scan is from the scans that the model was
-trained on, estimated from the scan alone; whether the enhancement is consistent with the scan; and
-the model.
+The report is one HTML file that needs no other file and makes no network requests. It shows slices
+of the scan, its enhancement and its uncertainty. It compares the scan with the training scans of
+the model, measures whether the enhancement is consistent with the scan, and describes the model.
 
-The report shows the name of the scan, the description in its header and its slices. Protect it as
-you protect the scan.
+The report contains the name of the scan, the description in its header and its slices. Protect it
+like the scan.
 
 examples:
   sklearn-iqt report --model srep.iqt scan.nii.gz --output report.html
@@ -28,21 +27,21 @@ examples:
 def add_parser(commands: Any) -> None:
     """Add the command."""
     parser = add_command(
-        commands, "report", run, "write one page on the enhancement of a scan", _EPILOG
+        commands, "report", run, "write a page on the enhancement of a scan", _EPILOG
     )
-    parser.add_argument("scan", metavar="SCAN", help="the scan to enhance")
-    parser.add_argument("--model", required=True, metavar="MODEL.iqt", help="written by fit")
+    parser.add_argument("scan", metavar="SCAN", help="scan to enhance")
+    parser.add_argument("--model", required=True, metavar="MODEL.iqt", help="model, written by fit")
     parser.add_argument(
-        "--output", required=True, type=Path, metavar="FILE.html", help="the page to write"
+        "--output", required=True, type=Path, metavar="FILE.html", help="page to write"
     )
     parser.add_argument("--truth", metavar="FILE", help="high-quality scan to compare with")
-    parser.add_argument("--mask", metavar="FILE", help="brain of SCAN, where above 0")
+    parser.add_argument("--mask", metavar="FILE", help="brain of SCAN, where it is above 0")
     parser.add_argument(
         "--thickness",
         type=float,
         metavar="WIDTH",
-        help="width of the slice profile of SCAN, in voxels of the enhancement (default: one less "
-        "than the scale)",
+        help="width of the slice profile of SCAN, in voxels of the enhancement (default: scale - "
+        "1)",
     )
     parser.add_argument("--title", help="heading of the page (default: the name of SCAN)")
     parser.add_argument("--jobs", type=int, default=-1, help="threads (default: -1, all cores)")
@@ -55,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     from sklearn_iqt.report import write_report
 
     if args.output.suffix not in (".html", ".htm"):
-        raise ValueError(f"the page {args.output} must end in .html")
+        raise ValueError(f"the name of the page must end in .html, got {args.output}")
     model, card = load_model(args.model), read_model_card(args.model)
     if args.mask:
         check_grids([(args.scan, args.mask)])

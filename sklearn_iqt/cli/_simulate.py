@@ -1,4 +1,4 @@
-"""sklearn-iqt simulate: high-quality scans in, pairs for training out."""
+"""The command ``simulate``: make pairs for training from high-quality scans."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sklearn_iqt.cli._common import (
 )
 from sklearn_iqt.cli._grids import check_grids
 
-# The keys of sklearn_iqt.simulation.SNR_PRESETS, without the wait for numpy.
+# The keys of sklearn_iqt.simulation.SNR_PRESETS, repeated so that --help does not import numpy.
 SNR_NAMES = (
     "t1w_036t",
     "flair_036t",
@@ -36,21 +36,21 @@ SNR_NAMES = (
 )
 
 _EPILOG = """\
-Each HIGH.nii.gz gives three files: HIGH_low.nii.gz, the simulated scan; HIGH_high.nii.gz, the
+The results of HIGH.nii.gz are HIGH_low.nii.gz, the simulated scan; HIGH_high.nii.gz, the
 high-quality scan, cropped to whole slices and 0 outside the tissues; and HIGH_low.json, the
 settings and the random draws. HIGH must be skull stripped, with 0 outside the brain. The draws
-depend on --seed and on the voxels of HIGH: two scans never share their noise, and a scan gives the
-same pair regardless of the other scans.
+depend on --seed and on the voxels of HIGH. So two scans never share their noise, and the pair of a
+scan does not depend on the other scans.
 
 presets of --snr, the signal-to-noise ratios of white and of grey matter:
   t1w_036t            T1-weighted scans of a 0.36 T scanner (default)
-  flair_036t          FLAIR scans of the same, where GM is above WM
-  ind1, ind2          the centre of t1w_036t, and its outskirts
+  flair_036t          FLAIR scans of the same scanner, with GM above WM
+  ind1, ind2          the centre and the outskirts of t1w_036t
   ulf_measured        one 64 mT scan
-  ulf_physics         contrast at 50 mT by the Bloch equations, much noise
-  low_contrast        t1w_036t with WM hardly above GM
+  ulf_physics         contrast at 50 mT from the Bloch equations, with strong noise
+  low_contrast        t1w_036t with WM only slightly above GM
   noisy               t1w_036t with three times the noise
-  low_contrast_noisy  both
+  low_contrast_noisy  low_contrast with three times the noise
   inverted            t1w_036t with GM above WM
 
 examples:
@@ -67,7 +67,9 @@ def add_parser(commands: Any) -> None:
         commands, "simulate", run, "simulate low-field scans from high-quality ones", _EPILOG
     )
     parser.add_argument("high", nargs="+", metavar="HIGH", help="skull-stripped T1-weighted scan")
-    parser.add_argument("--output-dir", required=True, type=Path, metavar="DIR", help="for results")
+    parser.add_argument(
+        "--output-dir", required=True, type=Path, metavar="DIR", help="folder for the results"
+    )
     parser.add_argument(
         "--tissues",
         nargs="+",
@@ -85,44 +87,47 @@ def add_parser(commands: Any) -> None:
     )
     add_grid(parser)
     parser.add_argument(
-        "--thickness", type=float, default=3, help="of a slice, in high voxels (default: 3)"
+        "--thickness",
+        type=float,
+        default=3,
+        help="thickness of a slice in high voxels (default: 3)",
     )
     parser.add_argument(
-        "--gap", type=float, default=1, help="between slices, in high voxels (default: 1)"
+        "--gap", type=float, default=1, help="gap between slices in high voxels (default: 1)"
     )
     parser.add_argument(
         "--noise",
         choices=["gaussian", "rician", "none"],
         default="gaussian",
-        help="its kind (default: gaussian)",
+        help="distribution of the noise (default: gaussian)",
     )
     add_nan(parser)
     parser.add_argument(
         "--seed",
         type=int,
         default=0,
-        help="same seed and scan, same pair, regardless of other scans (default: 0)",
+        help="the same seed and scan give the same pair (default: 0)",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Simulate one pair after the other."""
+    """Simulate the pairs."""
     from sklearn_iqt.io import load_volume, save_volume
     from sklearn_iqt.simulation import LowFieldSimulator, estimate_tissue_maps
 
     if args.tissues:
         if len(args.tissues) != len(args.high):
             raise ValueError(
-                f"{len(args.high)} scans but {len(args.tissues)} label maps; give one for each, in "
-                "the same order"
+                f"got {len(args.high)} scans and {len(args.tissues)} label maps. Give one label "
+                "map for each scan, in the same order"
             )
         check_grids(zip(args.high, args.tissues, strict=True), skip_unreadable=True)
     if args.seed < 0:
-        raise ValueError(f"--seed must not be negative, got {args.seed}")
+        raise ValueError(f"--seed must be at least 0, got {args.seed}")
     outputs = [
         [
-            args.output_dir / f"{stem(path)}_{end}"
-            for end in ("low.nii.gz", "high.nii.gz", "low.json")
+            args.output_dir / f"{stem(path)}_{suffix}"
+            for suffix in ("low.nii.gz", "high.nii.gz", "low.json")
         ]
         for path in args.high
     ]
@@ -152,7 +157,7 @@ def run(args: argparse.Namespace) -> int:
         low, high, sidecar = outputs[n]
         save_volume(pair.low[0], low)
         save_volume(pair.high[0], high)
-        drawn = {
+        settings = {
             "snr_wm": float(pair.snr[0, 0]),
             "snr_gm": float(pair.snr[0, 1]),
             "mahalanobis": float(pair.mahalanobis[0]),
@@ -167,7 +172,7 @@ def run(args: argparse.Namespace) -> int:
             "random_state": random_state,
             "version": __version__,
         }
-        write_text(sidecar, json.dumps(drawn, indent=2) + "\n")
+        write_text(sidecar, json.dumps(settings, indent=2) + "\n")
 
     code = run_batch(args, range(len(args.high)), simulate, "simulating")
     if code == 0:
@@ -176,7 +181,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _random_state(seed: int, image: Any) -> int:
-    """Return a number of the seed and the voxels, so that no two scans have the same noise."""
+    """Return a seed computed from --seed and the voxels, so that scans do not share their noise."""
     import numpy as np
 
     voxels = np.ascontiguousarray(image.dataobj, dtype="<f4")

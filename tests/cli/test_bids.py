@@ -1,8 +1,9 @@
-"""The BIDS App: a dataset and a model in, a derivative dataset out."""
+"""The BIDS App, which writes a derivative dataset of enhanced scans."""
 
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -33,7 +34,7 @@ OUTPUTS = (
 
 
 def make_scan(seed):
-    """Return a ball with some noise inside and nothing outside."""
+    """Return a noisy ball on a background of zeros."""
     i, j, k = np.indices((14, 15, 6)) - np.reshape([6.5, 7, 2.5], (3, 1, 1, 1))
     inside = i**2 + j**2 + (2 * k) ** 2 < 36
     return np.where(inside, 100 + 5 * np.random.default_rng(seed).standard_normal(i.shape), 0)
@@ -41,15 +42,17 @@ def make_scan(seed):
 
 @pytest.fixture
 def dataset(tmp_path):
-    """Folder of a small dataset of three scans of two people."""
+    """Return the folder of a small dataset with three scans of two participants."""
     folder = tmp_path / "bids"
     for n, name in enumerate(SCANS):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         save_volume(make_scan(n), path, affine=AFFINE)
-    # What is not a scan of the kind asked for.
+    # Files that are not T1w scans.
     shutil.copy(folder / SCANS[0], folder / "sub-01/anat/sub-01_T2w.nii.gz")
-    (folder / "sub-01/anat/._sub-01_T1w.nii.gz").write_bytes(b"of another system")
+    (folder / "sub-01/anat/._sub-01_T1w.nii.gz").write_bytes(
+        b"metadata of another operating system"
+    )
     (folder / "sub-03/func").mkdir(parents=True)
     described = {"Name": "Balls", "BIDSVersion": "1.9.0", "DatasetDOI": "doi:10.1/x"}
     (folder / "dataset_description.json").write_text(json.dumps(described))
@@ -59,7 +62,7 @@ def dataset(tmp_path):
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """Path of a fitted model."""
+    """Return the path of a fitted model."""
     high = np.random.default_rng(0).random((2, 12, 12, 24)).astype(np.float32)
     low = high.reshape(2, 12, 12, 6, 4).mean(axis=-1)
     affines = np.diag([1, 1, 4, 1]), scaled_affine(np.diag([1, 1, 4, 1]), (1, 1, 4))
@@ -85,7 +88,7 @@ def sidecar(out, n):
 
 
 def snapshot(folder):
-    """Return the name, bytes and time of every file."""
+    """Return the bytes and the time of every file, by name."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
 
@@ -99,28 +102,26 @@ def table_of(out):
         return list(csv.DictReader(stream, delimiter="\t"))
 
 
-def test_every_scan_is_enhanced_as_in_python_and_the_dataset_is_left_alone(
-    dataset, model, tmp_path
-):
+def test_results_equal_predict_and_the_dataset_is_unchanged(dataset, model, tmp_path):
     before, out = snapshot(dataset), tmp_path / "iqt"
     assert participant(dataset, out, model) == 0
     assert snapshot(dataset) == before
     assert scans_in(out) == sorted(OUTPUTS)
     expected = load_model(model).predict([dataset / name for name in SCANS])
-    for name, one in zip(OUTPUTS, expected, strict=True):
+    for name, image in zip(OUTPUTS, expected, strict=True):
         written = load_volume(out / name)
-        np.testing.assert_allclose(written.dataobj, one.dataobj, rtol=1e-5, atol=1e-4)
+        np.testing.assert_allclose(written.dataobj, image.dataobj, rtol=1e-5, atol=1e-4)
         np.testing.assert_allclose(written.affine, scaled_affine(AFFINE, (1, 1, 4)), atol=1e-5)
     assert not [path for path in out.rglob("*") if path.name.endswith(".part")]
 
 
-def test_the_sidecar_says_where_a_scan_comes_from(dataset, model, tmp_path):
+def test_the_sidecar_describes_the_result(dataset, model, tmp_path):
     out = tmp_path / "iqt"
     assert participant(dataset, out, model) == 0
-    told = json.loads(sidecar(out, 1).read_text())
-    assert told["Sources"] == [f"bids:source:{SCANS[1]}"]
-    assert told["SkullStripped"] is True  # by T1w.json at the top of the dataset
-    iqt = told["IQT"]
+    content = json.loads(sidecar(out, 1).read_text())
+    assert content["Sources"] == [f"bids:source:{SCANS[1]}"]
+    assert content["SkullStripped"] is True  # from T1w.json at the top of the dataset
+    iqt = content["IQT"]
     assert iqt["Version"] == __version__
     assert iqt["Spacing"] == [1, 1, 1]
     assert iqt["SpacingOfScan"] == [1, 1, 4]
@@ -133,19 +134,19 @@ def test_the_sidecar_says_where_a_scan_comes_from(dataset, model, tmp_path):
     rms = np.sqrt(np.mean((slices - scan) ** 2)) / scan.max()
     assert iqt["ConsistencyNRMSE"] == pytest.approx(rms, rel=1e-4)
     assert iqt["IntensityScale"] == pytest.approx(np.percentile(scan[scan >= scan.mean()], 99.5))
-    # Where in the file system things lay is nobody's business.
+    # Paths in the file system are private.
     assert str(tmp_path) not in sidecar(out, 1).read_text()
 
 
-def test_the_nearest_json_file_says_whether_skulls_are_stripped(dataset, model, tmp_path):
+def test_the_nearest_json_file_determines_skull_stripped(dataset, model, tmp_path):
     (dataset / "sub-02/sub-02_T1w.json").write_text('{"SkullStripped": false}')
     (dataset / "sub-02/ses-a/anat/sub-02_ses-a_run-2_T1w.json").write_text(
         '{"SkullStripped": true}'  # of another run
     )
     out = tmp_path / "iqt"
     assert participant(dataset, out, model) == 0
-    said = [json.loads(sidecar(out, n).read_text())["SkullStripped"] for n in range(3)]
-    assert said == [True, False, False]
+    stripped = [json.loads(sidecar(out, n).read_text())["SkullStripped"] for n in range(3)]
+    assert stripped == [True, False, False]
     assert participant(dataset, out, model, "--skull-stripped", "yes", "--force") == 0
     assert all(json.loads(sidecar(out, n).read_text())["SkullStripped"] for n in range(3))
     (dataset / "T1w.json").write_text("{}")
@@ -153,8 +154,8 @@ def test_the_nearest_json_file_says_whether_skulls_are_stripped(dataset, model, 
     assert "SkullStripped" not in json.loads(sidecar(out, 0).read_text())
 
 
-def test_the_derivative_dataset_describes_itself(dataset, model):
-    out = dataset / "derivatives" / "iqt"  # the one place inside where results may go
+def test_the_derivative_dataset_is_described(dataset, model):
+    out = dataset / "derivatives" / "iqt"  # the only folder of the dataset for results
     assert participant(dataset, out, model) == 0
     described = json.loads((out / "dataset_description.json").read_text())
     assert described["DatasetType"] == "derivative"
@@ -169,16 +170,16 @@ def test_the_derivative_dataset_describes_itself(dataset, model):
     assert (out / "README.md").read_text() == "mine"
 
 
-def test_what_is_done_is_kept(dataset, model, tmp_path, capsys):
+def test_existing_results_are_kept(dataset, model, tmp_path, capsys):
     out = tmp_path / "iqt"
     assert participant(dataset, out, model, "--participant-label", "02") == 0
     before = {name: (out / name).stat().st_mtime_ns for name in OUTPUTS[1:]}
     assert run(dataset, out, "participant", "--model", model, "--n-cpus", 1, "-v") == 0
     assert {name: (out / name).stat().st_mtime_ns for name in OUTPUTS[1:]} == before
-    told = capsys.readouterr().err
-    assert "3 of 3 done, 2 of them before, 0 failed" in told
-    assert f"{SCANS[1]}: was done before" in told
-    assert f"{SCANS[0]}: done in " in told
+    messages = capsys.readouterr().err
+    assert "3 of 3 done, 2 of them in an earlier run, 0 failed" in messages
+    assert f"{SCANS[1]}: done in an earlier run" in messages
+    assert re.search(rf"{SCANS[0]}: done in [\d.]+ s", messages)
     assert participant(dataset, out, model, "--force") == 0
     assert all((out / name).stat().st_mtime_ns > before[name] for name in OUTPUTS[1:])
 
@@ -186,7 +187,7 @@ def test_what_is_done_is_kept(dataset, model, tmp_path, capsys):
 @pytest.mark.parametrize(
     "fault", ["truncated", "no sidecar", "garbled sidecar", "hostile sidecar", "scan", "model"]
 )
-def test_what_is_not_whole_or_not_of_this_model_is_made_again(fault, dataset, model, tmp_path):
+def test_incomplete_or_outdated_results_are_replaced(fault, dataset, model, tmp_path):
     out = tmp_path / "iqt"
     assert participant(dataset, out, model) == 0
     expected = (out / OUTPUTS[0]).read_bytes()
@@ -215,7 +216,7 @@ def test_what_is_not_whole_or_not_of_this_model_is_made_again(fault, dataset, mo
     assert run(dataset, out, "group", "--model", model, "--quiet") == 0
 
 
-def test_a_broken_scan_stops_no_other_and_is_reported_at_the_end(dataset, model, tmp_path, capsys):
+def test_a_broken_scan_is_reported_after_the_others_are_enhanced(dataset, model, tmp_path, capsys):
     (dataset / SCANS[1]).write_bytes(b"\x1f\x8bno scan")
     save_volume(np.zeros((8, 8, 4)), dataset / SCANS[2], affine=AFFINE)
     out = tmp_path / "iqt"
@@ -225,14 +226,14 @@ def test_a_broken_scan_stops_no_other_and_is_reported_at_the_end(dataset, model,
     assert len(lines) == 2
     assert all(line.startswith("sklearn-iqt bids: error: sub-02/") for line in lines)
     assert "all-background" in lines[1]
-    # Once it is mended, only that is done.
+    # Once a scan is repaired, only that scan is enhanced.
     save_volume(make_scan(1), dataset / SCANS[1], affine=AFFINE)
     assert participant(dataset, out, model) == 1
     assert scans_in(out) == list(OUTPUTS[:2])
     assert participant(dataset, out, model, "--session-label", "b") == 2
 
 
-def test_content_that_was_never_fetched_is_a_failure_of_its_own(dataset, model, tmp_path, capsys):
+def test_a_scan_whose_content_was_not_fetched_fails(dataset, model, tmp_path, capsys):
     (dataset / SCANS[0]).unlink()
     (dataset / SCANS[0]).symlink_to("../../.git/annex/objects/nowhere")
     assert participant(dataset, tmp_path / "iqt", model) == 1
@@ -240,17 +241,17 @@ def test_content_that_was_never_fetched_is_a_failure_of_its_own(dataset, model, 
 
 
 @pytest.mark.parametrize("label", ["02", "sub-02"])
-def test_labels_choose(label, dataset, model, tmp_path):
+def test_labels_select_scans(label, dataset, model, tmp_path):
     out = tmp_path / "iqt"
     assert participant(dataset, out, model, "--participant-label", label) == 0
     assert scans_in(out) == list(OUTPUTS[1:])
-    one = tmp_path / "one"
+    single = tmp_path / "one"
     labels = ["--participant_label", label, "--session_label", "ses-b"]
-    assert participant(dataset, one, model, *labels) == 0
-    assert scans_in(one) == [OUTPUTS[2]]
+    assert participant(dataset, single, model, *labels) == 0
+    assert scans_in(single) == [OUTPUTS[2]]
 
 
-def test_a_label_that_is_not_there_is_a_failure(dataset, model, tmp_path, capsys):
+def test_an_unknown_label_is_a_failure(dataset, model, tmp_path, capsys):
     out = tmp_path / "iqt"
     assert participant(dataset, out, model, "--participant-label", "01", "1", "03") == 1
     assert scans_in(out) == [OUTPUTS[0]]
@@ -258,15 +259,13 @@ def test_a_label_that_is_not_there_is_a_failure(dataset, model, tmp_path, capsys
     assert [line.split(": ")[2] for line in lines] == ["sub-03", "sub-1"]
 
 
-def test_another_suffix_is_another_scan(dataset, model, tmp_path):
+def test_the_suffix_selects_scans(dataset, model, tmp_path):
     out = tmp_path / "iqt"
     assert participant(dataset, out, model, "--suffix", "T2w") == 0
     assert scans_in(out) == ["sub-01/anat/sub-01_desc-iqt_T2w.nii.gz"]
 
 
-def test_names_that_bids_does_not_know_or_that_collide_are_refused(
-    dataset, model, tmp_path, capsys
-):
+def test_invalid_and_colliding_names_are_refused(dataset, model, tmp_path, capsys):
     anat = dataset / "sub-01/anat"
     shutil.copy(anat / "sub-01_T1w.nii.gz", anat / "sub-07_T1w.nii.gz")
     shutil.copy(anat / "sub-01_T1w.nii.gz", anat / "sub-01_my scan_T1w.nii.gz")
@@ -277,7 +276,7 @@ def test_names_that_bids_does_not_know_or_that_collide_are_refused(
     error = capsys.readouterr().err
     assert "sub-07_T1w.nii.gz: its name is not a BIDS name for a file of sub-01" in error
     assert "sub-01_my scan_T1w.nii.gz: its name" in error
-    assert "would have the name" in error
+    assert "would have the same name" in error
 
 
 def test_masks_are_found_by_a_pattern_and_used(dataset, model, tmp_path):
@@ -300,7 +299,7 @@ def test_masks_are_found_by_a_pattern_and_used(dataset, model, tmp_path):
         load_volume(out / OUTPUTS[0]).dataobj, expected.dataobj, rtol=1e-5, atol=1e-4
     )
     assert json.loads(sidecar(out, 0).read_text())["Sources"] == [f"bids:source:{SCANS[0]}"]
-    # The masks that were used need not be told again to look, but to make.
+    # The level group accepts the earlier masks with or without --mask.
     assert run(dataset, out, "group", "--quiet") == 0
     assert run(dataset, out, "group", "--mask", pattern, "--quiet") == 0
     mask.unlink()
@@ -316,22 +315,22 @@ def test_a_mask_of_the_dataset_is_a_source(dataset, model, tmp_path):
     pattern = "derivatives/masks/{folder}/{entities}_desc-brain_mask.nii.gz"
     options = ["--mask", pattern, "--participant-label", "01"]
     assert participant(dataset, out, model, *options) == 0
-    told = json.loads(sidecar(out, 0).read_text())
-    assert told["Sources"] == [f"bids:source:{SCANS[0]}", f"bids:source:{mask}"]
+    content = json.loads(sidecar(out, 0).read_text())
+    assert content["Sources"] == [f"bids:source:{SCANS[0]}", f"bids:source:{mask}"]
 
 
-def test_a_mask_that_does_not_lie_on_its_scan_is_named(dataset, model, tmp_path, capsys):
+def test_a_mask_that_is_not_aligned_with_its_scan_is_refused(dataset, model, tmp_path, capsys):
     mask = tmp_path / "sub-01_mask.nii.gz"
     save_volume(make_scan(0) > 0, mask, affine=AFFINE @ np.diag([2, 1, 1, 1]), dtype="uint8")
     options = ["--mask", f"{tmp_path}/{{entities}}_mask.nii.gz", "--participant-label", "01"]
     assert participant(dataset, tmp_path / "iqt", model, *options) == 2
     error = capsys.readouterr().err
     assert str(mask) in error
-    assert "mm apart" in error
+    assert re.search(r"[\d.]+ mm apart", error)
 
 
 @pytest.mark.parametrize("pattern", ["mask.nii.gz", "{folder}/{name}_mask.nii.gz", "{folder.x}"])
-def test_a_pattern_that_cannot_tell_scans_apart_is_refused(pattern, dataset, model, tmp_path):
+def test_a_pattern_without_names_of_the_scan_is_refused(pattern, dataset, model, tmp_path):
     assert participant(dataset, tmp_path / "iqt", model, "--mask", pattern) == 2
     assert not (tmp_path / "iqt").exists()
 
@@ -346,7 +345,9 @@ def test_the_dataset_is_never_written_to(where, level, dataset, model, capsys):
 
 
 @pytest.mark.parametrize("link", ["sub-01", "dataset_description.json"])
-def test_links_do_not_lead_back_into_the_dataset(link, dataset, model, tmp_path, capsys):
+def test_results_are_not_written_into_the_dataset_through_links(
+    link, dataset, model, tmp_path, capsys
+):
     out = tmp_path / "iqt"
     out.mkdir()
     (out / link).symlink_to(dataset / link)
@@ -355,17 +356,17 @@ def test_links_do_not_lead_back_into_the_dataset(link, dataset, model, tmp_path,
     assert snapshot(dataset) == before
 
 
-def test_the_dataset_of_somebody_else_is_not_taken_over(dataset, model, tmp_path, capsys):
+def test_the_derivative_dataset_of_another_program_is_unchanged(dataset, model, tmp_path, capsys):
     out = tmp_path / "fmriprep"
     out.mkdir()
     text = '{"Name": "fMRIPrep", "GeneratedBy": [{"Name": "fMRIPrep"}]}'
     (out / "dataset_description.json").write_text(text)
     assert participant(dataset, out, model) == 2
     assert (out / "dataset_description.json").read_text() == text
-    assert "choose another folder" in capsys.readouterr().err
+    assert "Choose another folder" in capsys.readouterr().err
 
 
-def test_a_folder_that_is_no_dataset_is_refused_unless_asked_for(dataset, model, tmp_path, capsys):
+def test_a_folder_without_a_description_needs_an_option(dataset, model, tmp_path, capsys):
     (dataset / "dataset_description.json").unlink()
     out = tmp_path / "iqt"
     assert participant(dataset, out, model) == 2
@@ -388,7 +389,7 @@ def test_a_folder_that_is_no_dataset_is_refused_unless_asked_for(dataset, model,
         (("session",), "session"),
     ],
 )
-def test_wrong_usage_writes_nothing(arguments, match, dataset, model, tmp_path, capsys):
+def test_invalid_usage_writes_no_file(arguments, match, dataset, model, tmp_path, capsys):
     bad = tmp_path / "bad.iqt"
     bad.write_bytes(b"\x80\x04pickle" * 10)
     out = tmp_path / "iqt"
@@ -402,7 +403,7 @@ def test_wrong_usage_writes_nothing(arguments, match, dataset, model, tmp_path, 
 def test_two_processes_make_the_same_files(dataset, model, tmp_path):
     out, again = tmp_path / "one", tmp_path / "two"
     assert participant(dataset, out, model) == 0
-    # A broken scan in another process is told of as well.
+    # A broken scan in another process is reported as well.
     save_volume(np.zeros((8, 8, 4)), dataset / SCANS[2], affine=AFFINE)
     arguments = ["participant", "--model", model, "--n_cpus", 2, "--quiet"]
     assert run(dataset, again, *arguments) == 1
@@ -411,8 +412,8 @@ def test_two_processes_make_the_same_files(dataset, model, tmp_path):
         assert (again / name).read_bytes() == (out / name).read_bytes()
 
 
-def test_a_process_that_is_killed_takes_no_result_with_it(dataset, model, tmp_path, monkeypatch):
-    def enhance(job):  # nested, so that it travels by value
+def test_a_killed_process_fails_only_unfinished_scans(dataset, model, tmp_path, monkeypatch):
+    def enhance(job):  # nested, so that it is pickled by value
         if job.scan.subject == "sub-02":
             os._exit(9)
         return {"status": "done"}
@@ -432,14 +433,14 @@ def test_a_process_that_is_killed_takes_no_result_with_it(dataset, model, tmp_pa
     assert "memory" in results[2]["error"]
 
 
-def test_warnings_of_a_scan_name_it(dataset, model, tmp_path, capsys):
+def test_warnings_name_the_scan(dataset, model, tmp_path, capsys):
     save_volume(make_scan(0), dataset / SCANS[0], affine=np.diag([1, 1, 3, 1]))
     assert participant(dataset, tmp_path / "iqt", model, "--participant-label", "01") == 0
     error = capsys.readouterr().err
     assert error.startswith(f"sklearn-iqt bids: warning: {SCANS[0]} has voxels of 1 x 1 x 3 mm")
 
 
-def test_a_scan_as_fine_as_the_result_fails(dataset, model, tmp_path, capsys):
+def test_a_scan_with_the_voxel_size_of_the_result_fails(dataset, model, tmp_path, capsys):
     save_volume(make_scan(0), dataset / SCANS[0], affine=np.eye(4))
     out = tmp_path / "iqt"
     assert participant(dataset, out, model) == 1
@@ -448,7 +449,7 @@ def test_a_scan_as_fine_as_the_result_fails(dataset, model, tmp_path, capsys):
     assert sidecar(out, 1).exists()
 
 
-def test_help_teaches_by_example(capsys):
+def test_help_has_examples(capsys):
     assert run("--help") == 0
     examples = capsys.readouterr().out.split("examples:")[1]
     assert examples.count("  sklearn-iqt bids ") == 4
@@ -457,7 +458,7 @@ def test_help_teaches_by_example(capsys):
     assert capsys.readouterr().out == f"sklearn-iqt {__version__}\n"
 
 
-def test_quiet_is_quiet(dataset, model, tmp_path, capsys):
+def test_quiet_prints_nothing(dataset, model, tmp_path, capsys):
     assert participant(dataset, tmp_path / "iqt", model) == 0
     assert run(dataset, tmp_path / "iqt", "group", "--quiet") == 0
     assert capsys.readouterr() == ("", "")
@@ -478,20 +479,20 @@ def test_the_group_table_has_a_row_for_each_scan(dataset, model, tmp_path):
     assert [row["status"] for row in rows] == ["missing", "done", "done"]
     assert [row["session_id"] for row in rows] == ["n/a", "ses-a", "ses-b"]
     assert rows[0]["seconds"] == rows[0]["consistency_nrmse"] == "n/a"
-    told = json.loads(sidecar(out, 1).read_text())["IQT"]
-    assert float(rows[1]["intensity_scale"]) == pytest.approx(told["IntensityScale"], rel=1e-5)
-    assert float(rows[1]["consistency_nrmse"]) == pytest.approx(told["ConsistencyNRMSE"], rel=1e-5)
+    iqt = json.loads(sidecar(out, 1).read_text())["IQT"]
+    assert float(rows[1]["intensity_scale"]) == pytest.approx(iqt["IntensityScale"], rel=1e-5)
+    assert float(rows[1]["consistency_nrmse"]) == pytest.approx(iqt["ConsistencyNRMSE"], rel=1e-5)
     assert [float(rows[1][f"spacing_{axis}"]) for axis in "ijk"] == [1, 1, 1]
     assert int(rows[1]["voxels"]) == 14 * 15 * 24
-    assert rows[1]["model_sha256"] == told["Model"]["SHA256"]
+    assert rows[1]["model_sha256"] == iqt["Model"]["SHA256"]
 
 
 def test_a_hostile_sidecar_cannot_break_the_table(dataset, model, tmp_path):
     out = tmp_path / "iqt"
     assert participant(dataset, out, model) == 0
-    told = json.loads(sidecar(out, 0).read_text())
-    told["IQT"] |= {"Seconds": "1\t2\n3", "Shape": [1, "x", None], "Spacing": {}, "Version": [1]}
-    sidecar(out, 0).write_text(json.dumps(told))
+    content = json.loads(sidecar(out, 0).read_text())
+    content["IQT"] |= {"Seconds": "1\t2\n3", "Shape": [1, "x", None], "Spacing": {}, "Version": [1]}
+    sidecar(out, 0).write_text(json.dumps(content))
     assert run(dataset, out, "group", "--quiet") == 0
     rows = table_of(out)
     assert len(rows) == 3
@@ -499,7 +500,7 @@ def test_a_hostile_sidecar_cannot_break_the_table(dataset, model, tmp_path):
     assert rows[0]["voxels"] == rows[0]["spacing_i"] == "n/a"
 
 
-def test_corner_alignment_has_no_blocks_to_compare(dataset, tmp_path):
+def test_corner_alignment_has_no_consistency(dataset, tmp_path):
     fitted = InterpolationIQT(alignment="corner")
     fitted.fit(np.ones((1, 8, 8, 4)), np.ones((1, 8, 8, 16)))
     model, out = save_model(fitted, tmp_path / "corner.iqt"), tmp_path / "iqt"
@@ -509,20 +510,20 @@ def test_corner_alignment_has_no_blocks_to_compare(dataset, tmp_path):
     assert table_of(out)[0]["consistency_nrmse"] == "n/a"
 
 
-def test_names_are_those_of_bids(dataset, model, tmp_path):
+def test_names_are_valid_bids_names(dataset, model, tmp_path):
     validator = pytest.importorskip("bids_validator").BIDSValidator()
     out = tmp_path / "iqt"
     assert participant(dataset, out, model) == 0
-    # This validator knows the names of raw datasets only, which have no desc-.
+    # This validator only accepts names of raw datasets, which have no desc-.
     for path in out.rglob("*.*"):
         name = f"/{path.relative_to(out).as_posix()}".replace("_desc-iqt", "")
         if path.is_file() and path.name != ".bidsignore":
             assert validator.is_bids(name.replace("README.md", "README")), name
 
 
-def test_the_validator_of_bids_has_no_complaint(dataset, model, tmp_path):
-    beside = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    program = shutil.which("bids-validator-deno", path=beside)
+def test_the_bids_validator_finds_no_errors(dataset, model, tmp_path):
+    search_path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    program = shutil.which("bids-validator-deno", path=search_path)
     if program is None:
         pytest.skip("bids-validator-deno is not installed")
     out = tmp_path / "iqt"

@@ -1,4 +1,4 @@
-"""The command line, as a user meets it."""
+"""Behaviour of the command line."""
 
 import csv
 import json
@@ -23,7 +23,7 @@ AFFINE = np.array([[-1.0, 0, 0, 20], [0, 0, 1.0, -30], [0, 1.0, 0, -10], [0, 0, 
 
 
 def make_brain(seed):
-    """Return a small head-like volume of three shells, and its label map."""
+    """Return a small volume of three shells, similar to a head, and its label map."""
     rng = np.random.default_rng(seed)
     i, j, k = np.indices((24, 26, 32)) - np.reshape([11.5, 12.5, 15.5], (3, 1, 1, 1))
     radius = np.sqrt(i**2 + j**2 + (0.8 * k) ** 2) + 0.7 * np.sin(i + seed) * np.cos(k)
@@ -34,7 +34,7 @@ def make_brain(seed):
 
 @pytest.fixture
 def brains(tmp_path):
-    """Paths of two scans and of their label maps."""
+    """Return the paths of two scans and of their label maps."""
     folder = tmp_path / "brains"
     folder.mkdir()
     scans, maps = [], []
@@ -48,7 +48,7 @@ def brains(tmp_path):
 
 @pytest.fixture
 def pairs(brains, tmp_path):
-    """Folder of simulated pairs."""
+    """Return a folder of simulated pairs."""
     scans, maps = brains
     folder = tmp_path / "pairs"
     assert run("simulate", *scans, "--tissues", *maps, "--output-dir", folder, "--quiet") == 0
@@ -57,7 +57,7 @@ def pairs(brains, tmp_path):
 
 @pytest.fixture
 def model(pairs, tmp_path):
-    """Path of a fitted model."""
+    """Return the path of a fitted model."""
     path = tmp_path / "ridge.iqt"
     low, high = sorted(pairs.glob("*_low.nii.gz")), sorted(pairs.glob("*_high.nii.gz"))
     arguments = ["--low", *low, "--high", *high, "--method", "ridge", "--output", path, "--quiet"]
@@ -73,7 +73,7 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_simulate_writes_pairs_that_lie_on_each_other(brains, pairs):
+def test_simulate_writes_aligned_pairs(brains, pairs):
     assert names(pairs) == sorted(
         f"sub-{n}_T1w_{end}" for n in range(2) for end in ("low.nii.gz", "high.nii.gz", "low.json")
     )
@@ -86,40 +86,39 @@ def test_simulate_writes_pairs_that_lie_on_each_other(brains, pairs):
     np.testing.assert_allclose(high.get_fdata(), np.where(labels, volume, 0), rtol=1e-5)
 
 
-def test_simulate_tells_what_it_drew(brains, pairs):
+def test_sidecars_of_simulate_reproduce_the_scans(brains, pairs):
     from sklearn_iqt.simulation import LowFieldSimulator, mahalanobis_distance
 
-    told = [json.loads((pairs / f"sub-{n}_T1w_low.json").read_text()) for n in range(2)]
-    assert told[0]["snr_wm"] != told[1]["snr_wm"]
-    for n, one in enumerate(told):
-        assert one["preset"] == "t1w_036t"
-        assert one["seed"] == 0
-        assert one["version"] == __version__
-        distance = mahalanobis_distance([[one["snr_wm"], one["snr_gm"]]])[0]
-        assert one["mahalanobis"] == pytest.approx(distance)
-        # What it tells is enough to make the same scan in Python.
-        simulator = LowFieldSimulator(one["preset"], random_state=one["random_state"])
+    sidecars = [json.loads((pairs / f"sub-{n}_T1w_low.json").read_text()) for n in range(2)]
+    assert sidecars[0]["snr_wm"] != sidecars[1]["snr_wm"]
+    for n, sidecar in enumerate(sidecars):
+        assert sidecar["preset"] == "t1w_036t"
+        assert sidecar["seed"] == 0
+        assert sidecar["version"] == __version__
+        distance = mahalanobis_distance([[sidecar["snr_wm"], sidecar["snr_gm"]]])[0]
+        assert sidecar["mahalanobis"] == pytest.approx(distance)
+        simulator = LowFieldSimulator(sidecar["preset"], random_state=sidecar["random_state"])
         again = simulator.simulate([brains[0][n]], [brains[1][n]])
         low = load_volume(pairs / f"sub-{n}_T1w_low.nii.gz")
         np.testing.assert_array_equal(again.low[0].dataobj, low.dataobj)
 
 
-def test_a_scan_is_simulated_alike_whatever_else_is(brains, pairs, tmp_path):
+def test_the_pair_of_a_scan_does_not_depend_on_other_scans(brains, pairs, tmp_path):
     scans, maps = brains
     folder = tmp_path / "alone"
     arguments = [scans[1], "--tissues", maps[1], "--output-dir", folder, "--quiet"]
     assert run("simulate", *arguments) == 0
     low = "sub-1_T1w_low.nii.gz"
-    alone, beside = (load_volume(path / low).dataobj for path in (folder, pairs))
-    np.testing.assert_array_equal(alone, beside)
-    # Held-out scans that are simulated by another call have noise of their own.
-    told = [json.loads((pairs / f"sub-{n}_T1w_low.json").read_text()) for n in range(2)]
-    assert told[0]["random_state"] != told[1]["random_state"]
+    alone, together = (load_volume(path / low).dataobj for path in (folder, pairs))
+    np.testing.assert_array_equal(alone, together)
+    # Scans of different calls do not share their noise either.
+    sidecars = [json.loads((pairs / f"sub-{n}_T1w_low.json").read_text()) for n in range(2)]
+    assert sidecars[0]["random_state"] != sidecars[1]["random_state"]
     assert run("simulate", *arguments, "--seed", 1, "--force") == 0
     assert (load_volume(folder / low).dataobj != alone).any()
 
 
-def test_simulate_takes_its_options(brains, tmp_path):
+def test_simulate_uses_its_options(brains, tmp_path):
     folder = tmp_path / "a" / "b"
     options = ["--scale", 1, 1, 2, "--thickness", 1.5, "--gap", 0.5, "--alignment", "corner"]
     options += ["--noise", "rician", "--snr", "ind1", "--seed", 5, "--quiet"]
@@ -131,15 +130,15 @@ def test_simulate_takes_its_options(brains, tmp_path):
     assert low.get_fdata().min() >= 0
     expected = scaled_affine(AFFINE, (1, 1, 0.5), "corner")
     np.testing.assert_allclose(low.affine, expected, atol=1e-5)
-    told = json.loads((folder / "sub-0_T1w_low.json").read_text())
-    assert told["mahalanobis"] < 1
-    assert told["noise"] == "rician"
+    sidecar = json.loads((folder / "sub-0_T1w_low.json").read_text())
+    assert sidecar["mahalanobis"] < 1
+    assert sidecar["noise"] == "rician"
 
 
-def test_simulate_estimates_tissues_that_are_not_given(brains, tmp_path):
+def test_simulate_estimates_missing_tissues(brains, tmp_path):
     assert run("simulate", brains[0][0], "--output-dir", tmp_path / "out", "--quiet") == 0
-    told = json.loads((tmp_path / "out" / "sub-0_T1w_low.json").read_text())
-    assert told["tissues"] == "estimated"
+    sidecar = json.loads((tmp_path / "out" / "sub-0_T1w_low.json").read_text())
+    assert sidecar["tissues"] == "estimated"
 
 
 def test_one_bad_scan_does_not_stop_the_others(brains, tmp_path, capsys):
@@ -159,25 +158,25 @@ def test_one_bad_scan_does_not_stop_the_others(brains, tmp_path, capsys):
     assert run("simulate", bad, "--output-dir", tmp_path / "none", "--quiet") == 2
 
 
-def test_fit_stores_what_the_model_was_trained_on(model, pairs):
+def test_fit_stores_a_training_card(model, pairs):
     card = read_model_card(model)
     training = card.training
-    drawn = [json.loads((pairs / f"sub-{n}_T1w_low.json").read_text()) for n in range(2)]
+    sidecars = [json.loads((pairs / f"sub-{n}_T1w_low.json").read_text()) for n in range(2)]
     assert card.class_name == "PatchwiseRegressor"
     assert training.method == "ridge"
     assert training.n_pairs == 2
     assert training.spacing_low_mm == (1, 1, 4)
     assert training.spacing_high_mm == (1, 1, 1)
     assert training.snr_presets == ("t1w_036t",)
-    assert training.snr_gm == tuple(sorted(one["snr_gm"] for one in drawn))
+    assert training.snr_gm == tuple(sorted(sidecar["snr_gm"] for sidecar in sidecars))
     assert (training.scale, training.alignment) == ((1, 1, 4), "center")
     assert (training.thickness, training.gap) == ((3,), (1,))
     assert (training.noise, training.tissues) == (("gaussian",), ("given",))
-    # Names of files may tell who was scanned.
+    # File names may identify subjects.
     assert "sub-0" not in str(card)
 
 
-def test_fit_stores_what_it_was_given_and_tells_nothing_it_does_not_know(pairs, tmp_path, capsys):
+def test_training_card_has_no_fields_for_incomplete_sidecars(pairs, tmp_path, capsys):
     (pairs / "sub-0_T1w_low.json").write_text(
         '{"preset": "x", "snr_wm": 1, "snr_gm": 2, "gap": {}}'
     )
@@ -196,7 +195,7 @@ def test_fit_stores_what_it_was_given_and_tells_nothing_it_does_not_know(pairs, 
         assert "learned from 1 pair\n" in capsys.readouterr().err
 
 
-def test_fit_takes_parameters_of_the_method_and_of_its_parts(pairs, tmp_path):
+def test_fit_accepts_parameters_of_the_method_and_of_its_parts(pairs, tmp_path):
     low, high = pairs / "sub-0_T1w_low.nii.gz", pairs / "sub-0_T1w_high.nii.gz"
     options = ["-p", "n_atoms=16", "-p", "alpha=0.05", "-p", "patcher__patch_size=[3,3,9]"]
     options += ["-p", "patcher__stride=2", "-p", "features=both", "-p", "max_iter=1"]
@@ -210,13 +209,13 @@ def test_fit_takes_parameters_of_the_method_and_of_its_parts(pairs, tmp_path):
     assert (model.random_state, model.n_jobs, model.verbose) == (3, 1, 0)
 
 
-def test_fit_standardizes_and_all_commands_take_the_model(pairs, tmp_path, capsys):
+def test_fit_standardizes_and_all_commands_accept_the_model(pairs, tmp_path, capsys):
     lows, highs = sorted(pairs.glob("*_low.nii.gz")), sorted(pairs.glob("*_high.nii.gz"))
     path, out = tmp_path / "model.iqt", tmp_path / "out.nii.gz"
     options = ["--method", "ridge", "--standardize", "--output", path, "--quiet"]
     assert run("fit", "--low", *lows, "--high", *highs, *options) == 0
     assert run("enhance", "--model", path, lows[0], "--output", out, "--std") == 0
-    assert "TissueScaler" not in capsys.readouterr().err  # one bar is enough
+    assert "TissueScaler" not in capsys.readouterr().err  # one progress bar
     expected = make_pipeline(TissueScaler(), PatchwiseRegressor(random_state=0)).fit(lows, highs)
     enhanced = expected.predict([str(lows[0])])[0]
     np.testing.assert_allclose(load_volume(out).dataobj, enhanced.dataobj, rtol=1e-5, atol=1e-3)
@@ -232,12 +231,12 @@ def test_fit_standardizes_and_all_commands_take_the_model(pairs, tmp_path, capsy
     result = tmp_path / "derivative"
     assert run("bids", tmp_path / "bids", result, "participant", "--model", path, "--quiet") == 0
     (sidecar,) = result.rglob("sub-0_*_T1w.json")
-    told = json.loads(sidecar.read_text())["IQT"]["Model"]
-    assert told["Class"] == "PatchwiseRegressor after TissueScaler"
-    assert told["Scale"] == [1, 1, 4]
+    stored = json.loads(sidecar.read_text())["IQT"]["Model"]
+    assert stored["Class"] == "PatchwiseRegressor after TissueScaler"
+    assert stored["Scale"] == [1, 1, 4]
 
 
-def test_a_standardized_model_of_the_other_alignment_is_reported(brains, tmp_path):
+def test_report_of_a_standardized_model_with_corner_alignment(brains, tmp_path):
     scans, maps = brains
     folder, path, page = tmp_path / "corner", tmp_path / "model.iqt", tmp_path / "page.html"
     grid = ["--alignment", "corner", "--quiet"]
@@ -290,7 +289,7 @@ def test_an_interrupted_training_says_how_to_continue(pairs, tmp_path, capsys, m
     [((1, 1, 1.05), None), ((1, 1, 0.8), "may be worse"), ((1, 1, 0.25), "enhanced already"),
      ((1, 1, 2.5), "Resample the scan")],
 )  # fmt: skip
-def test_enhance_looks_at_the_size_of_voxels(factors, match, model, pairs, tmp_path, capsys):
+def test_enhance_checks_the_voxel_size(factors, match, model, pairs, tmp_path, capsys):
     low = load_volume(pairs / "sub-0_T1w_low.nii.gz")
     scan, out = tmp_path / "scan.nii.gz", tmp_path / "out.nii.gz"
     save_volume(low.get_fdata(), scan, affine=low.affine @ np.diag([*factors, 1]))
@@ -302,7 +301,7 @@ def test_enhance_looks_at_the_size_of_voxels(factors, match, model, pairs, tmp_p
     assert len(error.splitlines()) == bool(match)
 
 
-def test_enhance_does_what_the_model_does_in_python(model, pairs, tmp_path):
+def test_enhance_equals_predict(model, pairs, tmp_path):
     scans = sorted(pairs.glob("*_low.nii.gz"))
     folder = tmp_path / "enhanced"
     assert run("enhance", "--model", model, *scans, "--output-dir", folder, "--std", "--quiet") == 0
@@ -318,7 +317,7 @@ def test_enhance_does_what_the_model_does_in_python(model, pairs, tmp_path):
         np.testing.assert_allclose(std.dataobj, spread[n].dataobj, rtol=1e-4, atol=1e-3)
 
 
-def test_enhance_writes_one_scan_where_it_is_told(model, pairs, tmp_path):
+def test_enhance_writes_one_scan_to_the_requested_file(model, pairs, tmp_path):
     scans = sorted(pairs.glob("*_low.nii.gz"))
     output = tmp_path / "new" / "better.nii"
     assert run("enhance", "--model", model, scans[0], "--output", output, "--quiet") == 0
@@ -326,7 +325,7 @@ def test_enhance_writes_one_scan_where_it_is_told(model, pairs, tmp_path):
     assert run("enhance", "--model", model, *scans, "--output", output, "--force") == 2
 
 
-def test_enhance_refuses_a_model_that_is_none(pairs, tmp_path, capsys):
+def test_enhance_refuses_a_file_that_is_not_a_model(pairs, tmp_path, capsys):
     model = tmp_path / "evil.iqt"
     model.write_bytes(b"\x80\x04pickle" * 10)
     scan = pairs / "sub-0_T1w_low.nii.gz"
@@ -353,7 +352,7 @@ def test_a_learned_model_beats_interpolation(pairs, model, tmp_path, capsys):
         assert float(learned["PSNR (dB)"]) > float(cubic["PSNR (dB)"])
 
 
-def test_evaluate_measures_as_python_does(brains, tmp_path, capsys, rng):
+def test_evaluate_equals_the_metrics(brains, tmp_path, capsys, rng):
     scans, maps = brains
     volume, _ = make_brain(0)
     estimate = tmp_path / "estimate.nii.gz"
@@ -374,7 +373,7 @@ def test_evaluate_measures_as_python_does(brains, tmp_path, capsys, rng):
     assert f"{float(row['SSIM']):.4f}" in table[-1]
 
 
-def test_names_of_different_subjects_are_no_pair(brains, tmp_path, capsys):
+def test_evaluate_warns_of_names_of_different_subjects(brains, tmp_path, capsys):
     scans, _ = brains
     swapped = ["--truth", *scans[:2], "--estimate", *scans[1::-1], "--quiet"]
     assert run("evaluate", *swapped) == 0
@@ -417,28 +416,26 @@ def test_evaluate_has_a_mean_for_each_method(brains, tmp_path, capsys, rng):
     ]
 
 
-def test_evaluate_goes_on_after_a_file_that_cannot_be_read(brains, tmp_path, capsys):
+def test_evaluate_continues_after_a_file_that_cannot_be_read(brains, tmp_path, capsys):
     scans, _ = brains
     bad = tmp_path / "bad.nii.gz"
     bad.write_bytes(b"no scan")
     assert run("evaluate", "--truth", *scans, "--estimate", bad, scans[1], "--quiet") == 1
     captured = capsys.readouterr()
     assert "bad.nii.gz" in captured.err
-    assert "inf" in captured.out  # the second is its own truth
+    assert "inf" in captured.out  # the PSNR of a scan with itself
     assert run("evaluate", "--truth", scans[0], "--estimate", bad, "--quiet") == 2
 
 
 @pytest.fixture
 def moved(brains, tmp_path):
-    """Path of a scan of the right shape in the wrong place."""
+    """Return the path of a scan that has the right shape and the wrong affine."""
     affine = AFFINE.copy()
     affine[0, 3] += 7
     return str(save_volume(make_brain(1)[0], tmp_path / "moved.nii.gz", affine=affine))
 
 
-def test_files_that_do_not_fit_are_named_before_anything_is_done(
-    brains, pairs, model, moved, tmp_path, capsys
-):
+def test_grids_are_compared_before_any_computation(brains, pairs, model, moved, tmp_path, capsys):
     scans, maps = brains
     lows, highs = (
         [str(path) for path in sorted(pairs.glob(f"*_{kind}.nii.gz"))] for kind in ("low", "high")
@@ -447,7 +444,7 @@ def test_files_that_do_not_fit_are_named_before_anything_is_done(
     report = (lows[0], "--model", model, "--output", tmp_path / "new" / "r.html")
     csv_file = ("--csv", tmp_path / "new" / "s.csv")
     fine = ("24 x 26 x 32", "24 x 26 x 8")
-    for arguments, told in (
+    for arguments, expected in (
         (("evaluate", "--truth", *scans, "--estimate", scans[0], lows[1], *csv_file), fine),
         (("evaluate", "--truth", *scans, "--estimate", scans[0], moved, *csv_file), ("7 mm",)),
         (("evaluate", "--truth", scans[0], "--estimate", highs[0], "--mask", lows[0]), fine),
@@ -462,15 +459,15 @@ def test_files_that_do_not_fit_are_named_before_anything_is_done(
     ):
         assert run(*arguments) == 2, arguments
         captured = capsys.readouterr()
-        (line,) = captured.err.splitlines()  # no progress bar of work that was begun
+        (line,) = captured.err.splitlines()  # no progress bar
         named = [name for name in (*scans, *lows, *highs, *maps, moved) if name in line]
         assert len(named) == 2, line
-        assert all(text in line for text in told), line
+        assert all(text in line for text in expected), line
         assert captured.out == ""
         assert not (tmp_path / "new").exists()
 
 
-def test_all_pairs_that_do_not_fit_are_counted(brains, pairs, capsys):
+def test_all_pairs_that_do_not_match_are_counted(brains, pairs, capsys):
     scans, _ = brains
     lows = sorted(pairs.glob("*_low.nii.gz"))
     assert run("evaluate", "--truth", *scans, *scans, "--estimate", *lows, *lows) == 2
@@ -514,7 +511,7 @@ def test_inputs_are_never_overwritten(model, pairs, tmp_path, capsys):
     assert "is an input" in capsys.readouterr().err
 
 
-def test_outputs_of_two_inputs_may_not_collide(model, pairs, tmp_path, capsys):
+def test_two_inputs_with_the_same_output_are_refused(model, pairs, tmp_path, capsys):
     scan = pairs / "sub-0_T1w_low.nii.gz"
     other = tmp_path / "other" / scan.name
     other.parent.mkdir()
@@ -533,7 +530,7 @@ def test_outputs_of_two_inputs_may_not_collide(model, pairs, tmp_path, capsys):
         (("simulate", "a.nii", "--output-dir", "o", "--snr", "loud"), "t1w_036t"),
         (("simulate", "a.nii", "--output-dir", "o", "--seed", "-1"), "--seed"),
         (("simulate", "a.nii", "--output-dir", "o", "--tissues", "b", "c"), "2 label maps"),
-        (("fit", "--low", "a", "b", "--high", "c", "--output", "m.iqt"), "come in pairs"),
+        (("fit", "--low", "a", "b", "--high", "c", "--output", "m.iqt"), "one high scan for each"),
         (("fit", "--low", "a", "--high", "c", "--output", "m.pkl"), ".iqt"),
         (("fit", "--low", "a", "--high", "c", "--output", "m.iqt", "-p", "n_atoms"), "NAME=VALUE"),
         (("fit", "--low", "a", "--high", "c", "--output", "m.iqt", "-p", "wings=2"), "wings"),
@@ -545,7 +542,9 @@ def test_outputs_of_two_inputs_may_not_collide(model, pairs, tmp_path, capsys):
         (("demo", "--subjects", "1"), "at least 2"),
     ],
 )
-def test_wrong_usage_is_one_line_and_exit_code_2(arguments, match, tmp_path, monkeypatch, capsys):
+def test_invalid_usage_prints_one_line_and_exits_with_code_2(
+    arguments, match, tmp_path, monkeypatch, capsys
+):
     monkeypatch.chdir(tmp_path)
     assert run(*arguments) == 2
     error = capsys.readouterr().err
@@ -554,12 +553,12 @@ def test_wrong_usage_is_one_line_and_exit_code_2(arguments, match, tmp_path, mon
     assert error.strip().splitlines()[-1].startswith("sklearn-iqt")
 
 
-def test_debug_shows_where_the_error_is(tmp_path):
+def test_debug_raises_the_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         run("enhance", "--model", tmp_path / "m.iqt", "a.nii", "--output-dir", tmp_path, "--debug")
 
 
-def test_help_of_simulate_knows_every_preset(capsys):
+def test_help_of_simulate_lists_every_preset(capsys):
     from sklearn_iqt.cli._simulate import SNR_NAMES
     from sklearn_iqt.simulation import SNR_PRESETS
 
@@ -571,7 +570,7 @@ def test_help_of_simulate_knows_every_preset(capsys):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_teaches_by_example(command, capsys):
+def test_help_has_examples(command, capsys):
     assert run(command, "--help") == 0
     text = capsys.readouterr().out
     assert f"  sklearn-iqt {command}" in text.split("examples:")[1]
@@ -580,12 +579,12 @@ def test_help_teaches_by_example(command, capsys):
         assert option in text
 
 
-def test_the_version_is_told(capsys):
+def test_version_is_printed(capsys):
     assert run("--version") == 0
     assert __version__ in capsys.readouterr().out
 
 
-def test_quiet_is_quiet_and_loud_goes_to_stderr(brains, pairs, model, tmp_path, capfd):
+def test_quiet_prints_nothing_and_progress_goes_to_stderr(brains, pairs, model, tmp_path, capfd):
     scans, maps = brains
     lows, highs = (sorted(pairs.glob(f"*_{kind}.nii.gz")) for kind in ("low", "high"))
     bids = tmp_path / "bids"
@@ -606,18 +605,18 @@ def test_quiet_is_quiet_and_loud_goes_to_stderr(brains, pairs, model, tmp_path, 
     }
     small = ("-p", "n_atoms=8", "-p", "max_iter=1", "-p", "max_patches=200")
     capfd.readouterr()
-    for told, (command, *arguments) in commands.items():
+    for message, (command, *arguments) in commands.items():
         options = (*arguments, *(small if command == "fit" else ()))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             assert run(command, *options, "--quiet") == 0
             quiet = capfd.readouterr()
             assert run(command, *options, "--force") == 0
-            loud = capfd.readouterr()
+            verbose = capfd.readouterr()
         assert quiet.err == ""
-        assert told in loud.err
-        # The table is the result.
-        assert quiet.out == loud.out
+        assert message in verbose.err
+        # The table of evaluate is a result and is always printed.
+        assert quiet.out == verbose.out
         assert bool(quiet.out) == (command == "evaluate")
 
 
@@ -629,7 +628,7 @@ def test_importing_the_command_line_imports_nothing_heavy():
     assert done.stdout.strip() == "[]"
 
 
-def test_the_demo_shows_that_learning_helps(tmp_path, capsys):
+def test_the_model_of_the_demo_beats_interpolation(tmp_path, capsys):
     pytest.importorskip("nilearn")
     pytest.importorskip("matplotlib")
     folder = tmp_path / "demo"

@@ -1,4 +1,4 @@
-"""The command that writes the page on one scan."""
+"""The command ``report``."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ AFFINE = np.diag([1.0, 1.0, 4.0, 1.0])
 
 @pytest.fixture
 def files(rng, tmp_path):
-    """Paths of a model, a scan, its truth and its mask."""
+    """Return a folder with a model, a scan, its truth and its mask."""
     high = rng.random((16, 18, 24), dtype=np.float32) + np.float32(1)
     high[:4] = high[-4:] = 0
     low = high.reshape(16, 18, 6, 4).mean(axis=-1)
@@ -42,7 +42,7 @@ def test_report_writes_one_page(files, capsys):
     assert str(files) not in text
 
 
-def test_report_is_quiet_if_asked_and_says_what_voxels_differ(files, capsys):
+def test_report_prints_only_warnings_with_quiet(files, capsys):
     assert run(files, "--quiet") == 0
     assert capsys.readouterr() == ("", "")
     scan = np.ones((16, 18, 6), np.float32)
@@ -52,7 +52,7 @@ def test_report_is_quiet_if_asked_and_says_what_voxels_differ(files, capsys):
     assert "has learned from 1 x 1 x 4 mm" in capsys.readouterr().err
 
 
-def test_report_replaces_no_file_unless_told(files, capsys):
+def test_report_replaces_a_file_only_with_force(files, capsys):
     assert run(files, "--quiet") == 0
     assert run(files, "--quiet") == 2
     assert "--force" in capsys.readouterr().err
@@ -60,12 +60,12 @@ def test_report_replaces_no_file_unless_told(files, capsys):
 
 
 @pytest.mark.parametrize("output", ["scan.nii.gz", "m.iqt", "report.pdf"])
-def test_report_writes_pages_only(files, capsys, output):
+def test_report_refuses_names_that_are_not_pages(files, capsys, output):
     assert run(files, "--force", output=output) == 2
     assert "must end in .html" in capsys.readouterr().err
 
 
-def test_report_that_fails_leaves_nothing(files, capsys):
+def test_report_that_fails_writes_no_file(files, capsys):
     (files / "broken.nii").write_bytes(b"no scan")
     before = sorted(files.iterdir())
     assert run(files, scan="broken.nii") == 2

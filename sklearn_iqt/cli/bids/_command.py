@@ -1,4 +1,4 @@
-"""sklearn-iqt bids: enhance the scans of a BIDS dataset into a derivative dataset."""
+"""The command ``bids``: write a derivative dataset with the enhanced scans of a BIDS dataset."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from sklearn_iqt.cli._common import add_command, say, write_text
 from sklearn_iqt.cli.bids._group import COLUMNS, describe, to_tsv
 from sklearn_iqt.cli.bids._layout import (
     Scan,
-    check_apart,
     check_dataset,
+    check_outside,
     derivative_texts,
     find_scans,
     to_json,
@@ -24,14 +24,15 @@ from sklearn_iqt.cli.bids._scan import Job, enhance, is_done, open_model, sha256
 
 _EPILOG = """\
 participant  enhances every BIDS_DIR/sub-*/[ses-*/]anat/*_T1w.nii[.gz] with the model and writes
-             OUT_DIR/sub-*/[ses-*/]anat/*_desc-iqt_T1w.nii.gz with a JSON file. Results of the
-             same model and scan are kept. A scan that fails does not stop the others.
-group        writes OUT_DIR/group_iqt.tsv: one row for each scan, with its result.
+             OUT_DIR/sub-*/[ses-*/]anat/*_desc-iqt_T1w.nii.gz with a JSON file. Existing results
+             of the same model and scan are kept. A scan that fails does not stop the others.
+group        writes OUT_DIR/group_iqt.tsv, a table with one row for each scan.
 
-BIDS_DIR is never written to; OUT_DIR may be BIDS_DIR/derivatives/iqt.
+BIDS_DIR is never written to. OUT_DIR may be BIDS_DIR/derivatives/iqt.
 
-In the pattern of the masks {folder} stands for sub-01/ses-1/anat and {entities} for
-sub-01_ses-1_run-1, as each scan has them; it starts in BIDS_DIR or at the root.
+In the PATTERN of the masks, {folder} stands for the folder of a scan, such as sub-01/ses-1/anat,
+and {entities} for its entities, such as sub-01_ses-1_run-1. PATTERN is an absolute path or relative
+to BIDS_DIR.
 
 examples:
   sklearn-iqt bids bids bids/derivatives/iqt participant --model srep.iqt
@@ -47,11 +48,14 @@ def add_parser(commands: Any) -> None:
     parser = add_command(
         commands, "bids", run, "enhance the scans of a BIDS dataset (a BIDS App)", _EPILOG
     )
-    parser.add_argument("bids_dir", type=Path, metavar="BIDS_DIR", help="the dataset")
-    parser.add_argument("out_dir", type=Path, metavar="OUT_DIR", help="for the derivatives")
+    parser.add_argument("bids_dir", type=Path, metavar="BIDS_DIR", help="dataset")
+    parser.add_argument("out_dir", type=Path, metavar="OUT_DIR", help="folder for the results")
     parser.add_argument("level", choices=["participant", "group"], help="see below")
     parser.add_argument(
-        "--model", type=Path, metavar="MODEL.iqt", help="written by fit; participant needs it"
+        "--model",
+        type=Path,
+        metavar="MODEL.iqt",
+        help="model, written by fit; required by participant",
     )
     for name, prefix in (("participant", "sub-"), ("session", "ses-")):
         parser.add_argument(
@@ -60,10 +64,10 @@ def add_parser(commands: Any) -> None:
             nargs="+",
             default=[],
             metavar="LABEL",
-            help=f"only these, with or without '{prefix}' (default: all)",
+            help=f"{name}s to enhance, with or without '{prefix}' (default: all)",
         )
     parser.add_argument("--suffix", default="T1w", help="kind of scan (default: T1w)")
-    parser.add_argument("--mask", metavar="PATTERN", help="where the masks of the foreground are")
+    parser.add_argument("--mask", metavar="PATTERN", help="masks of the foreground, see below")
     parser.add_argument(
         "--skull-stripped",
         choices=["yes", "no"],
@@ -76,7 +80,8 @@ def add_parser(commands: Any) -> None:
         type=int,
         default=-1,
         metavar="N",
-        help="scans at a time, each in a process with its share of cores (default: -1, all cores)",
+        help="number of scans to enhance at a time, each in its own process with its share of the "
+        "cores (default: -1, all cores)",
     )
     parser.add_argument(
         "--skip-bids-validation",
@@ -84,21 +89,23 @@ def add_parser(commands: Any) -> None:
         "--skip-bids-validator",
         "--skip_bids_validator",
         action="store_true",
-        help="do not ask for dataset_description.json, the only check made of the dataset",
+        help="do not require dataset_description.json, the only file that is validated",
     )
-    parser.add_argument("-v", "--verbose", action="count", default=0, help="a line for each scan")
+    parser.add_argument(
+        "-v", "--verbose", action="count", default=0, help="print a line for each scan"
+    )
     parser.add_argument("--version", action="version", version=f"sklearn-iqt {__version__}")
 
 
 def run(args: argparse.Namespace) -> int:
     """Enhance the scans, or collect the results."""
     if args.level == "participant" and args.model is None:
-        raise ValueError("participant needs --model")
+        raise ValueError("the level participant needs --model")
     if args.n_cpus == 0 or args.n_cpus < -1:
-        raise ValueError(f"--n-cpus must be positive, or -1 for all cores, got {args.n_cpus}")
+        raise ValueError(f"--n-cpus must be at least 1, or -1 for all cores, got {args.n_cpus}")
     if not args.skip_bids_validation:
         check_dataset(args.bids_dir)
-    check_apart(args.out_dir, args.bids_dir)
+    check_outside(args.out_dir, args.bids_dir)
     scans, faults = find_scans(
         args.bids_dir, args.suffix, args.participant_label, args.session_label
     )
@@ -136,8 +143,8 @@ def _enhance_all(
         for scan, mask in zip(scans, masks, strict=True)
     ]
     for job in jobs:
-        check_apart(job.output, args.bids_dir)
-    open_model(args.model, checksum)  # a bad model file fails here once, not for every scan
+        check_outside(job.output, args.bids_dir)
+    open_model(args.model, checksum)  # an invalid model file fails once, not for every scan
     _write(args, derivative_texts(args.bids_dir, args.out_dir, args.suffix))
 
     results = {name: {"status": "failed", "error": fault} for name, fault in faults.items()}
@@ -153,14 +160,14 @@ def _enhance_all(
             bar.update()
     failed = {name: r["error"] for name, r in results.items() if r["status"] == "failed"}
     n_kept = sum(result["status"] == "kept" for result in results.values())
-    kept = f", {n_kept} of them before" if n_kept else ""
+    kept = f", {n_kept} of them in an earlier run" if n_kept else ""
     say(args, f"{len(results) - len(failed)} of {len(results)} done{kept}, {len(failed)} failed")
-    _complain(failed)
+    _print_errors(failed)
     return (2 if len(failed) == len(results) else 1) if failed else 0
 
 
 def _run_jobs(jobs: list[Job], n_workers: int) -> Iterator[dict[str, Any]]:
-    """Yield the results in order; if a process is killed, only unfinished scans are lost."""
+    """Yield the results in order. If a process is killed, only unfinished scans fail."""
     from joblib import Parallel, delayed
     from joblib.externals.loky.process_executor import BrokenProcessPool
 
@@ -170,8 +177,8 @@ def _run_jobs(jobs: list[Job], n_workers: int) -> Iterator[dict[str, Any]]:
             yield next(results)
         except BrokenProcessPool:
             error = (
-                "not done: a process was killed, most often because memory ran out; run again with "
-                "fewer --n-cpus, finished scans will be kept"
+                "a process was killed, most often because memory ran out. Run again with a smaller "
+                "--n-cpus. Finished scans are kept"
             )
             for job in jobs[n:]:
                 yield {"status": "done"} if is_done(job) else {"status": "failed", "error": error}
@@ -200,7 +207,7 @@ def _collect(
     _write(args, texts)
     n_done = sum(row["status"] == "done" for row in rows)
     say(args, f"{table}: {n_done} of {len(rows)} scans are done")
-    _complain(faults)
+    _print_errors(faults)
     return int(n_done < len(rows) or bool(faults))
 
 
@@ -211,7 +218,7 @@ def _locate_mask(pattern: str | None, scan: Scan) -> Path | None:
     named = set(re.findall(r"\{(.*?)\}", pattern))
     if not named or named - set(fields):
         raise ValueError(
-            "--mask must have {folder} or {entities} in it, and nothing else in braces, got "
+            "--mask must contain {folder} or {entities}, and no other name in braces, got "
             f"{pattern!r}"
         )
     return scan.root / re.sub(r"\{(.*?)\}", lambda match: fields[match[1]], pattern)
@@ -219,13 +226,13 @@ def _locate_mask(pattern: str | None, scan: Scan) -> Path | None:
 
 def _write(args: argparse.Namespace, texts: dict[Path, str]) -> None:
     for path in texts:
-        check_apart(path, args.bids_dir)
+        check_outside(path, args.bids_dir)
     args.out_dir.mkdir(parents=True, exist_ok=True)
     for path, text in texts.items():
         write_text(path, text)
 
 
-def _complain(failed: dict[str, str]) -> None:
+def _print_errors(failed: dict[str, str]) -> None:
     for name, error in sorted(failed.items()):
         print(f"sklearn-iqt bids: error: {name}: {error}", file=sys.stderr)
 
@@ -234,4 +241,4 @@ def _outcome(result: dict[str, Any]) -> str:
     if result["status"] == "failed":
         return "failed"
     seconds = result.get("seconds")
-    return "was done before" if seconds is None else f"done in {seconds:.1f} s"
+    return "done in an earlier run" if seconds is None else f"done in {seconds:.1f} s"

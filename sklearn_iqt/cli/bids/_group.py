@@ -1,4 +1,4 @@
-"""The table of the results for the scans of a BIDS dataset."""
+"""Table of the results for the scans of a BIDS dataset."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Any
 
 from sklearn_iqt.cli._common import one_line
 from sklearn_iqt.cli.bids._layout import Scan
-from sklearn_iqt.cli.bids._scan import is_whole, read_sidecar, sidecar
+from sklearn_iqt.cli.bids._scan import is_current, read_sidecar, sidecar
 
 COLUMNS: dict[str, dict[str, Any]] = {
     "participant_id": {"Description": "Participant"},
     "session_id": {"Description": "Session, if there are sessions"},
-    "scan": {"Description": "The scan, relative to the source dataset"},
+    "scan": {"Description": "Path of the scan, relative to the source dataset"},
     "status": {
-        "Description": "The state of the result",
+        "Description": "State of the result",
         "Levels": {
-            "done": "Enhanced, and nothing has changed since",
-            "missing": "Not enhanced: never run, or failed",
+            "done": "The scan was enhanced, and no file has changed since",
+            "missing": "The scan was not enhanced, or enhancing it failed",
             "stale": "The enhanced file or its JSON file is damaged or missing, or the scan, the "
             "mask or the model has changed since",
         },
@@ -35,15 +35,15 @@ COLUMNS: dict[str, dict[str, Any]] = {
     },
     "voxels": {"Description": "Number of enhanced voxels"},
     "seconds": {
-        "Description": "Time it took to read and enhance the scan; the first scan of a process "
-        "also waits for code to be compiled",
+        "Description": "Time to read and enhance the scan. The first scan of a process also waits "
+        "for code to be compiled",
         "Units": "s",
     },
     "consistency_nrmse": {
         "Description": "Root mean squared difference between the scan and the enhanced scan "
-        "averaged over the voxels of the scan, divided by the largest intensity of the scan. Not "
-        "zero where the model changes contrast or removes noise; a scan that stands out among "
-        "others deserves a look. n/a for models with corner alignment"
+        "averaged over the voxels of the scan, divided by the largest intensity of the scan. It "
+        "is above zero if the model changes contrast or removes noise. Look at scans whose value "
+        "is much larger than for most scans. n/a for models with corner alignment"
     },
     "model_sha256": {"Description": "Checksum of the model file"},
     "version": {"Description": "Version of sklearn_iqt that enhanced the scan"},
@@ -53,7 +53,10 @@ COLUMNS: dict[str, dict[str, Any]] = {
 def describe(
     scan: Scan, output: Path, mask: Path | None, model_sha256: str | None
 ) -> dict[str, Any]:
-    """Return the row of one scan; without a mask or a model at hand, those used are good."""
+    """Return the row of one scan.
+
+    If `mask` or `model_sha256` is None, changes of the mask or of the model are not detected.
+    """
     result = read_sidecar(output)
     model = result["Model"] if isinstance(result.get("Model"), dict) else {}
     sums = result["SHA256"] if isinstance(result.get("SHA256"), dict) else {}
@@ -66,16 +69,16 @@ def describe(
         status = "missing"
     else:
         checksum = model_sha256 or model.get("SHA256")
-        whole = is_whole({"Model": model, "SHA256": sums}, files, str(checksum))
-        status = "done" if whole else "stale"
-    shape = _three(result.get("Shape"))
+        current = is_current({"Model": model, "SHA256": sums}, files, str(checksum))
+        status = "done" if current else "stale"
+    shape = _three_numbers(result.get("Shape"))
     row = [
         scan.subject,
         scan.session,
         scan.relative,
         status,
         result.get("IntensityScale"),
-        *_three(result.get("Spacing")),
+        *_three_numbers(result.get("Spacing")),
         None if None in shape else shape[0] * shape[1] * shape[2],
         result.get("Seconds"),
         result.get("ConsistencyNRMSE"),
@@ -86,14 +89,15 @@ def describe(
 
 
 def to_tsv(rows: list[dict[str, Any]]) -> str:
-    """Return the table in the form that BIDS requires, n/a where a value is not known."""
+    """Return the table as TSV. Unknown values are n/a, as BIDS requires."""
     lines = [list(COLUMNS), *([_cell(value) for value in row.values()] for row in rows)]
     return "".join("\t".join(line) + "\n" for line in lines)
 
 
-def _three(values: Any) -> list[Any]:
-    numbers = isinstance(values, list) and all(isinstance(v, (int, float)) for v in values)
-    return values if numbers and len(values) == 3 else [None] * 3
+def _three_numbers(values: Any) -> list[Any]:
+    """Return a list of three numbers, or of None if `values` is something else."""
+    is_numbers = isinstance(values, list) and all(isinstance(v, (int, float)) for v in values)
+    return values if is_numbers and len(values) == 3 else [None] * 3
 
 
 def _cell(value: Any) -> str:

@@ -18,20 +18,20 @@ _ENTITIES = re.compile(rf"sub-{_LABEL}(?:_[a-zA-Z]+-{_LABEL})*")
 _README = """\
 # Enhanced scans
 
-Made by `sklearn-iqt bids` (sklearn_iqt {version}), image quality transfer: each
-`*_desc-iqt_{suffix}.nii.gz` is an estimate of what a better scanner would have seen, on a finer
-grid, in the same place in mm and in the units of the scan it was made from. The JSON file beside
-it names that scan, the model and its checksum. `group_iqt.tsv`, if it is there, has one row for
-each scan; `group_iqt.json` describes its columns.
+These scans were enhanced by image quality transfer with `sklearn-iqt bids` (sklearn_iqt {version}).
+Each `*_desc-iqt_{suffix}.nii.gz` is an estimate of the scan that a better scanner would have made.
+It has a finer grid than the original scan, the same position in mm and the same units. The JSON
+file next to it names the original scan, the model and the checksum of the model. `group_iqt.tsv`,
+if it exists, has one row for each scan. `group_iqt.json` describes its columns.
 
-Detail in an enhanced scan is inferred from the brains that the model was trained on. These files
-are for research and no medical device made them.
+Details in an enhanced scan are inferred from the brains that the model was trained on. These files
+are for research. The software that made them is not a medical device.
 """
 
 
 @dataclass(frozen=True)
 class Scan:
-    """One scan of a dataset; ``folder`` is ``sub-01/ses-1/anat``, ``entities`` ``sub-01_run-1``."""
+    """A scan of a dataset, with folder like sub-01/ses-1/anat and entities like sub-01_run-1."""
 
     root: Path
     folder: str
@@ -57,20 +57,20 @@ class Scan:
         return part if part.startswith("ses-") else None
 
     def output(self, out_dir: Path) -> Path:
-        """Return where the enhanced scan goes."""
-        kept = [pair for pair in self.entities.split("_") if not pair.startswith("desc-")]
-        return out_dir / self.folder / f"{'_'.join(kept)}_desc-iqt_{self.suffix}.nii.gz"
+        """Return the path of the enhanced scan."""
+        entities = [pair for pair in self.entities.split("_") if not pair.startswith("desc-")]
+        return out_dir / self.folder / f"{'_'.join(entities)}_desc-iqt_{self.suffix}.nii.gz"
 
     def metadata(self) -> dict[str, Any]:
-        """Return the metadata of the scan from the JSON files of the dataset, the nearest last."""
+        """Return the metadata of the scan. Nearer JSON files of the dataset take precedence."""
         content: dict[str, Any] = {}
-        ours = set(self.entities.split("_"))
+        entities = set(self.entities.split("_"))
         folder = self.root
         for part in ("", *self.folder.split("/")):
             folder = folder / part
             files = [*folder.glob(f"*_{self.suffix}.json"), folder / f"{self.suffix}.json"]
             for file in sorted(files, key=lambda file: file.name.count("_")):
-                if set(file.name.split("_")[:-1]) <= ours:
+                if set(file.name.split("_")[:-1]) <= entities:
                     content |= read_json(file)
         return content
 
@@ -78,12 +78,12 @@ class Scan:
 def find_scans(
     bids_dir: Path, suffix: str, participants: Sequence[str], sessions: Sequence[str]
 ) -> tuple[list[Scan], dict[str, str]]:
-    """Return the scans that were asked for, and by name the faults of those that are not usable."""
+    """Return the selected scans, and the faults of scans that cannot be used, by name."""
     if not bids_dir.is_dir():
-        raise FileNotFoundError(f"the dataset {bids_dir} is no folder")
+        raise FileNotFoundError(f"the dataset {bids_dir} is not a folder")
     if not re.fullmatch("[A-Za-z0-9]+", suffix):
         raise ValueError(f"--suffix must be letters and digits, such as T1w, got {suffix!r}")
-    wanted = {f"sub-{label.removeprefix('sub-')}" for label in participants}
+    subjects = {f"sub-{label.removeprefix('sub-')}" for label in participants}
     visits = {f"ses-{label.removeprefix('ses-')}" for label in sessions}
     scans: list[Scan] = []
     faults: dict[str, str] = {}
@@ -95,47 +95,51 @@ def find_scans(
             folder = path.parent.relative_to(bids_dir).as_posix()
             entities = path.name[: path.name.rindex("_")]
             scan = Scan(bids_dir, folder, entities, path.name, suffix)
-            if (wanted and scan.subject not in wanted) or (visits and scan.session not in visits):
+            if subjects and scan.subject not in subjects:
+                continue
+            if visits and scan.session not in visits:
                 continue
             expected = "_".join(folder.split("/")[:-1])
             other = outputs.setdefault(scan.output(Path()), scan)
             if not (_ENTITIES.fullmatch(entities) and f"{entities}_".startswith(f"{expected}_")):
                 faults[scan.relative] = f"its name is not a BIDS name for a file of {expected}"
             elif other is not scan:
-                faults[scan.relative] = f"its result would have the name of that of {other.name}"
+                faults[scan.relative] = (
+                    f"its result would have the same name as the result of {other.name}"
+                )
             else:
                 scans.append(scan)
     found = {scan.subject for scan in scans} | {name.split("/")[0] for name in faults}
-    for name in sorted(wanted - found):
-        faults[name] = f"no *_{suffix}.nii or .nii.gz of it in {bids_dir}"
+    for name in sorted(subjects - found):
+        faults[name] = f"{bids_dir} has no *_{suffix}.nii or .nii.gz of this participant"
     if not scans and not faults:
-        raise FileNotFoundError(f"no sub-*/[ses-*/]anat/*_{suffix}.nii or .nii.gz in {bids_dir}")
+        raise FileNotFoundError(f"{bids_dir} has no sub-*/[ses-*/]anat/*_{suffix}.nii or .nii.gz")
     return sorted(scans, key=lambda scan: scan.relative), faults
 
 
 def check_dataset(bids_dir: Path) -> None:
-    """Refuse a folder that does not say that it is a BIDS dataset."""
+    """Raise ValueError if a folder has no description of a BIDS dataset."""
     content = read_json(bids_dir / "dataset_description.json")
     missing = [key for key in ("Name", "BIDSVersion") if not isinstance(content.get(key), str)]
     if missing:
         raise ValueError(
             f"{bids_dir} has no dataset_description.json with {' and '.join(missing)}, so it is "
-            "not a BIDS dataset; --skip-bids-validation skips this check"
+            "not a BIDS dataset. Pass --skip-bids-validation to skip this check"
         )
 
 
-def check_apart(path: Path, bids_dir: Path) -> None:
-    """Refuse to write into the dataset itself; only a folder of its derivatives is for results."""
+def check_outside(path: Path, bids_dir: Path) -> None:
+    """Raise ValueError if a path is in the dataset, but not in a folder of its derivatives."""
     real, dataset = Path(os.path.realpath(path)), Path(os.path.realpath(bids_dir))
     if dataset in (real, *real.parents) and dataset / "derivatives" not in real.parents:
         raise ValueError(
-            f"{path} lies in the dataset {bids_dir}, which is never written to; choose a folder "
+            f"{path} is in the dataset {bids_dir}, which is never written to. Choose a folder "
             f"outside, or {bids_dir / 'derivatives' / 'iqt'}"
         )
 
 
 def derivative_texts(bids_dir: Path, out_dir: Path, suffix: str) -> dict[Path, str]:
-    """Return the files that ``out_dir`` lacks to be a derivative dataset."""
+    """Return the texts of the files that describe the derivative dataset, by path."""
     description = out_dir / "dataset_description.json"
     if description.exists():
         makers = read_json(description).get("GeneratedBy")
@@ -143,8 +147,8 @@ def derivative_texts(bids_dir: Path, out_dir: Path, suffix: str) -> dict[Path, s
         names = [maker.get("Name") for maker in makers if isinstance(maker, dict)]
         if "sklearn_iqt" not in names:
             raise ValueError(
-                f"{description} does not say that sklearn_iqt made this dataset; choose "
-                "another folder"
+                f"{description} does not say that sklearn_iqt made this dataset. Choose another "
+                "folder"
             )
     source = read_json(bids_dir / "dataset_description.json")
     name = source.get("Name")
@@ -178,12 +182,12 @@ def _describe_source(source: dict[str, Any], bids_dir: Path, out_dir: Path) -> d
 
 
 def _link(bids_dir: Path, out_dir: Path) -> str:
-    """Return the way from the results to the dataset: relative, so that both can move together."""
+    """Return the relative path from the results to the dataset, so that both can be moved."""
     return Path(os.path.relpath(os.path.realpath(bids_dir), os.path.realpath(out_dir))).as_posix()
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Return the JSON object in a file, or an empty one."""
+    """Return the JSON object in a file, or an empty dict if it cannot be read."""
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Enhance one scan of a BIDS dataset, in any process."""
+"""Enhance one scan of a BIDS dataset."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 from sklearn_iqt._version import __version__
 from sklearn_iqt.cli._common import one_line, set_session, steps_of, write_text
 from sklearn_iqt.cli._grids import check_grids, compare_spacing
+from sklearn_iqt.cli.bids._layout import Scan, read_json, to_json
 
 if TYPE_CHECKING:
     from sklearn_iqt.persistence import ModelCard
-from sklearn_iqt.cli.bids._layout import Scan, read_json, to_json
 
 
 @dataclass(frozen=True)
 class Job:
-    """Paths and numbers that a process needs to enhance one scan; no voxels."""
+    """Paths and settings that a process needs to enhance one scan."""
 
     scan: Scan
     output: Path
@@ -36,13 +36,13 @@ class Job:
 
     @property
     def files(self) -> dict[str, Path]:
-        """Return the files whose checksums decide whether the result is still good."""
+        """Files whose checksums decide whether the result is current."""
         files = {"Scan": self.scan.path, "Enhanced": self.output}
         return files if self.mask is None else {**files, "Mask": self.mask}
 
 
 def enhance(job: Job) -> dict[str, Any]:
-    """Enhance one scan and return the outcome with its errors and warnings."""
+    """Enhance one scan, and return its status with the error and the warnings."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")
         try:
@@ -56,11 +56,11 @@ def enhance(job: Job) -> dict[str, Any]:
 
 
 def is_done(job: Job) -> bool:
-    """Return whether there is a complete result of this model, this scan and this mask."""
-    return is_whole(read_sidecar(job.output), job.files, job.model_sha256)
+    """Return whether there is a complete result of this model, scan and mask."""
+    return is_current(read_sidecar(job.output), job.files, job.model_sha256)
 
 
-def is_whole(content: dict[str, Any], files: dict[str, Path], model_sha256: str) -> bool:
+def is_current(content: dict[str, Any], files: dict[str, Path], model_sha256: str) -> bool:
     """Return whether a sidecar has the checksums of these files and of this model."""
     try:
         return content["Model"]["SHA256"] == model_sha256 and content["SHA256"] == _checksums(files)
@@ -69,7 +69,7 @@ def is_whole(content: dict[str, Any], files: dict[str, Path], model_sha256: str)
 
 
 def read_sidecar(output: Path) -> dict[str, Any]:
-    """Return the description of an earlier result; empty if it cannot be read."""
+    """Return the description of an earlier result, or an empty dict if it cannot be read."""
     content = read_json(sidecar(output)).get("IQT")
     return content if isinstance(content, dict) else {}
 
@@ -90,7 +90,7 @@ def sha256(path: Path) -> str:
 
 @functools.lru_cache(maxsize=1)
 def open_model(path: Path, checksum: str) -> tuple[Any, ModelCard]:
-    """Load a model and its card once in a process; a file that has changed is another model."""
+    """Load a model and its card, once for each process and checksum."""
     from sklearn_iqt.persistence import load_model, read_model_card
 
     return load_model(path), read_model_card(path)
@@ -116,7 +116,7 @@ def _enhance(job: Job) -> dict[str, Any]:
     seconds = time.perf_counter() - started
     job.output.parent.mkdir(parents=True, exist_ok=True)
     save_volume(enhanced, job.output)
-    # Last, so that there is no sidecar of a result that is not whole.
+    # The sidecar is written last, so that an incomplete result has no sidecar.
     content = _describe(job, model, card, image, mask, enhanced, seconds)
     write_text(sidecar(job.output), to_json(content))
     return {"status": "done", "seconds": seconds}
@@ -171,7 +171,7 @@ def _describe(
 
 
 def _sources(job: Job) -> list[str]:
-    """Return the addresses of the scan and the mask if they are in the dataset."""
+    """Return the BIDS URIs of the scan and the mask, if they are in the dataset."""
     root = os.path.normpath(job.scan.root)
     paths = [Path(os.path.normpath(path)) for path in (job.scan.path, job.mask) if path]
     inside = [path for path in paths if path.is_relative_to(root)]
@@ -183,7 +183,7 @@ def _consistency(low: Any, fine: Any, estimator: Any) -> float | None:
     from sklearn_iqt.metrics import nrmse
 
     if estimator.alignment != "center" and max(estimator.scale_) > 1:
-        return None  # the blocks of high voxels do not lie on the low ones
+        return None  # the blocks of high voxels are not aligned with the low voxels
     blocks = [part for pair in zip(low.shape, estimator.scale_, strict=True) for part in pair]
     averages = fine.reshape(blocks).mean(axis=(1, 3, 5), dtype="float64")
     return float(nrmse(low, averages))
