@@ -1,4 +1,4 @@
-"""What code made a result."""
+"""Description of the code that made a result."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PACKAGES = ("numpy", "scipy", "scikit-learn", "numba", "nibabel", "torch", "skor
 
 
 def describe_code() -> dict[str, Any]:
-    """Return the date, a digest of the package's source, the versions and the machine."""
+    """Return the date, a checksum of the package's source, the versions and the machine."""
     source = hashlib.sha256()
     for file in sorted(Path(sklearn_iqt.__file__).parent.rglob("*.py")):
         source.update(file.read_bytes())

@@ -1,22 +1,24 @@
-"""Where the time and the memory of enhancing a whole volume go, for each estimator.
+"""Measure the time and memory that each estimator needs for a whole volume.
 
     python -m benchmarks.enhancement --cohort ../shared/data/ds002748
     python -m benchmarks.enhancement --cohort ../shared/data/ds002748 --along-k
 
-One brain and its simulated low field are tiled to the size that is asked for, and each estimator is
-fitted on that pair and enhances the low volume, both in processes of their own. Prints the seconds
-of the clock and of the processor, the stages that these went to, and the most memory that the
-process took: in all, and beyond what it held before (the program, the model and the volumes that
-are passed in) and what it returns. Nets are trained for two steps: their speed is the same.
+A brain and its simulated low-field volume are repeated to the requested size. Each estimator is
+fitted on this pair and enhances the low volume, each in a separate process. The table has the
+elapsed time, the processor time in total and for each stage, and the peak memory of the process.
+"Extra" memory is the peak without the memory in use before (the program, the model and the volumes
+passed in) and without the result. Nets are trained for two steps only, which does not change their
+speed.
 
-With ``--along-k`` prediction is measured for volumes of growing length and plotted; there IQT-SRep
-codes by matching pursuit, which takes as much memory as the lasso and a tenth of its time.
+With ``--along-k``, prediction is measured for volumes of increasing length and plotted. IQT-SRep
+then codes by matching pursuit, which takes as much memory as the lasso and a tenth of its time.
 """
 
 from __future__ import annotations
 
 import argparse
 import cProfile
+import inspect
 import multiprocessing
 import pstats
 import tempfile
@@ -30,7 +32,8 @@ from sklearn.base import clone
 from sklearn.linear_model import Ridge
 
 from benchmarks.cohorts import load_cohort
-from benchmarks.paper.cell import peak_memory
+from benchmarks.cost import peak_memory, process_memory, timed
+from benchmarks.tables import format_row, format_table
 from sklearn_iqt import (
     AnisoUNetRegressor,
     CoupledDictionaryIQT,
@@ -42,6 +45,14 @@ from sklearn_iqt import (
     load_model,
     save_model,
 )
+from sklearn_iqt.deep._inference import Predictor
+from sklearn_iqt.deep._net import PatchNet
+from sklearn_iqt.dictionary import ksvd
+from sklearn_iqt.dictionary._features import fit_projection
+from sklearn_iqt.patches import PatchMerger, cut_patches
+from sklearn_iqt.patches._sampling import foreground_index
+from sklearn_iqt.preprocessing import intensity_scale, upsample
+from sklearn_iqt.preprocessing._foreground import foreground_mask
 
 SCALE = (1, 1, 4)
 NETS = {"max_steps": 2, "batch_size": 8, "max_patches": 64, "random_state": 0}
@@ -57,27 +68,27 @@ ESTIMATORS = {
 SMALL = ["interpolation", "ridge", "srep", "unet-8", "ddl-8"]
 LENGTHS = (64, 128, 260, 388)
 
-# Functions that do not call each other, by file, and what to call the time in them.
+# Functions that do not call each other, and the name of the stage that they belong to.
 STAGES = {
-    ("_scaling", "intensity_scale"): "intensity scale",
-    ("_interpolate", "upsample"): "interpolation",
-    ("_scaling", "foreground_mask"): "foreground",
-    ("_sampling", "foreground_index"): "choice of patches",
-    ("_cut", "cut_patches"): "cutting",
-    ("_features", "fit_projection"): "principal components",
-    ("_learning", "ksvd"): "K-SVD",
-    ("_coupled", "_encode"): "features and codes",
-    ("_merge", "add"): "joining",
-    ("_merge", "finalize"): "joining",
-    ("_ridge", "fit"): "regressor",
-    ("_base", "predict"): "regressor",
-    ("net", "train_step"): "training steps",
-    ("_inference", "__call__"): "net",
+    intensity_scale: "intensity scale",
+    upsample: "interpolation",
+    foreground_mask: "foreground",
+    foreground_index: "choice of patches",
+    cut_patches: "cutting",
+    fit_projection: "principal components",
+    ksvd: "K-SVD",
+    CoupledDictionaryIQT._encode: "features and codes",
+    PatchMerger.add: "merging",
+    PatchMerger.finalize: "merging",
+    Ridge.fit: "regressor",
+    Ridge.predict: "regressor",
+    PatchNet.train_step: "training steps",
+    Predictor.__call__: "net",
 }
 
 
-def tiled(cohort, size):
-    """Return a brain and its simulated low field, repeated to a size in high voxels."""
+def repeated_pair(cohort, size):
+    """Return a low and a high volume, repeated to a size in high voxels."""
     image, labels = cohort.load(cohort.split["train"][0])
     high = np.asarray(image.dataobj, np.float32)
     whole = high.shape[2] // SCALE[2] * SCALE[2]
@@ -88,52 +99,43 @@ def tiled(cohort, size):
 
 
 def repeated(volume, shape):
-    """Repeat a volume along all axes until it has a shape."""
+    """Repeat a volume along all axes to fill a shape."""
     copies = [-(-want // have) for want, have in zip(shape, volume.shape, strict=True)]
     return np.tile(volume, copies)[tuple(map(slice, shape))].astype(np.float32, order="C")
 
 
 def stages(profile):
     """Return the seconds of each stage of a profile, the longest first."""
-    longest = {}
-    for (file, _, function), (_, _, _, cumulative, _) in pstats.Stats(profile).stats.items():
-        key = Path(file).stem, function
-        longest[key] = max(longest.get(key, 0), cumulative)
+    profiled = pstats.Stats(profile).stats
     seconds = {}
-    for key in STAGES.keys() & longest.keys():
-        seconds[STAGES[key]] = seconds.get(STAGES[key], 0) + longest[key]
+    for function, stage in STAGES.items():
+        code = inspect.unwrap(function).__code__
+        key = code.co_filename, code.co_firstlineno, code.co_name
+        if key in profiled:
+            cumulative = profiled[key][3]
+            seconds[stage] = seconds.get(stage, 0) + cumulative
     return dict(sorted(seconds.items(), key=lambda stage: -stage[1]))
 
 
-def measured(work):
-    """Run something under the profiler; return its result and a record of what it cost."""
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
-    held, profile = memory("VmRSS"), cProfile.Profile(time.process_time)
-    clock, processor = time.perf_counter(), time.process_time()
-    profile.enable()
-    result = work()
-    profile.disable()
-    processor, clock = time.process_time() - processor, time.perf_counter() - clock
-    record = {"s": clock, "processor s": processor, "peak": peak_memory(), "held": held}
-    return result, record | {"stages": stages(profile)}
+def measure(function):
+    """Call a function under the profiler; return its result, and its time and memory."""
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
+    memory_before, profile = process_memory("VmRSS"), cProfile.Profile(time.process_time)
+    result, clock, processor = timed(lambda: profile.runcall(function))
+    record = {"clock": clock, "processor": processor, "before": memory_before}
+    return result, record | {"peak": peak_memory(), "stages": stages(profile)}
 
 
-def memory(field):
-    """Return a field of Linux's account of this process, in GB."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 2**20
-
-
-def make(name, jobs):
-    """Return an estimator that runs on so many threads."""
+def make_estimator(name, jobs):
+    """Return an estimator that uses a number of threads."""
     estimator = ESTIMATORS[name]
     if "n_jobs" in estimator.get_params():
         estimator.set_params(n_jobs=jobs)
     return estimator
 
 
-def piece(low, scale=(1, 1, 1)):
-    """Return what cuts 32 x 32 x 8 low voxels out of a volume, or of its high counterpart."""
+def small_piece(low, scale=(1, 1, 1)):
+    """Return slices of 32 x 32 x 8 low voxels, or of the same region of the high volume."""
     starts = [n // 4 for n in low.shape]
     return tuple(
         slice(start * factor, (start + size) * factor)
@@ -142,20 +144,20 @@ def piece(low, scale=(1, 1, 1)):
 
 
 def fit(name, jobs, folder, model):
-    """Fit one estimator on the pair in a folder and write the model to a file."""
+    """Fit an estimator on the pair in a folder and save the model to a file."""
     low, high = (np.load(folder / f"{kind}.npy") for kind in ("low", "high"))
-    estimator = make(name, jobs)
-    warm_up = [low[piece(low)]], [high[piece(low, SCALE)]]
+    estimator = make_estimator(name, jobs)
+    warm_up = [low[small_piece(low)]], [high[small_piece(low, SCALE)]]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # so few patches give fewer atoms
-        clone(estimator).fit(*warm_up)  # imports and compiled code are there from now on
-    estimator, record = measured(lambda: estimator.fit([low], [high]))
+        warnings.simplefilter("ignore")  # a small piece has too few patches for all atoms
+        clone(estimator).fit(*warm_up)  # imports and compiles
+    estimator, record = measure(lambda: estimator.fit([low], [high]))
     save_model(estimator, model)
     return record | {"passed": low.nbytes + high.nbytes, "returned": 0}
 
 
 def predict(model, jobs, folder, length=None):
-    """Enhance the low volume in a folder, or so many high voxels of it along k."""
+    """Enhance the low volume in a folder, repeated or cut to a length in high voxels along k."""
     low = np.load(folder / "low.npy", mmap_mode="r")
     slices = low.shape[2] if length is None else length // SCALE[2]
     low = repeated(low, (*low.shape[:2], slices))
@@ -164,52 +166,55 @@ def predict(model, jobs, folder, length=None):
         model.set_params(n_jobs=jobs)
         if length is not None:
             model.set_params(solver="batch_omp")
-    model.predict([low[piece(low)]])
-    (image,), record = measured(lambda: model.predict([low]))
+    model.predict([low[small_piece(low)]])
+    (image,), record = measure(lambda: model.predict([low]))
     return record | {"passed": low.nbytes, "returned": image.nbytes}
 
 
-def alone(function, *arguments):
-    """Call in a process of its own, so that the memory is its own."""
+def run_in_process(function, *arguments):
+    """Call a function in a new process, so that its memory can be measured."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         return pool.submit(function, *arguments).result()
 
 
-def row(name, step, record):
+def extra_memory(record):
+    """Return the peak memory without the memory in use before and the result, in GB."""
+    return record["peak"] - record["before"] - record["returned"] / 2**30
+
+
+def make_row(name, step, record):
     """Return a row of the table."""
-    beyond = record["peak"] - record["held"] - record["returned"] / 2**30
-    total = record["processor s"]
-    known = [f"{what} {s:.2f}" for what, s in record["stages"].items() if s >= 0.005 * total]
-    other = total - sum(record["stages"].values())
-    cells = name, step, f"{record['s']:.1f}", f"{total:.1f}", f"{record['peak']:.2f}"
-    cells += f"{beyond:.2f}", ", ".join([*known, f"the rest {other:.2f}"])
-    return "| " + " | ".join(cells) + " |"
+    total = record["processor"]
+    shown = [f"{stage} {s:.2f}" for stage, s in record["stages"].items() if s >= 0.005 * total]
+    rest = total - sum(record["stages"].values())
+    cells = name, step, f"{record['clock']:.1f}", f"{total:.1f}", f"{record['peak']:.2f}"
+    cells += f"{extra_memory(record):.2f}", ", ".join([*shown, f"rest {rest:.2f}"])
+    return format_row(cells)
 
 
-TITLES = "processor time, s", "peak memory, GB", "of it, beyond volumes, GB"
+TITLES = "processor time, s", "peak memory, GB", "extra memory, GB"
 
 
 def along_k(names, jobs, folder, models, path):
-    """Measure and plot the cost of prediction for volumes of growing length."""
+    """Measure and plot the time and memory of prediction for volumes of increasing length."""
     curves = {}
-    print("| estimator | voxels along k | " + " | ".join(TITLES) + " |\n|---|---|---|---|---|")
+    print(format_table(["estimator", "voxels along k", *TITLES]))
     for name in names:
         model = models / f"{name}.iqt"
-        records = [alone(predict, model, jobs, folder, length) for length in LENGTHS]
+        records = [run_in_process(predict, model, jobs, folder, length) for length in LENGTHS]
         curves[name] = [
-            [r["processor s"] for r in records],
+            [r["processor"] for r in records],
             [r["peak"] for r in records],
-            [r["peak"] - r["held"] - r["returned"] / 2**30 for r in records],
+            [extra_memory(r) for r in records],
         ]
         for length, *values in zip(LENGTHS, *curves[name], strict=True):
-            cells = " | ".join(f"{value:.2f}" for value in values)
-            print(f"| {name} | {length} | {cells} |", flush=True)
+            print(format_row([name, length, *(f"{value:.2f}" for value in values)]), flush=True)
     draw(curves, [(r["passed"] + r["returned"]) / 2**30 for r in records], path)
     print(f"\nwrote {path}")
 
 
 def draw(curves, volumes, path):
-    """Plot time and memory against the length, with the memory of the volumes themselves."""
+    """Plot time and memory against the length, and the memory of the volumes alone."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 2.7), layout="constrained")
@@ -234,33 +239,52 @@ def main(argv=None):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--cohort", required=True)
-    parser.add_argument("--estimator", nargs="+", choices=list(ESTIMATORS), default=SMALL)
-    parser.add_argument("--size", type=int, nargs=3, default=(260, 311, 260), help="high voxels")
-    parser.add_argument("--jobs", type=int, default=2, help="threads of the coder")
-    parser.add_argument("--along-k", action="store_true", help="plot memory against the length")
+    parser.add_argument("--cohort", required=True, help="folder of the cohort")
     parser.add_argument(
-        "--plot", type=Path, default=Path("docs/images/performance/memory_along_k.png")
+        "--estimator",
+        nargs="+",
+        choices=list(ESTIMATORS),
+        default=SMALL,
+        help="estimators to measure",
     )
-    parser.add_argument("--models", type=Path, help="folder that keeps fitted models for next time")
+    parser.add_argument(
+        "--size", type=int, nargs=3, default=(260, 311, 260), help="of the high volume, in voxels"
+    )
+    parser.add_argument("--jobs", type=int, default=2, help="number of threads of the coder")
+    parser.add_argument(
+        "--along-k", action="store_true", help="plot time and memory against the length"
+    )
+    parser.add_argument(
+        "--plot",
+        type=Path,
+        default=Path("docs/images/performance/memory_along_k.png"),
+        help="file of the plot",
+    )
+    parser.add_argument(
+        "--models",
+        type=Path,
+        help="folder of fitted models, which are reused; temporary by default",
+    )
     arguments = parser.parse_args(argv)
     names, jobs = arguments.estimator, arguments.jobs
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         models = arguments.models or folder
         models.mkdir(parents=True, exist_ok=True)
-        pair = tiled(load_cohort(arguments.cohort), arguments.size)
+        pair = repeated_pair(load_cohort(arguments.cohort), arguments.size)
         for kind, volume in zip(("low", "high"), pair, strict=True):
             np.save(folder / f"{kind}.npy", volume)
-        print(f"low {pair[0].shape}, high {pair[1].shape}, {jobs} threads of the coder\n")
-        print("| estimator | step | s | processor s | peak, GB | beyond, GB | of processor s |")
-        print("|---|---|---|---|---|---|---|")
+        print(f"low {pair[0].shape}, high {pair[1].shape}, threads of the coder: {jobs}\n")
+        header = ["estimator", "step", "s", "processor s", "peak, GB", "extra, GB", "stages, s"]
+        print(format_table(header))
         for name in names:
             model = models / f"{name}.iqt"
             if not model.exists():
-                print(row(name, "fit", alone(fit, name, jobs, folder, model)), flush=True)
+                record = run_in_process(fit, name, jobs, folder, model)
+                print(make_row(name, "fit", record), flush=True)
             if not arguments.along_k:
-                print(row(name, "predict", alone(predict, model, jobs, folder)), flush=True)
+                record = run_in_process(predict, model, jobs, folder)
+                print(make_row(name, "predict", record), flush=True)
         if arguments.along_k:
             along_k(names, jobs, folder, models, arguments.plot)
 

@@ -1,14 +1,14 @@
-"""Which settings to choose: grid searches on training and validation subjects, never test ones.
+"""Choose settings by grid searches on training and validation subjects.
 
     python -m benchmarks.studies --cohort ../shared/data/ds002748 --output results/studies/cc0
     python -m benchmarks.studies --cohort ... --studies features alpha --output ...
 
-Each study is a plain ``GridSearchCV`` over parameters of the estimators. Subjects are the groups:
-models learn from the training subjects, degraded by the training distribution, and are scored on
-the validation subjects (or on ``--folds`` of both), degraded anew by every test distribution.
-Finished studies are kept, each with a record of the code, cohort and options that made it;
-``report.md`` shows all of them. Scores are NRMSE (eq. 7) and SSIM inside the brain and over the
-volume.
+Each study is a ``GridSearchCV`` over parameters of the estimators. Test subjects are not used.
+Models are fitted to the training subjects, degraded by the training distribution, and scored on the
+validation subjects, degraded by each test distribution. With ``--folds``, training and validation
+subjects together are split into folds. Finished studies are kept with a record of their code,
+cohort and options, and are not run again. ``report.md`` shows all of them. Scores are NRMSE (eq. 7)
+and SSIM inside the brain and over the volume.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from sklearn.pipeline import Pipeline
 from benchmarks.code import describe_code
 from benchmarks.cohorts import load_cohort
 from benchmarks.paper.pairs import named_seed, write_json
-from benchmarks.paper.report import markdown
+from benchmarks.tables import format_table
 from sklearn_iqt import (
     AnisoUNetRegressor,
     CoupledDictionaryIQT,
@@ -41,9 +41,10 @@ from sklearn_iqt.patches import PatchTransformer
 from sklearn_iqt.preprocessing import NyulScaler, TissueScaler
 from sklearn_iqt.simulation import LowFieldSimulator, RatioSNR
 
+# Endings of the columns of scores.
 METRICS = (" NRMSE", " SSIM (brain)", " SSIM")
 TEST_SETS = ("ind1", "ind2", "low_contrast", "noisy", "ulf_measured")
-# Wide enough to hold the contrast and the noise of every test set.
+# A distribution that covers the contrast and the noise of every test set.
 WIDE = RatioSNR(ratio=(0.95, 1.75), snr_wm=(15.0, 85.0))
 SREP = CoupledDictionaryIQT(
     256,
@@ -66,11 +67,11 @@ SCALERS = ["passthrough", NyulScaler(keep_units=True), TissueScaler()]
 
 
 def pipeline(estimator=SREP):
-    """Return the pipeline whose parameters are searched."""
+    """Return a pipeline of a scaler and an estimator, whose parameters are searched."""
     return Pipeline([("standardize", "passthrough"), ("enhance", estimator)])
 
 
-# Each study: estimator, grid, and how training and test pairs are simulated.
+# Each study has an estimator, a grid, and options of the simulation of training and test pairs.
 STUDIES = {
     "features": (
         pipeline(),
@@ -96,7 +97,7 @@ STUDIES = {
         [{**INTENSITY, "standardize": SCALERS[::2]}],
         {"snr": WIDE},
     ),
-    # The three ways that simulation and interpolation can lie on each other.
+    # Three combinations of the alignments of simulation and interpolation.
     "corner": (
         pipeline(),
         [
@@ -132,8 +133,8 @@ STUDIES = {
 }
 
 
-def by_test_set(n_subjects):
-    """Return a scorer for volumes that come set by set, with so many subjects each."""
+def make_scorer(n_subjects):
+    """Return a scorer for volumes of all test sets, ``n_subjects`` for each set in turn."""
 
     def score(estimator, low, high):
         estimates = estimator.predict(low)
@@ -150,8 +151,8 @@ def by_test_set(n_subjects):
     return score
 
 
-def search(cohort, estimator, grid, simulation, *, folds, seed):
-    """Return one row of parameters and mean scores for each candidate."""
+def run_study(cohort, estimator, grid, simulation, *, folds, seed):
+    """Return a table with the parameters and mean scores of each candidate."""
     parts = [(subject, part) for part in ("train", "validation") for subject in cohort.split[part]]
     loaded = [cohort.load(subject) for subject, _ in parts]
     volumes = [np.asanyarray(image.dataobj) for image, _ in loaded]
@@ -164,7 +165,7 @@ def search(cohort, estimator, grid, simulation, *, folds, seed):
         )
         for part, name in [("train", snr), *((name, name) for name in TEST_SETS)]
     ]
-    # Volume n of set s is number s * len(parts) + n; the first set is for training.
+    # Volume n of set s is at position s * len(parts) + n. The first set is for training.
     low = [volume for pairs in sets for volume in pairs.low]
     high = [volume for pairs in sets for volume in pairs.high]
     subjects = np.arange(len(parts))
@@ -173,20 +174,20 @@ def search(cohort, estimator, grid, simulation, *, folds, seed):
         splits = [(subjects[~held_out], subjects[held_out])]
     else:
         splits = list(GroupKFold(folds).split(subjects, groups=subjects))
-    later_sets = len(parts) * (1 + np.arange(len(TEST_SETS)))
-    cv = [(learn, np.add.outer(later_sets, test).ravel()) for learn, test in splits]
+    test_sets = len(parts) * (1 + np.arange(len(TEST_SETS)))
+    cv = [(train, np.add.outer(test_sets, test).ravel()) for train, test in splits]
     rows = []
     for (_, test), one_split in zip(splits, cv, strict=True):
-        found = GridSearchCV(
+        search = GridSearchCV(
             estimator,
             grid,
-            scoring=by_test_set(len(test)),
+            scoring=make_scorer(len(test)),
             cv=[one_split],
             refit=False,
             verbose=3,
             error_score="raise",
         ).fit(low, high)
-        rows.append(pd.DataFrame(found.cv_results_))
+        rows.append(pd.DataFrame(search.cv_results_))
     scores = [name for name in rows[0] if name.startswith("mean_")]
     table = rows[0][[name for name in rows[0] if name.startswith("param_")]].astype(str)
     means = sum(frame[scores] for frame in rows) / len(rows)
@@ -194,7 +195,7 @@ def search(cohort, estimator, grid, simulation, *, folds, seed):
 
 
 def write_report(output, options):
-    """Write the tables of all finished studies, each with the command and code that made it."""
+    """Write a report with the tables of all finished studies, their commands and code."""
     sections = []
     for name in STUDIES:
         file, record = output / f"{name}.csv", output / f"{name}.json"
@@ -202,14 +203,14 @@ def write_report(output, options):
             made = check_options(file, record, options)
             table = pd.read_csv(file)
             settings = table[[c for c in table if c.startswith("param_")]].fillna("").astype(str)
-            # Estimators print over several lines, which would end a row of the table.
+            # A row of a table is one line, but estimators print over several lines.
             settings = settings.replace(r"\s+", " ", regex=True)
             settings = settings.rename(columns=lambda c: c.removeprefix("param_").split("__")[-1])
             scores = [c for metric in METRICS for c in table if c.endswith(metric)]
             table = settings.join(table[scores]).astype(object)
             sections.append(
                 f"## {name}\n\n`{made['command']}`, {made['date']}, source {made['source']}.\n\n"
-                f"{markdown(list(table), table.values.tolist())}"
+                f"{format_table(list(table), table.values.tolist())}"
             )
     checksum = options["cohort_checksum"][:12]
     title = f"# Studies on {options['cohort']}\n\nCohort checksum {checksum}."
@@ -217,13 +218,13 @@ def write_report(output, options):
 
 
 def check_options(file, record, options):
-    """Return how a finished study was made; refuse one of another cohort, seed or split."""
+    """Return the record of a finished study; refuse one with another cohort, seed or split."""
     made = json.loads(record.read_text()) if record.exists() else {}
     changed = [key for key in options if made.get(key) != options[key]]
     if changed:
         raise SystemExit(
-            f"{file} was made with other {', '.join(changed)}, or without a record; choose another "
-            "--output."
+            f"{file} has no record, or was made with other values of {', '.join(changed)}. Choose "
+            "another --output."
         )
     return made
 
@@ -233,11 +234,15 @@ def main(argv=None):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--cohort", type=Path, required=True)
-    parser.add_argument("--studies", nargs="+", choices=STUDIES, default=list(STUDIES))
-    parser.add_argument("--folds", type=int, default=1, help="1: the split of the cohort")
-    parser.add_argument("--seed", type=int, default=100)
-    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--cohort", type=Path, required=True, help="folder of the cohort")
+    parser.add_argument(
+        "--studies", nargs="+", choices=STUDIES, default=list(STUDIES), help="all by default"
+    )
+    parser.add_argument(
+        "--folds", type=int, default=1, help="number of folds; 1 uses the split of the cohort"
+    )
+    parser.add_argument("--seed", type=int, default=100, help="of the simulation")
+    parser.add_argument("--output", type=Path, required=True, help="folder of the results")
     arguments = parser.parse_args(argv)
     cohort = load_cohort(arguments.cohort)
     arguments.output.mkdir(parents=True, exist_ok=True)
@@ -254,7 +259,7 @@ def main(argv=None):
             check_options(file, record, options)
             continue
         made = {**options, "command": command, **describe_code()}
-        table = search(cohort, *STUDIES[name], folds=arguments.folds, seed=arguments.seed)
+        table = run_study(cohort, *STUDIES[name], folds=arguments.folds, seed=arguments.seed)
         write_json(record, made)
         with replaced_file(file) as stream:
             stream.write(table.to_csv(index=False).encode())

@@ -1,16 +1,18 @@
-"""Run the paper's experiment on a cohort, and draw its tables and figures.
+"""Run the paper's experiment on a cohort, and write its tables and figures.
 
     python -m benchmarks.paper --profile cpu --cohort ../shared/data/ds002748 --output results/cc0
     python -m benchmarks.paper --profile cpu --cohort ... --output results/cc0 --resume
     python -m benchmarks.paper --output results/cc0 --report
 
-A cohort is a folder with sub-*_T1w.nii.gz, skull-stripped, and sub-*_tissues.nii.gz where there
-are tissue labels; participants.tsv, in the folder or beside it, says which subject trains,
-validates and tests. Without --cohort brains are made from the embedded template. Each training
-subject is degraded once, each test subject once for every test set; each method is fitted and
-scored in a process of its own. The run can be killed at any point and resumed: finished cells are
-kept, nets go on from their checkpoint. A cell that fails is reported and left out. Several runs
-may work on one folder, for instance each on its own --methods.
+A cohort is a folder with skull-stripped volumes sub-*_T1w.nii.gz and, optionally, tissue labels
+sub-*_tissues.nii.gz. participants.tsv, in the folder or its parent folder, has the columns cohort,
+subject and split; split is train, validation or test. Without --cohort, brains are made from the
+embedded template.
+
+Each training subject is degraded once, each test subject once for each test set. Each method is
+fitted and scored in a separate process. The run can be killed at any time and resumed: finished
+cells are kept, and nets continue from their checkpoint. A cell that fails is reported and left out.
+Several runs may share one folder, for instance with different --methods.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ from benchmarks.paper.pairs import prepare_pairs, write_json
 from benchmarks.paper.report import write_report
 
 ROOT = Path(__file__).parents[2]
-# What must be the same when a run is resumed.
+# Entries of the manifest that must not change when a run is resumed.
 FIXED = ("split", "options", "cohort_checksum")
 
 
@@ -45,17 +47,30 @@ def main(argv: list[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--cohort", type=Path, help="folder; the embedded brains by default")
-    parser.add_argument("--participants", type=Path, help="table of the split")
-    parser.add_argument("--slice-axis", choices=list("ijk"), default="k")
+    parser.add_argument(
+        "--cohort",
+        type=Path,
+        help="folder of the cohort; brains from the embedded template by default",
+    )
+    parser.add_argument("--participants", type=Path, help="table of the split, a .tsv file")
+    parser.add_argument(
+        "--slice-axis", choices=list("ijk"), default="k", help="axis of the thick slices"
+    )
     parser.add_argument("--profile", default="smoke", help="smoke, cpu, gpu or a .toml file")
-    parser.add_argument("--methods", nargs="+", help="only these, and their variants")
-    parser.add_argument("--alignment", choices=("center", "corner"), default="center")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--methods", nargs="+", help="run only these methods and their variants")
+    parser.add_argument(
+        "--alignment",
+        choices=("center", "corner"),
+        default="center",
+        help="alignment of the low and the high grid",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the simulation and of the methods")
     parser.add_argument("--output", type=Path, required=True, help="folder of the experiment")
-    parser.add_argument("--resume", action="store_true", help="go on with what is in --output")
-    parser.add_argument("--report", action="store_true", help="only draw tables and figures again")
-    parser.add_argument("--figures", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--resume", action="store_true", help="continue the experiment in --output")
+    parser.add_argument("--report", action="store_true", help="only write tables and figures again")
+    parser.add_argument(
+        "--figures", action=argparse.BooleanOptionalAction, default=True, help="draw the figures"
+    )
     arguments = parser.parse_args(argv)
     output = arguments.output.resolve()
     if not arguments.report:
@@ -65,15 +80,15 @@ def main(argv: list[str] | None = None) -> int:
         failed = []
     print(write_report(output, figures=arguments.figures))
     for name in failed:
-        print(f"failed: {name}, see {output / 'cells'}", file=sys.stderr)
+        print(f"failed: {name}. See its log in {output / 'cells'}.", file=sys.stderr)
     return 1 if failed else 0
 
 
 def run(arguments: argparse.Namespace, output: Path, command: str) -> list[str]:
-    """Run every cell that is not done, and return the names of those that failed."""
+    """Run the cells that are not finished, and return the names of those that failed."""
     output.mkdir(parents=True, exist_ok=True)
     with FileLock(output / ".lock"):
-        profile = _begin(arguments, output, command)
+        profile = _prepare(arguments, output, command)
     cells = list_cells(profile)
     if arguments.methods:
         cells = [cell for cell in cells if cell.method in arguments.methods]
@@ -94,34 +109,40 @@ def run(arguments: argparse.Namespace, output: Path, command: str) -> list[str]:
     return failed
 
 
-def _begin(arguments: argparse.Namespace, output: Path, command: str) -> dict[str, Any]:
-    """Write the manifest and the pairs, and return the profile."""
-    started = output / "manifest.json"
-    if started.exists() and not arguments.resume:
-        raise SystemExit(f"{output} holds an experiment; pass --resume to go on with it.")
+def _prepare(arguments: argparse.Namespace, output: Path, command: str) -> dict[str, Any]:
+    """Write the manifest and the simulated pairs, and return the profile."""
+    manifest_file = output / "manifest.json"
+    if manifest_file.exists() and not arguments.resume:
+        raise SystemExit(
+            f"{output}: there is already an experiment. Continue it with --resume, or choose "
+            "another --output."
+        )
     if arguments.cohort is None:
         embedded = output / "embedded"
-        is_there = (embedded / "participants.tsv").exists()
-        cohort = load_cohort(embedded) if is_there else write_embedded_cohort(embedded)
+        exists = (embedded / "participants.tsv").exists()
+        cohort = load_cohort(embedded) if exists else write_embedded_cohort(embedded)
     else:
         cohort = load_cohort(arguments.cohort, arguments.participants, arguments.slice_axis)
     manifest = make_manifest(arguments, cohort)
     manifest["runs"] = [{"command": command, **describe_code()}]
-    if started.exists():
-        before = json.loads(started.read_text())
+    if manifest_file.exists():
+        before = json.loads(manifest_file.read_text())
         changed = [key for key in FIXED if before[key] != manifest[key]]
         changed += changed_cells(output, before["profile"], manifest["profile"])
         if changed:
             raise SystemExit(
-                f"{output}: this experiment was begun with other {', '.join(changed)}; choose "
+                f"{output}: the experiment was started with other {', '.join(changed)}. Choose "
                 "another --output."
             )
         manifest["runs"] = [*before["runs"], *manifest["runs"]]
     profile = manifest["profile"]
     unknown = set(arguments.methods or ()) - set(profile["methods"])
     if unknown:
-        raise SystemExit(f"the profile has no methods {sorted(unknown)}.")
-    write_json(started, manifest)
+        raise SystemExit(
+            f"--methods: {', '.join(sorted(unknown))} are not in the profile. Choose from "
+            f"{', '.join(profile['methods'])}."
+        )
+    write_json(manifest_file, manifest)
     prepare_pairs(
         cohort,
         output,
@@ -133,15 +154,17 @@ def _begin(arguments: argparse.Namespace, output: Path, command: str) -> dict[st
 
 
 def changed_cells(output: Path, before: dict[str, Any], profile: dict[str, Any]) -> list[str]:
-    """Return what is begun and would now be another thing; a profile may grow meanwhile."""
+    """Return the started cells that the profile now defines differently; it may have new ones."""
     cells = {cell.name: cell for cell in list_cells(profile)}
-    begun = [c for c in list_cells(before) if (output / "cells" / c.folder).is_dir()]
+    started = [c for c in list_cells(before) if (output / "cells" / c.folder).is_dir()]
     changed = [] if before["test_sets"] == profile["test_sets"] else ["test sets"]
-    return changed + [c.name for c in begun if c.name not in cells or cells[c.name].spec != c.spec]
+    return changed + [
+        c.name for c in started if c.name not in cells or cells[c.name].spec != c.spec
+    ]
 
 
 def make_manifest(arguments: argparse.Namespace, cohort: Cohort) -> dict[str, Any]:
-    """Return what must stay the same while an experiment is resumed."""
+    """Return the profile, the options and the cohort of an experiment."""
     return {
         "profile": read_profile(arguments.profile),
         "options": {

@@ -1,16 +1,16 @@
-"""Fit one method and score it, in a process of its own: ``python -m benchmarks.paper.cell``.
+"""Fit and score one method: ``python -m benchmarks.paper.cell OUTPUT CELL``.
 
-A process of its own shows the memory that the method takes, and keeps its failure to itself.
+Each method runs in a separate process, so that its memory can be measured and its failure does not
+stop the others.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import resource
 import shutil
 import sys
-import time
+from functools import partial
 from pathlib import Path
 
 from filelock import FileLock
@@ -18,6 +18,7 @@ from joblib import Parallel, delayed
 from sklearn.pipeline import Pipeline
 
 from benchmarks.code import describe_code
+from benchmarks.cost import peak_memory, timed
 from benchmarks.paper.config import Cell, build_estimator, list_cells
 from benchmarks.paper.pairs import high_files, low_files, write_json
 from sklearn_iqt import load_model, save_model
@@ -27,7 +28,7 @@ from sklearn_iqt.persistence import TrainingCard
 
 __all__ = ["METRICS", "is_done", "run_cell"]
 
-# Voxels of the brain are those where the truth is not zero.
+# The brain is where the truth is not zero.
 METRICS = {
     "NRMSE": lambda truth, estimate, brain: nrmse(truth, estimate),
     "NRMSE (mean, brain)": lambda truth, estimate, brain: nrmse(
@@ -40,13 +41,13 @@ METRICS = {
 
 
 def is_done(output: Path, cell: Cell) -> bool:
-    """Whether every test set of a cell is scored."""
+    """Return whether a cell is scored on all its test sets."""
     folder = output / "cells" / cell.folder
     return all((folder / f"{name}.json").exists() for name in cell.test_sets)
 
 
 def run_cell(output: Path, cell: Cell) -> None:
-    """Fit the method unless its model is stored, and score it on the sets that have no scores."""
+    """Fit a method unless its model is stored, and score it on test sets without scores."""
     if is_done(output, cell):
         return
     manifest = json.loads((output / "manifest.json").read_text())
@@ -61,9 +62,9 @@ def run_cell(output: Path, cell: Cell) -> None:
             continue
         images, seconds = [], []
         for low in low_files(output, name, subjects):
-            start = time.perf_counter()
-            images.append(model.predict([low])[0])
-            seconds.append(time.perf_counter() - start)
+            (image,), elapsed, _ = timed(partial(model.predict, [low]))
+            images.append(image)
+            seconds.append(elapsed)
         memory = peak_memory()
         scores = Parallel(2, prefer="threads")(
             delayed(_scores)(truth, image)
@@ -98,11 +99,10 @@ def _fitted_model(output: Path, folder: Path, cell: Cell, subjects: list[str], o
         checkpoint=str(folder / "checkpoint"),
     )
     low, high = low_files(output, "train", subjects), high_files(output, subjects)
-    start = time.perf_counter()
-    model.fit(low, high)
+    _, seconds, _ = timed(lambda: model.fit(low, high))
     record = {
         **describe_code(),
-        "seconds": time.perf_counter() - start,
+        "seconds": seconds,
         "peak_memory_gb": peak_memory(),
         "model": re.sub(r"\s+", " ", repr(model.get_params())),
     }
@@ -113,7 +113,7 @@ def _fitted_model(output: Path, folder: Path, cell: Cell, subjects: list[str], o
     try:
         card = TrainingCard(cohort=options["cohort"], seed=options["seed"])
         save_model(model, stored, training=card)
-    except TypeError as error:  # a forest: it is fitted again if the run is cut off here
+    except TypeError as error:  # A forest cannot be saved; a resumed run fits it again.
         print(error, file=sys.stderr)
     write_json(folder / "fit.json", record)
     checkpoint = folder / "checkpoint"
@@ -130,21 +130,12 @@ def _scores(truth: Path, image) -> dict[str, float]:
     return {name: row[name] for name in METRICS}
 
 
-def peak_memory() -> float:
-    """Return the most memory that this process has taken, in GB."""
-    status = Path("/proc/self/status")
-    if status.exists():  # rusage would count the parent's memory as well
-        lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
-        return int(lines["VmHWM"].split()[0]) / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-
-
 def main() -> None:
-    """Run one cell of an experiment whose manifest and pairs are on disk."""
+    """Run one cell of an experiment that has its manifest and pairs on disk."""
     output, name = Path(sys.argv[1]), sys.argv[2]
     profile = json.loads((output / "manifest.json").read_text())["profile"]
     cell = next(cell for cell in list_cells(profile) if cell.name == name)
-    # A run that was killed may have left a cell that is still at work: wait for what it brings.
+    # A run that was killed may have left a cell that is still running. Wait for its results.
     with FileLock(output / "cells" / f"{cell.folder}.lock"):
         run_cell(output, cell)
 

@@ -1,4 +1,4 @@
-"""What is run: the profile, and the cells that follow from it."""
+"""Profiles of the experiment, and the cells that they define."""
 
 from __future__ import annotations
 
@@ -25,21 +25,22 @@ PROFILES = Path(__file__).parent / "profiles"
 
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """One method with its parameters, fitted once and scored on some test sets.
+    """One method with its parameters, which is fitted once and scored on several test sets.
 
     Parameters
     ----------
     method : str
-        The method of Table 1.
+        Name of the method in Table 1.
     column : str
-        Its column in a table of variants, or nothing for the method itself.
+        Column of a variant in Table 2 or 3; empty for the method itself.
     spec : dict
-        ``estimator``, a public name of the package; ``regressor``, that of a scikit-learn
-        regressor to wrap; ``scaler``, the name of what standardises its input; ``params``.
+        ``estimator``, the public name of an estimator of the package; optionally ``regressor``,
+        the name of the scikit-learn regressor that it wraps, ``scaler``, the name of the scaler of
+        its input, and ``params``.
     test_sets : list of str
-        What it is scored on.
+        Names of the test sets on which it is scored.
     keep_predictions : bool
-        Whether predicted volumes are stored, for figures.
+        Whether to store predicted volumes, for figures.
     """
 
     method: str
@@ -50,27 +51,29 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """Name of the method, and of the column if it is a variant."""
+        """Name of the method, followed by the column of a variant."""
         return f"{self.method} {self.column}".strip()
 
     @property
     def folder(self) -> str:
-        """Name of its folder."""
+        """Name of the folder of its results."""
         return re.sub(r"[^A-Za-z0-9]+", "-", self.name).strip("-").lower()
 
 
 def read_profile(name: str) -> dict[str, Any]:
-    """Return a profile by its name, or from a TOML file."""
+    """Read a profile of this package by its name, or a TOML file by its path."""
     path = PROFILES / f"{name}.toml" if not name.endswith(".toml") else Path(name)
     if not path.exists():
         known = sorted(file.stem for file in PROFILES.glob("*.toml"))
-        raise ValueError(f"unknown profile {name!r}: choose one of {known} or pass a .toml file.")
+        raise ValueError(
+            f"--profile must be one of {', '.join(known)}, or an existing .toml file; got {name!r}."
+        )
     with path.open("rb") as file:
         return tomllib.load(file)
 
 
 def list_cells(profile: dict[str, Any]) -> list[Cell]:
-    """Return every cell of a profile: those of Table 1, then the variants of the other tables."""
+    """Return the cells of a profile: methods of Table 1, then variants of Tables 2 and 3."""
     cells = [
         Cell(name, "", spec, profile["test_sets"], keep_predictions=True)
         for name, spec in profile["methods"].items()
@@ -85,7 +88,9 @@ def list_cells(profile: dict[str, Any]) -> list[Cell]:
     folders = [cell.folder for cell in cells]
     twice = {folder for folder in folders if folders.count(folder) > 1}
     if twice:
-        raise ValueError(f"two cells of the profile share the folder {sorted(twice)}; rename one.")
+        raise ValueError(
+            f"Cells of the profile share the folder {', '.join(sorted(twice))}. Rename one of them."
+        )
     return cells
 
 
@@ -95,20 +100,20 @@ def build_estimator(spec: dict[str, Any], **common: Any) -> Any:
     Parameters
     ----------
     spec : dict
-        See :class:`Cell`.
+        Specification of the estimator, see :class:`Cell`.
     **common : dict
-        Parameters for every estimator that has them.
+        Parameters to set on the estimator, if it has them, before those of ``spec``.
 
     Returns
     -------
     BaseIQTRegressor or Pipeline
-        Not fitted.
+        The estimator, not fitted.
     """
     estimator = getattr(sklearn_iqt, spec["estimator"])()
     if "regressor" in spec:
-        homes = (sklearn.linear_model, sklearn.ensemble)
-        home = next(module for module in homes if hasattr(module, spec["regressor"]))
-        estimator.set_params(estimator=getattr(home, spec["regressor"])())
+        modules = (sklearn.linear_model, sklearn.ensemble)
+        module = next(module for module in modules if hasattr(module, spec["regressor"]))
+        estimator.set_params(estimator=getattr(module, spec["regressor"])())
     common |= {f"estimator__{k}": v for k, v in common.items() if k in ("n_jobs", "random_state")}
     known = estimator.get_params()
     estimator.set_params(**{name: value for name, value in common.items() if name in known})

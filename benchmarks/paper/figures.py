@@ -1,4 +1,4 @@
-"""Figures 4 to 6 from stored predictions."""
+"""Figures 4 to 6, drawn from stored predictions."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ BASELINE = "interpolation"
 
 
 def draw_figures(output: Path, manifest: dict[str, Any], cells: list[Cell]) -> str:
-    """Draw what the stored predictions allow, and return Markdown that shows it.
+    """Draw the figures that have stored predictions, and return Markdown that shows them.
 
-    Figures are of the first test subject. Figure 4 shows estimates, 5 their errors and where other
-    methods beat IQT-DL, 6 what numbers of atoms change on the out-of-distribution set. The losses
-    of the nets follow.
+    Figures show the first test subject. Figure 4 has the estimates. Figure 5 has their errors and
+    the places where other methods are closer to the truth than IQT-DL. Figure 6 compares numbers
+    of atoms on the out-of-distribution set. The last figure has the losses of the nets.
     """
     profile = manifest["profile"]
     subject = manifest["split"]["test"][0]

@@ -1,4 +1,4 @@
-"""Simulated pairs on disk, made once for all methods."""
+"""Simulated pairs on disk, which all methods share."""
 
 from __future__ import annotations
 
@@ -20,34 +20,35 @@ TRAINING = "t1w_036t"
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write a JSON file, whole or not at all."""
+    """Write a JSON file in one step, so that it is never incomplete."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replaced_file(path) as stream:
         stream.write(json.dumps(content, indent=1).encode())
 
 
 def named_seed(seed: int, name: str) -> int:
-    """Return a seed of its own for everything that is named, so that no two share their noise."""
+    """Return a different seed for each name, so that no two sets have the same noise."""
     return int(np.random.SeedSequence([seed, zlib.crc32(name.encode())]).generate_state(1)[0])
 
 
 def low_files(output: Path, part: str, subjects: list[str]) -> list[Path]:
-    """Return the simulated volumes of a part: ``"train"``, or the name of a test set."""
+    """Return the paths of the low volumes of ``"train"`` or of a test set."""
     return [output / "pairs" / part / f"{subject}_low.nii.gz" for subject in subjects]
 
 
 def high_files(output: Path, subjects: list[str]) -> list[Path]:
-    """Return the true volumes of subjects."""
+    """Return the paths of the high volumes of subjects."""
     return [output / "pairs" / "high" / f"{subject}_high.nii.gz" for subject in subjects]
 
 
 def prepare_pairs(
     cohort: Cohort, output: Path, test_sets: list[str], *, alignment: str, seed: int
 ) -> None:
-    """Simulate the training subjects once, and the test subjects once for every test set.
+    """Simulate the training subjects once, and the test subjects once for each test set.
 
-    Sets that are complete on disk are left as they are. What a set holds depends on the seed and
-    on its name alone; ``snr.json`` beside it has the SNR pairs and their distances.
+    Sets that are complete on disk are not simulated again. The content of a set depends only on the
+    seed and the name of the set. ``snr.json`` in its folder has the pairs of SNR and their
+    Mahalanobis distances.
     """
     parts = [("train", TRAINING, "train"), *((name, name, "test") for name in test_sets)]
     for name, snr, split in parts:

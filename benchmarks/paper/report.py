@@ -1,4 +1,4 @@
-"""Tables and figures from what an experiment has stored; nothing is trained or predicted here."""
+"""Tables and figures of an experiment, from its stored scores and predictions."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from scipy import stats
 from benchmarks.paper.cell import METRICS
 from benchmarks.paper.config import Cell, list_cells
 from benchmarks.paper.figures import draw_figures
+from benchmarks.tables import format_table
 from sklearn_iqt.metrics import mean_scores
 from sklearn_iqt.metrics._table import format_csv
 
 __all__ = ["write_report"]
 
-# Tables 1 to 3 of the paper: (NRMSE, SSIM). Its out-of-distribution set mixes what ours separate.
+# (NRMSE, SSIM) of Table 1 of the paper. Its out-of-distribution set changes contrast and noise
+# together, ours change them separately.
 PAPER_1 = {
     "ind1": {
         "interpolation": (0.257, 0.698),
@@ -40,8 +42,9 @@ PAPER_1 = {
     },
 }
 PAPER_TIMES = (
-    "The paper: dictionaries 25 min (150 atoms) to 80 min (1024), reconstruction 7 to 50 min a "
-    "volume, MATLAB on a laptop; IQT-DDL 4 to 7 min a volume (64 and 128 atoms)."
+    "In the paper, with MATLAB on a laptop, learning a dictionary takes 25 min (150 atoms) to "
+    "80 min (1024 atoms), and reconstruction 7 to 50 min a volume. IQT-DDL takes 4 to 7 min a "
+    "volume (64 and 128 atoms)."
 )
 CONFIDENCE = 0.95
 KEYS = ("method", "test_set")
@@ -50,20 +53,20 @@ REFERENCE = "interpolation"
 
 
 def write_report(output: Path, *, figures: bool = True) -> str:
-    """Write tables, figures and a report that shows them, and return the report.
+    """Write the tables, figures and report of an experiment, and return the report.
 
     Parameters
     ----------
     output : Path
         Folder of the experiment.
     figures : bool
-        Whether to draw figures as well. Mind the licence of the cohort.
+        Whether to draw figures. They show brains, so check the licence of the cohort.
 
     Returns
     -------
     str
-        Markdown; also in ``report.md``. Values of every subject are in ``scores.csv``, paired
-        differences in ``differences.csv``.
+        Report in Markdown, which is also in ``report.md``. The scores of each subject are in
+        ``scores.csv``, the paired differences in ``differences.csv``.
     """
     manifest = json.loads((output / "manifest.json").read_text())
     cells = list_cells(manifest["profile"])
@@ -71,7 +74,7 @@ def write_report(output: Path, *, figures: bool = True) -> str:
     scores = _score_rows(results)
     (output / "scores.csv").write_text(format_csv(scores))
     means = {(row["method"], row["test_set"]): row for row in mean_scores(scores, KEYS)}
-    # The reference comes first, so that differences to it are differences of the others.
+    # Differences are "second minus first", so the reference comes first.
     named = sorted((c for c in cells if not c.column), key=lambda cell: cell.name != REFERENCE)
     methods = {cell.name: results[cell] for cell in named}
     differences = _difference_rows(methods)
@@ -93,13 +96,6 @@ def write_report(output: Path, *, figures: bool = True) -> str:
     return report
 
 
-def markdown(header: list[str], rows: list[list[Any]]) -> str:
-    """Return a table in Markdown, floats with four digits."""
-    lines = [header, ["---"] * len(header), *rows]
-    text = [[f"{c:.4f}" if isinstance(c, float) else str(c) for c in line] for line in lines]
-    return "\n".join(f"| {' | '.join(line)} |" for line in text)
-
-
 def _load(output: Path, cell: Cell) -> dict[str, Any]:
     folder = output / "cells" / cell.folder
     files = {name: folder / f"{name}.json" for name in cell.test_sets}
@@ -118,7 +114,7 @@ def _score_rows(results: dict[Cell, dict]) -> list[dict[str, Any]]:
 
 
 def _difference_rows(methods: dict[str, dict]) -> list[dict[str, Any]]:
-    """Compare every two methods on the same subjects."""
+    """Compare each pair of methods on the same subjects."""
     rows = []
     for first, second in combinations(methods, 2):
         for name in [name for name in methods[first] if name in methods[second]]:
@@ -132,7 +128,7 @@ def _difference_rows(methods: dict[str, dict]) -> list[dict[str, Any]]:
                         "test_set": name,
                         "metric": metric,
                         "method": second,
-                        "less": first,
+                        "reference": first,
                         "mean": float(np.mean(b - a)),
                         "low": float(interval[0]),
                         "high": float(interval[1]),
@@ -151,7 +147,7 @@ def _heading(output: Path, manifest: dict[str, Any]) -> str:
     commands = "\n".join(f"    {run['command']}" for run in runs)
     records = [json.loads(f.read_text()) for f in (output / "cells").glob("*/*.json")]
     if len({record["source"] for record in records if "source" in record}) > 1:
-        versions += "; **cells were fitted or scored by different states of the package**"
+        versions += "; **cells were fitted or scored by different versions of the source**"
     return (
         f"# The paper's experiment on {options['cohort']}\n\n{numbers} subjects, seed "
         f"{options['seed']}, alignment {options['alignment']}, slice axis "
@@ -166,7 +162,7 @@ def _missing(output: Path, results: dict[Cell, dict]) -> str:
         for cell, by_set in results.items()
         if set(cell.test_sets) - set(by_set)
     ]
-    return f"**Not done or failed:** {'; '.join(missing)}." if missing else ""
+    return f"**Missing or failed:** {'; '.join(missing)}." if missing else ""
 
 
 def _summary(methods: list[str], test_sets: list[str], means: Means) -> str:
@@ -183,7 +179,7 @@ def _summary(methods: list[str], test_sets: list[str], means: Means) -> str:
             row.append(f"**{shown}**" if shown == f"{lowest[name]:.4f}" else shown)
         rows.append(row)
     header = ["method", *(f"`{name}`" for name in test_sets)]
-    return f"## NRMSE\n\nMeans over subjects, the lowest in bold.\n\n{markdown(header, rows)}"
+    return f"## NRMSE\n\nMeans over subjects, the lowest in bold.\n\n{format_table(header, rows)}"
 
 
 def _distances(output: Path, test_sets: list[str]) -> str:
@@ -191,18 +187,18 @@ def _distances(output: Path, test_sets: list[str]) -> str:
     for name in test_sets:
         record = json.loads((output / "pairs" / name / "snr.json").read_text())
         white, grey = np.transpose(record["snr_wm_gm"])
-        far = record["mahalanobis"]
+        distances = record["mahalanobis"]
         rows.append(
             [
                 name,
-                len(far),
-                f"{np.min(far):.1f} to {np.max(far):.1f}",
+                len(distances),
+                f"{np.min(distances):.1f} to {np.max(distances):.1f}",
                 f"{np.min(white / grey):.2f} to {np.max(white / grey):.2f}",
                 f"{grey.min():.0f} to {grey.max():.0f}",
             ]
         )
     header = ["test set", "volumes", "Mahalanobis distance", "WM/GM", "SNR of GM"]
-    return f"## Test sets\n\n{markdown(header, rows)}"
+    return f"## Test sets\n\n{format_table(header, rows)}"
 
 
 def _table_1(methods: list[str], profile: dict[str, Any], means: Means) -> str:
@@ -215,11 +211,12 @@ def _table_1(methods: list[str], profile: dict[str, Any], means: Means) -> str:
                 scores = [means[method, name][metric] for metric in METRICS]
                 rows.append([name, method, *scores, *published.get(method, ("", ""))])
     note = (
-        "The paper's numbers are of another cohort, normaliser and, for the nets, size and length "
-        "of training; its out-of-distribution set mixes contrast and noise and stands beside "
-        f"`{profile['out_of_distribution']}`. Compare orders, not values."
+        "The paper uses another cohort, another normaliser of NRMSE and, for the nets, another "
+        "size and length of training. Its out-of-distribution set changes contrast and noise "
+        f"together, and is shown in the rows of `{profile['out_of_distribution']}`. Compare the "
+        "order of the methods, not the values."
     )
-    return f"## Table 1: methods\n\n{markdown(header, rows)}\n\n{note}"
+    return f"## Table 1: methods\n\n{format_table(header, rows)}\n\n{note}"
 
 
 def _differences_table(rows: list[dict[str, Any]], test_sets: list[str]) -> str:
@@ -235,14 +232,15 @@ def _differences_table(rows: list[dict[str, Any]], test_sets: list[str]) -> str:
         for name in test_sets
         for row in rows
         if row["test_set"] == name
-        and row["less"] == REFERENCE
+        and row["reference"] == REFERENCE
         and row["metric"] in ("NRMSE", "SSIM (brain)")
     ]
     header = ["test set", "method", "metric", "mean", "95 % interval", "higher for"]
     return (
-        f"## Paired differences to {REFERENCE}\n\nOver subjects, interval of the t distribution "
-        "for each difference alone, given one training and one noise pattern for each subject. All "
-        f"pairs of methods: `differences.csv`.\n\n{markdown(header, shown)}"
+        f"## Paired differences to {REFERENCE}\n\nMeans over subjects, with one training "
+        "and one noise pattern for each subject. Intervals are of the t distribution, without a "
+        "correction for several comparisons. `differences.csv` has all pairs of methods."
+        f"\n\n{format_table(header, shown)}"
     )
 
 
@@ -267,7 +265,7 @@ def _variant_tables(profile: dict[str, Any], means: Means) -> list[str]:
             for metric in ("NRMSE", "SSIM (brain)", "SSIM")
         ]
         header = ["test set", "metric", *columns]
-        sections.append(f"## Table {number}: {title.lower()}\n\n{markdown(header, rows)}")
+        sections.append(f"## Table {number}: {title.lower()}\n\n{format_table(header, rows)}")
     return sections
 
 
@@ -289,5 +287,5 @@ def _times(output: Path, results: dict[Cell, dict]) -> str:
             ]
         )
     header = ["method", "fit, s", "predict, s a volume (median)", "peak memory, GB"]
-    note = "By the clock, so upper bounds if anything else ran on the machine."
-    return f"## Times and memory\n\n{markdown(header, rows)}\n\n{note} {PAPER_TIMES}"
+    note = "Times are elapsed times, which are too long if other programs ran on the machine."
+    return f"## Times and memory\n\n{format_table(header, rows)}\n\n{note} {PAPER_TIMES}"

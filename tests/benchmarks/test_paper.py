@@ -1,10 +1,9 @@
-"""The paper's experiment: it runs whole, survives being killed, and never mixes subjects."""
+"""Tests of the paper's experiment: it is complete, can be resumed, and keeps subjects apart."""
 
 from __future__ import annotations
 
 import csv
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -39,7 +38,7 @@ def wait_for(path, process):
 
 @pytest.fixture(scope="module")
 def options(tmp_path_factory):
-    """The smoke profile, quicker: small brains, and nets that see small patches."""
+    """Return options of a quick smoke profile, with small brains and small patches for the nets."""
     folder = tmp_path_factory.mktemp("paper")
     cohort = write_embedded_cohort(folder / "brains", 6, (64, 72, 48))
     text = (ROOT / "benchmarks" / "paper" / "profiles" / "smoke.toml").read_text()
@@ -50,7 +49,7 @@ def options(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def experiment(options, tmp_path_factory):
-    """An experiment that was killed in the middle and resumed."""
+    """Return an experiment that was killed in the middle and resumed."""
     output = tmp_path_factory.mktemp("paper") / "run"
     process = start(output, *options)
     first = output / "cells" / "interpolation" / "ulf_measured.json"
@@ -65,7 +64,7 @@ def experiment(options, tmp_path_factory):
 
 
 @pytest.mark.processes
-def test_resuming_redoes_no_finished_work(experiment):
+def test_resuming_keeps_finished_cells(experiment):
     output, before, _ = experiment
     assert output / "cells" / "interpolation" / "ulf_measured.json" in before
     for path, written in before.items():
@@ -84,7 +83,7 @@ def test_every_cell_is_in_the_tables_and_figures(experiment):
     test = json.loads((output / "manifest.json").read_text())["split"]["test"]
     assert found == {(c.name, s, subject) for c in cells for s in c.test_sets for subject in test}
     assert all(np.isfinite(float(row["NRMSE"])) and float(row["NRMSE"]) > 0 for row in rows)
-    assert "Not done or failed" not in report
+    assert "Missing or failed" not in report
     for heading in ("Table 1", "Table 2", "Table 3", "Times and memory", "Paired differences"):
         assert heading in report
     assert {path.name for path in (output / "figures").glob("*.png")} >= {
@@ -95,7 +94,7 @@ def test_every_cell_is_in_the_tables_and_figures(experiment):
 
 
 @pytest.mark.processes
-def test_report_is_redrawn_without_training(experiment, capsys):
+def test_the_report_is_written_again_without_training(experiment, capsys):
     output, _, _ = experiment
     report = (output / "report.md").read_text()
     (output / "report.md").unlink()
@@ -104,10 +103,10 @@ def test_report_is_redrawn_without_training(experiment, capsys):
 
 
 @pytest.mark.processes
-def test_an_experiment_is_neither_overwritten_nor_mixed(experiment, options):
+def test_another_experiment_in_the_same_folder_is_refused(experiment, options):
     output, _, _ = experiment
     for other, message in (
-        ([], "pass --resume"),
+        ([], "Continue it with --resume"),
         (["--resume", "--seed", "1"], "other options"),
     ):
         with pytest.raises(SystemExit, match=message):
@@ -115,7 +114,7 @@ def test_an_experiment_is_neither_overwritten_nor_mixed(experiment, options):
 
 
 @pytest.mark.processes
-def test_a_failed_cell_says_so_and_stops_no_other(tmp_path, capsys):
+def test_a_failed_cell_is_reported_and_the_others_run(tmp_path, capsys):
     profile = tmp_path / "broken.toml"
     profile.write_text(
         'test_sets = ["ind1"]\ntable_sets = ["ind1"]\nout_of_distribution = "ulf_measured"\n'
@@ -127,7 +126,7 @@ def test_a_failed_cell_says_so_and_stops_no_other(tmp_path, capsys):
     assert main([*output, "--profile", str(profile), "--no-figures"]) == 1
     printed = capsys.readouterr()
     assert "failed: broken" in printed.err
-    assert "Not done or failed:** broken (ind1)" in printed.out
+    assert "Missing or failed:** broken (ind1)" in printed.out
     assert "| ind1 | interpolation |" in printed.out
     assert "every patch of every volume" in (tmp_path / "run" / "cells" / "broken.log").read_text()
 
@@ -140,7 +139,7 @@ def test_a_subject_in_two_parts_is_refused(tmp_path):
         load_cohort(cohort.folder)
 
 
-def test_slice_axis_comes_last_and_tissues_are_estimated_when_absent(tmp_path):
+def test_the_slice_axis_comes_last_and_missing_tissues_are_estimated(tmp_path):
     cohort = write_embedded_cohort(tmp_path / "brains", 4, (40, 44, 48))
     labels = load_volume(cohort.tissues("sub-01")).get_fdata()
     cohort.tissues("sub-01").unlink()
@@ -154,39 +153,36 @@ def test_slice_axis_comes_last_and_tissues_are_estimated_when_absent(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["smoke", "cpu", "gpu"])
-def test_profiles_name_parameters_that_exist(name):
+def test_estimators_of_profiles_have_valid_parameters(name):
     cells = list_cells(read_profile(name))
     assert len({cell.folder for cell in cells}) == len(cells)
     for cell in cells:
         estimator = build_estimator(cell.spec, random_state=3, alignment="corner")
-        params = getattr(estimator, "steps", [(None, estimator)])[-1][1].get_params()
+        steps = [step for _, step in getattr(estimator, "steps", [("", estimator)])]
+        params = steps[-1].get_params()
         assert params.get("random_state", 3) == 3
         assert params["alignment"] == "corner"
         assert cell.spec.get("params", {}).keys() <= params.keys()
+        for part in (*steps, *params.values()):
+            if hasattr(part, "_validate_params"):
+                part._validate_params()
 
 
-def test_a_cohort_without_a_table_of_the_split_is_refused(tmp_path):
+def test_a_cohort_without_participants_is_refused(tmp_path):
     save_volume(np.ones((4, 4, 4)), tmp_path / "sub-01_T1w.nii.gz", affine=np.eye(4))
     with pytest.raises(ValueError, match=r"participants\.tsv"):
         load_cohort(tmp_path)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a POSIX system")
-def test_memory_of_a_cell_is_its_own():
-    from benchmarks.paper.cell import peak_memory
-
-    assert 0.01 < peak_memory() < 64
-
-
-def test_two_cells_never_share_a_folder():
+def test_cells_that_share_a_folder_are_refused():
     profile = {"test_sets": [], "methods": {"A (b)": {}, "A b": {}}}
     with pytest.raises(ValueError, match="share the folder"):
         list_cells(profile)
 
 
-def test_the_intensity_curve_knows_contrast_and_no_detail():
+def test_the_intensity_curve_learns_contrast():
     rng = np.random.default_rng(0)
-    # The same in every slice, so that interpolation changes nothing.
+    # All slices are the same, so that interpolation changes nothing.
     high = [np.repeat(rng.random((12, 12, 1)), 16, axis=2) for _ in range(2)]
     low = [volume[..., ::4] for volume in high]
     model = build_estimator({"estimator": "IntensityCurveIQT"}, random_state=0)
