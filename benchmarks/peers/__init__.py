@@ -1,1 +1,1 @@
-"""Comparisons with other software, one script each; every ratio is of one alternating run."""
+"""Comparisons with other software, which alternate in one run, so that their ratio is fair."""

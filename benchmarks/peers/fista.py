@@ -1,35 +1,37 @@
-"""What a batched gradient method would make of the lasso, on a processor or on a GPU.
+"""Compare a batched gradient method for the lasso, on a CPU or a GPU, with the sparse coder.
 
     python -m benchmarks.peers.fista --cohort ../shared/data/ds002748 --device cpu
 
-FISTA with adaptive restarts needs products of matrices for each iteration, so it suits a GPU.
-Every few iterations the weights are solved for on the atoms in use, and signals whose code is then
-optimal are done. Prints how many iterations signals take, what that is in operations, and the rates
-of both coders in alternating repetitions. The operations over the rate of a device say what it
-could reach at best.
+FISTA with adaptive restarts needs only matrix products in each iteration, so it suits a GPU. Every
+few iterations, the weights of the atoms in use are solved exactly, and signals with an optimal code
+are finished. Prints the number of iterations, the operations that they need, and the rates of both
+coders in alternating repetitions. The rate of operations of a device divided by the operations of a
+signal is the best rate that this method could reach on it.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
+from functools import partial
 
 import numpy as np
 import torch
 from scipy import sparse
 from torch.nn.functional import softshrink
 
+from benchmarks.cost import timed
 from benchmarks.peers.coder import quality, signals_and_atoms, weight_for
+from benchmarks.tables import format_row, format_table
 from sklearn_iqt.dictionary import sparse_encode
 
-# Iterations between two tries to finish, and the most.
+# Iterations between two exact solutions, and the largest number of iterations.
 PERIOD, MAX_ITER = 20, 5_000
 
 
 def solve_in_use(codes, correlations, gram, exact_gram, n_features, alpha, slack):
-    """Return the best weights for the atoms in use and their signs, and which are optimal."""
+    """Return codes with the best weights for the atoms in use, and which codes are optimal."""
     counts = torch.count_nonzero(codes, dim=1)
-    # Codes of more atoms than there are features are not done, whatever comes out for them.
+    # Codes with more atoms than features are never optimal, so their weights do not matter.
     width = int(counts.clamp(max=n_features).max())
     atoms = codes.abs().topk(width, dim=1).indices
     weights = codes.gather(1, atoms)
@@ -50,11 +52,11 @@ def solve_in_use(codes, correlations, gram, exact_gram, n_features, alpha, slack
 
 
 def fista(X, dictionary, alpha, *, device="cpu", tol=1e-4):
-    """Return codes, and the iterations of each signal (``MAX_ITER`` where that was too few)."""
+    """Return the codes and the number of iterations of each signal, at most ``MAX_ITER``."""
     X, dictionary = (torch.as_tensor(a, device=device) for a in (X, dictionary))
     exact_gram = dictionary.double() @ dictionary.double().T
     gram = exact_gram.to(X)
-    # Two products with the atoms are cheaper than one with their Gram where there are few features.
+    # With few features, two products with the atoms are cheaper than one with their Gram matrix.
     by_atoms = 2 * X.shape[1] < len(dictionary)
     step = 1 / float(torch.linalg.eigvalsh(exact_gram)[-1])
     correlations = X @ dictionary.T
@@ -93,20 +95,23 @@ def main(argv=None):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--cohort", help="folder of real brains; synthetic signals without")
-    parser.add_argument("--atoms", type=int, nargs="+", default=[256, 1024])
-    parser.add_argument("--nonzeros", type=int, nargs="+", default=[5, 20, 48])
-    parser.add_argument("--components", type=int, default=130)
-    parser.add_argument("--features", default="gradient", help="of CoupledDictionaryIQT")
-    parser.add_argument("--signals", type=int, default=300)
-    parser.add_argument("--repetitions", type=int, default=3)
-    parser.add_argument("--device", default="cpu", help="of torch")
+    parser.add_argument("--cohort", help="folder of a cohort; synthetic signals by default")
+    parser.add_argument(
+        "--atoms", type=int, nargs="+", default=[256, 1024], help="numbers of atoms"
+    )
+    parser.add_argument(
+        "--nonzeros", type=int, nargs="+", default=[5, 20, 48], help="mean non-zeros of a code"
+    )
+    parser.add_argument("--components", type=int, default=130, help="features of a signal")
+    parser.add_argument("--features", default="gradient", help="features of CoupledDictionaryIQT")
+    parser.add_argument("--signals", type=int, default=300, help="number of signals")
+    parser.add_argument("--repetitions", type=int, default=3, help="of each coder")
+    parser.add_argument("--device", default="cpu", help="device of torch")
     arguments = parser.parse_args(argv)
     torch.set_num_threads(1)
-    print(
-        "| atoms | non-zeros | iterations: mean | median | 90 % | not done | GFLOP a signal "
-        "| signals/s | ours, one thread | violation / λ |\n" + "|---" * 10 + "|"
-    )
+    columns = ["atoms", "non-zeros", "iterations: mean", "median", "90 %", "not finished"]
+    columns += ["GFLOP per signal", "signals/s", "sklearn_iqt, one thread", "violation / λ"]
+    print(format_table(columns))
     for n_atoms in arguments.atoms:
         signals, atoms = signals_and_atoms(arguments, n_atoms)
         for n_nonzero in arguments.nonzeros:
@@ -115,11 +120,11 @@ def main(argv=None):
             seconds = []
             sparse_encode(chosen, atoms, alpha=alpha)
             for _ in range(arguments.repetitions):
-                start = time.perf_counter()
-                codes, n_iter = fista(chosen, atoms, alpha, device=arguments.device)
-                middle = time.perf_counter()
-                ours = sparse_encode(chosen, atoms, alpha=alpha)
-                seconds.append((middle - start, time.perf_counter() - middle))
+                (codes, n_iter), fista_s, _ = timed(
+                    partial(fista, chosen, atoms, alpha, device=arguments.device)
+                )
+                ours, our_s, _ = timed(partial(sparse_encode, chosen, atoms, alpha=alpha))
+                seconds.append((fista_s, our_s))
             rates = len(chosen) / np.median(seconds, axis=0)
             exact = chosen.astype(np.float64), atoms.astype(np.float64)
             done = n_iter < MAX_ITER
@@ -137,7 +142,7 @@ def main(argv=None):
                 *(f"{rate:,.0f}" for rate in rates),
                 f"{violation:.0e}",
             )
-            print("| " + " | ".join(str(cell) for cell in cells) + " |", flush=True)
+            print(format_row(cells), flush=True)
 
 
 if __name__ == "__main__":

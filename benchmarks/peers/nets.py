@@ -1,17 +1,17 @@
-"""Speed of the nets against the machine's matrix products and MONAI's sliding windows.
+"""Compare the speed of the nets with matrix products and with the sliding windows of MONAI.
 
-``python -m benchmarks.peers.nets`` prints Markdown tables. Seconds of the clock suffer from other
-jobs; fractions of the peak are of processor time on a CPU (set ``OMP_WAIT_POLICY=passive``, or
-threads that wait count as work), and of the clock on a GPU.
+    OMP_WAIT_POLICY=passive python -m benchmarks.peers.nets
+
+The peak is the rate of a large matrix product on the same machine. Fractions of it are of processor
+time on a CPU, and of elapsed time on a GPU. Elapsed times are longer when other programs run.
+Without ``OMP_WAIT_POLICY=passive``, waiting threads add to the processor time.
 """
 
 from __future__ import annotations
 
 import argparse
 import multiprocessing
-import time
 from collections.abc import Callable
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -20,6 +20,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.cost import process_memory, timed
+from benchmarks.tables import format_spread, format_table
 from sklearn_iqt import AnisoUNetRegressor, DDLRegressor
 from sklearn_iqt.deep._inference import Predictor, lay_channels_last
 from sklearn_iqt.deep._tiles import predict_tiles
@@ -33,54 +35,50 @@ NETS = {
 }
 PATCH = (32, 32, 8)
 SCALE = (1, 1, 4)
-# Ways to enhance a volume: our tiles, or MONAI's windows with their size and overlap.
+# Ways to enhance a volume: tiles of this package, or windows of MONAI with a size and an overlap.
 WAYS: dict[str, tuple[tuple[int, int, int], float] | None] = {
-    "ours": None,
-    "MONAI, 32x32x8, half overlapping": (PATCH, 0.5),
-    "MONAI, 96x96x24, a quarter overlapping": ((96, 96, 24), 0.25),
+    "sklearn_iqt": None,
+    "MONAI, 32x32x8, overlap 50 %": (PATCH, 0.5),
+    "MONAI, 96x96x24, overlap 25 %": ((96, 96, 24), 0.25),
 }
 
 
 def make_net(name: str) -> BaseNet:
-    """Build a net with random weights on the device."""
+    """Return a net with random weights on the device."""
     torch.manual_seed(0)
     return NETS[name]._build_net(SCALE, PATCH).to(device())
 
 
 def device() -> str:
-    """Return where to measure."""
+    """Return the device to measure."""
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def seconds(function: Callable[[], Any]) -> tuple[float, float]:
-    """Return seconds of the clock and of the processor, or of the clock twice on a GPU."""
-    on_gpu = device() == "cuda"
-    if on_gpu:
-        torch.cuda.synchronize()
-    clock, processor = time.perf_counter(), time.process_time()
-    function()
-    if on_gpu:
-        torch.cuda.synchronize()
-    clock, processor = time.perf_counter() - clock, time.process_time() - processor
-    return clock, clock if on_gpu else processor
+    """Return the elapsed and the processor time, or twice the elapsed time on a GPU."""
+    if device() == "cpu":
+        return timed(function)[1:]
+    torch.cuda.synchronize()
+    _, clock, _ = timed(lambda: (function(), torch.cuda.synchronize()))
+    return clock, clock
 
 
 def peak(n: int = 1536, repeats: int = 3) -> float:
-    """Return operations per second of a matrix product, the best of some."""
+    """Return the best rate of a matrix product, in operations per second."""
     a, b = torch.rand(2, n, n, device=device())
     a @ b
     return 2 * n**3 / min(seconds(lambda: a @ b)[1] for _ in range(repeats))
 
 
 def operations(function: Callable[[], Any]) -> int:
-    """Count the operations of convolutions and products."""
+    """Return the number of operations in convolutions and matrix products."""
     with FlopCounterMode(display=False) as counter:
         function()
     return counter.get_total_flops()
 
 
 def throughput(name: str, batch_size: int, repeats: int) -> list[str]:
-    """Measure training and inference on patches, alternating with the peak."""
+    """Measure training and inference on patches, in turn with the peak."""
     net = make_net(name)
     if device() == "cpu":
         lay_channels_last(net)
@@ -105,17 +103,14 @@ def throughput(name: str, batch_size: int, repeats: int) -> list[str]:
         runs = [(*seconds(function), peak()) for _ in range(repeats)]
         clock = [batch_size / run[0] for run in runs]
         fraction = [work / run[1] / run[2] for run in runs]
-        cells += [f"{median(clock):.1f} ({min(clock):.1f}-{max(clock):.1f})", spread(fraction)]
+        cells += [format_spread(clock), format_spread(fraction, ".0%")]
     return cells
 
 
-def spread(fractions: list[float]) -> str:
-    """Format a median with its range."""
-    return f"{median(fractions):.0%} ({min(fractions):.0%}-{max(fractions):.0%})"
-
-
-def volume(name: str, way: str, shape: tuple[int, int, int]) -> tuple[float, float, float, float]:
-    """Enhance one volume; return seconds of the clock, of the processor, gigabytes, and of peak."""
+def enhance_volume(
+    name: str, way: str, shape: tuple[int, int, int]
+) -> tuple[float, float, float, float]:
+    """Enhance a volume; return elapsed time, processor time, memory in GB, fraction of the peak."""
     net = make_net(name).eval()
     low = np.random.default_rng(0).random(shape, np.float32)
     if (window := WAYS[way]) is None:
@@ -142,63 +137,70 @@ def volume(name: str, way: str, shape: tuple[int, int, int]) -> tuple[float, flo
             with torch.inference_mode():
                 return sliding_window_inference(x, size, 4, net, overlap=overlap)
 
-    make_net(name).eval()(torch.zeros(1, 1, 32, 32, 8, device=device()))  # what is made only once
-    before = memory("VmRSS")
+    make_net(name).eval()(torch.zeros(1, 1, 32, 32, 8, device=device()))  # loads libraries
+    before = process_memory("VmRSS")
     clock, processor = seconds(enhance)
     on_gpu = device() == "cuda"
-    most = torch.cuda.max_memory_allocated() / 1e9 if on_gpu else memory("VmHWM") - before
-    # Counting slows some operations down.
-    return clock, processor, most, operations(enhance) / processor / peak()
+    allocated = torch.cuda.max_memory_allocated() / 2**30 if on_gpu else 0
+    memory = allocated if on_gpu else process_memory("VmHWM") - before
+    # The operations are counted in another call, because counting takes time.
+    return clock, processor, memory, operations(enhance) / processor / peak()
 
 
-def memory(field: str) -> float:
-    """Return a field of Linux's account of this process, in gigabytes."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 1e6
-
-
-def table(head: list[str], rows: list[list[str]]) -> None:
-    """Print a Markdown table."""
-    for row in (head, ["---"] * len(head), *rows):
-        print("| " + " | ".join(row) + " |", flush=True)
-    print()
-
-
-def main() -> None:
-    """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--nets", nargs="+", choices=list(NETS), default=list(NETS))
-    parser.add_argument("--shape", type=int, nargs=3, default=(260, 311, 65))
-    parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--repeats", type=int, default=5, help="of batches of patches")
-    parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=list(WAYS))
-    parser.add_argument("--volumes", type=int, default=3, help="repetitions with whole volumes")
-    arguments = parser.parse_args()
+def main(argv: list[str] | None = None) -> None:
+    """Run the comparison from the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--nets", nargs="+", choices=list(NETS), default=list(NETS), help="nets to measure"
+    )
+    parser.add_argument(
+        "--shape",
+        type=int,
+        nargs=3,
+        default=(260, 311, 65),
+        help="shape of the low volume, in voxels",
+    )
+    parser.add_argument("--batch-size", type=int, default=16, help="patches in a batch")
+    parser.add_argument("--repeats", type=int, default=5, help="repetitions with a batch")
+    parser.add_argument(
+        "--ways",
+        nargs="+",
+        choices=list(WAYS),
+        default=list(WAYS),
+        help="ways to enhance a volume",
+    )
+    parser.add_argument("--volumes", type=int, default=3, help="repetitions with a whole volume")
+    arguments = parser.parse_args(argv)
     print(f"{device()}, {torch.get_num_threads()} threads, torch {torch.__version__}, ", end="")
     print(f"peak {peak() / 1e9:.0f} GFLOP per second of processor time\n")
     head = ["net", "training, patches/s", "of peak", "inference, patches/s", "of peak"]
     if arguments.repeats:
         sizes = arguments.batch_size, arguments.repeats
-        table(head, [throughput(name, *sizes) for name in arguments.nets])
+        rows = [throughput(name, *sizes) for name in arguments.nets]
+        print(format_table(head, rows), end="\n\n", flush=True)
     rows = []
-    # A process for each run, so that memory is its own.
+    # Each run has a new process, so that its memory can be measured.
     context = multiprocessing.get_context("spawn")
     for name in arguments.nets:
         runs: dict[str, list] = {way: [] for way in arguments.ways}
         for _ in range(arguments.volumes):
             for way in arguments.ways:
                 with context.Pool(1) as pool:
-                    runs[way].append(pool.apply(volume, (name, way, tuple(arguments.shape))))
+                    runs[way].append(
+                        pool.apply(enhance_volume, (name, way, tuple(arguments.shape)))
+                    )
         for way, results in runs.items():
             columns = list(zip(*results, strict=True))
             clock, processor, gigabytes = map(median, columns[:3])
             first = [run[1] for run in runs[arguments.ways[0]]]
             ratios = [run[1] / other for run, other in zip(results, first, strict=True)]
-            ratio = f"{median(ratios):.1f} ({min(ratios):.1f}-{max(ratios):.1f})"
-            fraction = spread(list(columns[3]))
-            cells = f"{clock:.1f}", f"{processor:.1f}", ratio, fraction, f"{gigabytes:.2f}"
+            cells = f"{clock:.1f}", f"{processor:.1f}", format_spread(ratios)
+            cells += format_spread(columns[3], ".0%"), f"{gigabytes:.2f}"
             rows.append([name, way, *cells])
-    table(["net", "way", "s", "processor s", "to the first", "of peak", "GB"], rows)
+    head = ["net", "way", "s", "processor s", "relative to the first", "of peak", "GB"]
+    print(format_table(head, rows))
 
 
 if __name__ == "__main__":
