@@ -1,1 +1,1 @@
-"""Time and peak memory of the key paths over the history of the project."""
+"""Time and peak memory of the main functions over the history of the project."""

@@ -1,4 +1,4 @@
-"""The sparse coder, K-SVD and IQT-SRep as a whole."""
+"""Benchmarks of the sparse coder, K-SVD and IQT-SRep."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from .volumes import make_pair
 
 
 class Coder:
-    """Signals of 100 features over atoms that are signals themselves."""
+    """Coding of signals with 100 features. The atoms are other signals."""
 
     params = [256, 1024]
     param_names = ["n_atoms"]

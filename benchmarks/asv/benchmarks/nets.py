@@ -1,4 +1,4 @@
-"""The anisotropic U-Net and the deep dictionary net as a whole."""
+"""Benchmarks of the anisotropic U-Net and the deep dictionary net."""
 
 from sklearn_iqt import AnisoUNetRegressor, DDLRegressor
 
@@ -9,7 +9,7 @@ NETS = {"U-Net 8/4": AnisoUNetRegressor(8, 4, **OPTIONS), "DDL-8": DDLRegressor(
 
 
 class Nets:
-    """Nets that were trained for one step, on one volume."""
+    """Prediction of one volume by nets that are trained for one step."""
 
     params = list(NETS)
     param_names = ["net"]

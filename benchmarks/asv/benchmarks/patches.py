@@ -1,4 +1,4 @@
-"""Cutting and joining patches."""
+"""Benchmarks of cutting and merging patches."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from .volumes import make_pair
 
 
 class Patches:
-    """All patches of 7 voxels, 3 apart."""
+    """All patches of 7 voxels with a stride of 3."""
 
     def setup(self):
         _, self.volume = make_pair()

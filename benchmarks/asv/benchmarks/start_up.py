@@ -1,4 +1,4 @@
-"""Importing the package and starting the command."""
+"""Benchmarks of importing the package and starting the command."""
 
 import subprocess
 import sys
@@ -12,18 +12,18 @@ print(time.perf_counter() - start)
 
 
 def run(code, *arguments):
-    """Return what a fresh interpreter prints."""
+    """Run code in a new interpreter and return its output."""
     command = [sys.executable, "-c", code, *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 class StartUp:
-    """Fresh interpreters; torch must not be among what they load."""
+    """Start-up in a new interpreter, which must not load torch."""
 
     def setup(self):
         code = "import sys; from sklearn_iqt import CoupledDictionaryIQT; print(*sys.modules)"
         if "torch" in run(code).split():
-            raise RuntimeError("importing IQT-SRep imports torch")
+            raise RuntimeError("Importing CoupledDictionaryIQT must not import torch, but it does.")
 
     def time_version(self):
         run("from sklearn_iqt.cli import main; main()", "--version")

@@ -1,4 +1,4 @@
-"""A pair of volumes for all benchmarks: smooth shapes in air, the same in every revision."""
+"""Synthetic pair of volumes for all benchmarks, the same in every revision."""
 
 import numpy as np
 from scipy import ndimage
@@ -7,7 +7,7 @@ SHAPE = (96, 112, 96)
 
 
 def make_pair(shape=SHAPE):
-    """Return a low and a high volume with the frequencies of a brain and a third of it air."""
+    """Return a low and a high volume with frequencies as in a brain; a third of them is air."""
     rng = np.random.default_rng(0)
     fine, coarse = (ndimage.gaussian_filter(rng.standard_normal(shape), s) for s in (1.5, 6))
     axes = np.ogrid[tuple(slice(-1, 1, n * 1j) for n in shape)]
