@@ -6,11 +6,11 @@ FROM python:3.11-slim
 WORKDIR /src
 COPY pyproject.toml setup.py constraints.txt README.md LICENSE ./
 COPY sklearn_iqt sklearn_iqt
-# PyTorch's own index has the builds without CUDA.
+# The index of PyTorch has builds without CUDA.
 RUN pip install --no-cache-dir --extra-index-url https://download.pytorch.org/whl/cpu \
         -c constraints.txt '.[deep]' \
     && rm -rf /src
 WORKDIR /
-# Whoever runs it may have no home to write to.
+# The user of the container may not have a writable home folder.
 ENV HOME=/tmp NUMBA_CACHE_DIR=/tmp/numba
 ENTRYPOINT ["sklearn-iqt", "bids"]
