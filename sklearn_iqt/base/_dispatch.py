@@ -64,7 +64,7 @@ class BaseIQTRegressor(DocLinkMixin, RegressorMixin, VolumeHooks, BaseEstimator)
         ----------
         X : array of shape (n, i, j, k), sequence of volumes, or array of shape (n_rows, n_voxels)
             Low-quality volumes (3-D arrays, nibabel images or paths), or rows of input patches.
-        y : same kind as X
+        y : same kind as X, default=None
             High-quality volumes, ``scale`` times as large, or rows of output patches. Interpolation
             does not need high-quality volumes.
         mask : sequence of volumes, default=None
