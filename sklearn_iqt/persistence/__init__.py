@@ -1,4 +1,4 @@
-"""Model files without code: save a fitted model, load it, and read what it was trained on."""
+"""Model files without code: save a fitted model, load it, and read its card."""
 
 from sklearn_iqt.persistence._card import ModelCard, TrainingCard
 from sklearn_iqt.persistence._model_file import load_model, read_model_card, save_model

@@ -1,4 +1,4 @@
-"""The cards in a model file: its class, its parameters and its training."""
+"""Cards that describe a model and its training in a model file."""
 
 from __future__ import annotations
 
@@ -12,62 +12,62 @@ from sklearn_iqt.persistence._card_checks import CHECKS, NotAllowed
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingCard:
-    """Facts about the training of a model, for readers who decide whether to trust it.
+    """Facts about the training of a model, which help a reader decide whether to trust it.
 
-    Every field is optional. :func:`save_model` writes the card into the model
-    file, :func:`read_model_card` and the report on a scan read it.
+    Every field is optional. :func:`save_model` writes the card into the model file.
+    :func:`read_model_card` and the report on a scan read it.
 
     Parameters
     ----------
     method : str, default=None
         Name of the method, such as "srep".
     standardized : bool, default=None
-        Whether a :class:`~sklearn_iqt.preprocessing.TissueScaler` stood in front of the method.
+        Whether a :class:`~sklearn_iqt.preprocessing.TissueScaler` was applied before the method.
     cohort : str, default=None
-        Whose scans the model has learned from.
+        Name of the group of subjects whose scans the model was trained on.
     n_pairs : int, default=None
         Number of pairs of scans.
     scale : sequence of 3 ints, default=None
         High voxels for each low voxel, along each axis.
     alignment : {"center", "corner"}, default=None
-        How the voxels of a pair are aligned.
+        Alignment of the voxels of a pair.
     spacing_low_mm, spacing_high_mm : sequence of 3 floats, default=None
         Voxel sizes of the low and the high scans, in mm.
     snr_presets : str or sequence of str, default=()
-        Distributions that the signal-to-noise ratios were drawn from, keys of
-        :data:`~sklearn_iqt.simulation.SNR_PRESETS`. The report compares a scan with those that it
-        knows.
+        Names of the distributions of the signal-to-noise ratios in simulated scans. The report
+        compares a scan with the distributions that are keys of
+        :data:`~sklearn_iqt.simulation.SNR_PRESETS`.
     snr_wm, snr_gm : sequence of 2 floats, default=None
         Smallest and largest signal-to-noise ratio of white and of grey matter.
     thickness, gap : float or sequence of float, default=()
-        Each slice thickness and gap that was simulated, in voxels of the high scans.
+        Slice thicknesses and gaps of the simulated scans, in voxels of the high scans.
     noise : str or sequence of str, default=()
-        Each kind of noise that was simulated.
+        Distributions of the noise in the simulated scans.
     tissues : str or sequence of str, default=()
-        Where the label maps of the simulation came from: "given", "estimated" or both.
+        Sources of the label maps of the simulation: "given", "estimated" or both.
     scores : dict of str to float, default=None
-        Measures on subjects that were held out.
+        Scores on held-out subjects.
     seed : int, default=None
-        Seed of the training.
+        Seed of the random numbers in the training.
     date : str or datetime.date, default=None
-        Day of the training, as "2026-11-28".
+        Date of the training, such as "2026-11-28".
     notes : dict, default=None
-        Anything else: strings, numbers, booleans, None, lists and dicts.
+        Other facts, as strings, numbers, booleans, None, lists and dicts.
 
     Raises
     ------
     ValueError
-        If a field has another type or value than its description allows.
+        If a field has a type or value that is not allowed.
     TypeError
         If a note cannot be written as JSON.
 
     See Also
     --------
-    ModelCard : What a model file says about its model; holds a training card.
+    ModelCard : Description of a model file, which contains the training card.
 
     Notes
     -----
-    Sequences are kept as tuples and numbers of NumPy as those of Python.
+    Sequences are stored as tuples, and NumPy numbers as Python numbers.
 
     Examples
     --------
@@ -111,12 +111,12 @@ class TrainingCard:
             object.__setattr__(self, entry.name, checked)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the fields that say something, in types of JSON.
+        """Return the fields that are not empty, in types of JSON.
 
         Returns
         -------
         dict
-            Field names and values; tuples have become lists.
+            Values by field name. Tuples are replaced by lists.
         """
         known = {entry.name: getattr(self, entry.name) for entry in fields(self)}
         return {
@@ -128,26 +128,26 @@ class TrainingCard:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelCard:
-    """Class, parameters, arrays and training of a model, read from its file.
+    """Description of a model in a model file: class, parameters, arrays and training.
 
     Parameters
     ----------
     class_name : str
-        Class of the model, "Pipeline" for a pipeline.
+        Name of the class of the model, which is "Pipeline" for a pipeline.
     params : dict
-        Parameters of the model; a nested estimator is a dict of its class and parameters.
+        Parameters of the model. A nested estimator is a dict of its class and parameters.
     version : str
         Version of sklearn_iqt that wrote the file.
     training : TrainingCard, default=None
-        What the model remembers of its training, or None if it was saved without.
+        Training card of the model, or None if the model was saved without one.
     format : int
-        Format of the file.
+        Version of the file format.
     arrays : dict of str to tuple
-        Type and shape of each array.
+        Type and shape of each array, by name.
 
     See Also
     --------
-    read_model_card : Reads it from a file.
+    read_model_card : Read the card of a file.
 
     Examples
     --------
@@ -165,7 +165,7 @@ class ModelCard:
 
 
 def read_training(node: Any) -> TrainingCard | None:
-    """Return the training card of a file, whose fields anybody may have written."""
+    """Return the training card of an untrusted file."""
     if node is None:
         return None
     if not isinstance(node, dict):
@@ -176,4 +176,4 @@ def read_training(node: Any) -> TrainingCard | None:
     try:
         return TrainingCard(**node)
     except (TypeError, ValueError) as error:
-        raise UntrustedModelError(f"its training card is wrong: {error}") from error
+        raise UntrustedModelError(f"its training card is invalid: {error}") from error

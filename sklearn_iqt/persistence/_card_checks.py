@@ -1,4 +1,4 @@
-"""Checks of the fields of a training card: what a user passes and what a file holds."""
+"""Check the fields of a training card, which come from a user or from a file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Check = Callable[[Any], Any]
 
 
 class NotAllowed(Exception):
-    """A value of the wrong type or size; the message names the allowed ones."""
+    """A value is not allowed. The message says which values are allowed."""
 
 
 def text(value: Any) -> str:
@@ -58,7 +58,7 @@ def number(value: Any) -> float:
 
 
 def several(check: Check) -> Check:
-    """Return a check of one or several values, which are kept as a tuple."""
+    """Return a check of one or several values, which returns a tuple."""
 
     def check_all(values: Any) -> tuple:
         single = isinstance(values, str) or not isinstance(values, (list, tuple, np.ndarray))
@@ -68,7 +68,7 @@ def several(check: Check) -> Check:
 
 
 def exactly(n: int, check: Check, allowed: str) -> Check:
-    """Return a check of ``n`` values, which are kept as a tuple."""
+    """Return a check of ``n`` values, which returns a tuple."""
 
     def check_all(values: Any) -> tuple:
         if not isinstance(values, (list, tuple, np.ndarray)) or len(values) != n:
@@ -117,7 +117,7 @@ def notes(value: Any) -> dict[str, Any]:
 _FACTORS = exactly(3, count, "three whole numbers of at least 1")
 _LENGTHS = exactly(3, positive, "three positive numbers")
 
-# What turns the value of each field into what is kept, or refuses it.
+# Functions that return the stored value of each field, or raise NotAllowed.
 CHECKS: dict[str, Check] = {
     "method": text,
     "standardized": flag,

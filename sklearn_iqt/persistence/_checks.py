@@ -1,4 +1,4 @@
-"""Check that the attributes of a model from a file agree with each other."""
+"""Check that the attributes of a model from a file are consistent."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from sklearn_iqt.exceptions import UntrustedModelError
 from sklearn_iqt.patches import PatchTransformer, per_axis
 from sklearn_iqt.persistence._registry import ESTIMATORS, SCALERS, SHAPES, class_name
 
-# Limits that no real model reaches: voxels of a patch, voxels along one of its axes, scale, atoms,
-# threads, steps of a pipeline, ratios of tissues. A small file could ask for far more memory.
+# Limits that real models do not reach: voxels of a patch, voxels along one of its axes, scale,
+# atoms, threads, steps of a pipeline, ratios of tissues. Without them, a small file could make the
+# loader use far too much memory.
 _MAX_VOXELS = 2**22
 _MAX_LENGTH = 2**10
 _MAX_SCALE = 2**6
@@ -25,17 +26,17 @@ _MAX_RATIO = 1e3
 
 
 def check_model(model: Any) -> None:
-    """Refuse a model whose attributes contradict its parameters or each other.
+    """Raise an error if attributes of a model contradict its parameters or each other.
 
     Parameters
     ----------
     model : estimator
-        As it was built from a file.
+        Model that was built from a file.
 
     Raises
     ------
     UntrustedModelError
-        If a size is absurd, an array has the wrong shape, or rows cannot be predicted.
+        If a size is too large, an array has the wrong shape, or rows cannot be predicted.
     """
     if isinstance(model, Pipeline):
         model = _check_steps(model)
@@ -45,9 +46,13 @@ def check_model(model: Any) -> None:
         if type(size) is not int or not 1 <= size <= _MAX_VOXELS:
             raise UntrustedModelError(f"{name}.{key} is {size!r}, not a number of voxels.")
     if abs(getattr(model, "n_jobs", None) or 1) > _MAX_JOBS:
-        raise UntrustedModelError(f"{name}: n_jobs={model.n_jobs} asks for too many threads.")
+        raise UntrustedModelError(
+            f"{name}: n_jobs={model.n_jobs} requests more than {_MAX_JOBS} threads."
+        )
     if type(getattr(model, "_flat_target", None)) is not bool:
-        raise UntrustedModelError(f"{name}: the file does not say which kind of rows it learned.")
+        raise UntrustedModelError(
+            f"{name}: the file does not say whether targets had one dimension."
+        )
     _check_geometry(model, name)
     _check_rows(model, name)
     _check_spacing(model, name)
@@ -56,30 +61,37 @@ def check_model(model: Any) -> None:
 
 
 def _check_steps(pipeline: Pipeline) -> Any:
-    """Return the last step of a pipeline after checking that the others scale volumes."""
+    """Return the last step of a pipeline, after checking that all other steps scale volumes."""
     try:
         names, steps = zip(*pipeline.steps, strict=True)
     except (TypeError, ValueError) as error:
         raise UntrustedModelError("its pipeline has no named steps.") from error
     if len(steps) > _MAX_STEPS or len(set(names)) < len(names):
-        raise UntrustedModelError(f"its pipeline has {len(steps)} steps, or one name twice.")
+        raise UntrustedModelError(
+            f"its pipeline has {len(steps)} steps, where {_MAX_STEPS} are allowed, or two steps "
+            "of the same name."
+        )
     if not all(isinstance(name, str) and name and "__" not in name for name in names):
-        raise UntrustedModelError("its pipeline has steps without valid names.")
+        raise UntrustedModelError("its pipeline has steps with invalid names.")
     *scalers, model = steps
     if class_name(model, ESTIMATORS) is None:
-        raise UntrustedModelError(f"its pipeline ends in a {type(model).__name__}, not in a model.")
+        raise UntrustedModelError(
+            f"its pipeline ends in a {type(model).__name__}, which is not a model."
+        )
     for scaler in scalers:
         if isinstance(scaler, str) and scaler == "passthrough":
             continue
         name = type(scaler).__name__
         if name not in SCALERS or class_name(scaler) is None:
-            raise UntrustedModelError(f"its pipeline holds a {name}, which does not scale volumes.")
+            raise UntrustedModelError(
+                f"its pipeline contains a {name}, which does not scale volumes."
+            )
         _check_scaler(scaler, name, SCALERS[name])
     return model
 
 
 def _check_scaler(scaler: Any, name: str, learned: str | None) -> None:
-    """Check what a scaler has learned, and let it scale a volume of three tissues."""
+    """Check the fitted numbers of a scaler, and scale a volume of three tissues with it."""
     if learned is not None:
         numbers = getattr(scaler, learned, None)
         if not (isinstance(numbers, np.ndarray) and numbers.dtype == np.float64):
@@ -89,7 +101,7 @@ def _check_scaler(scaler: Any, name: str, learned: str | None) -> None:
             and abs(numbers[1] - 1) < 1e-6
             and 1 / _MAX_RATIO < numbers[0] < numbers[1] < numbers[2] < _MAX_RATIO
         ):
-            raise UntrustedModelError(f"{name}.ratios_ are not possible ratios of three tissues.")
+            raise UntrustedModelError(f"{name}.ratios_ cannot be ratios of three tissues.")
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 4, size=(12, 12, 12)) * (np.arange(12) > 5)
     volume = np.array([0.0, 40, 100, 150])[labels] + rng.uniform(0, 5, labels.shape)
@@ -101,7 +113,7 @@ def _check_scaler(scaler: Any, name: str, learned: str | None) -> None:
     except Exception as error:
         raise UntrustedModelError(f"{name} cannot scale a volume: {error}") from error
     if not finite:
-        raise UntrustedModelError(f"{name} makes a volume that is not finite.")
+        raise UntrustedModelError(f"{name} returns a volume that is not finite.")
 
 
 def _check_geometry(model: Any, name: str) -> None:
@@ -111,14 +123,16 @@ def _check_geometry(model: Any, name: str) -> None:
     try:
         scale = per_axis(model.scale, "scale", name)
         if getattr(model, "scale_", None) != scale:
-            raise UntrustedModelError(f"{name}.scale_ is not its scale {scale}.")
+            raise UntrustedModelError(f"{name}.scale_ differs from its parameter scale, {scale}.")
         expected = clone(patcher).fit_geometry(model._patch_scale())
     except (TypeError, ValueError) as error:
         raise UntrustedModelError(str(error)) from error
     for key in ("patch_size_", "stride_", "scale_"):
         if getattr(patcher, key, None) != getattr(expected, key):
-            raise UntrustedModelError(f"{name}.patcher_.{key} does not follow from its parameters.")
-    # Python integers, so that absurd sizes do not overflow.
+            raise UntrustedModelError(
+                f"{name}.patcher_.{key} contradicts the parameters of the patcher."
+            )
+    # Python integers do not overflow.
     n_voxels = 1
     for size, factor in zip(expected.patch_size_, scale, strict=True):
         n_voxels *= size * factor
@@ -129,7 +143,7 @@ def _check_geometry(model: Any, name: str) -> None:
 
 
 def _check_rows(model: Any, name: str) -> None:
-    """Check that rows are patches of the patcher, or that their mean is known."""
+    """Check that rows have the size of patches, or that the mean of other rows is stored."""
     mean = getattr(model, "row_mean_", "missing")
     if mean is None:
         grid = model.patcher_.grid(model.patcher_.patch_size_)
@@ -141,7 +155,7 @@ def _check_rows(model: Any, name: str) -> None:
         and mean.dtype in (np.float32, np.float64)
         and mean.shape == (model.n_outputs_,)
     ):
-        raise UntrustedModelError(f"{name}.row_mean_ is not a number for each output.")
+        raise UntrustedModelError(f"{name}.row_mean_ must be one number for each output.")
 
 
 def _check_spacing(model: Any, name: str) -> None:
@@ -163,15 +177,15 @@ def _check_shapes(model: Any, name: str) -> None:
             for size, length in zip(expected, array.shape, strict=True)
         ):
             raise UntrustedModelError(
-                f"{name}.{key} has shape {array.shape}; expected {dimensions}, which is {expected}."
+                f"{name}.{key} has shape {array.shape}, but {dimensions} is {expected}."
             )
         sizes.update(zip(dimensions, array.shape, strict=True))
     if sizes.get("atoms", 0) > _MAX_ATOMS:
-        raise UntrustedModelError(f"{name}: {sizes['atoms']} atoms; at most {_MAX_ATOMS}.")
+        raise UntrustedModelError(f"{name}: {sizes['atoms']} atoms are more than {_MAX_ATOMS}.")
 
 
 def _check_prediction(model: Any, name: str) -> None:
-    """Predict empty rows, so that a part that does not fit fails now, not on a patient's scan."""
+    """Predict rows of zeros, so that inconsistent parts fail here and not on a patient's scan."""
     rows = np.zeros((2, model.n_features_in_), dtype=np.float32)
     try:
         with warnings.catch_warnings():
@@ -185,6 +199,6 @@ def _check_prediction(model: Any, name: str) -> None:
     expected = (2,) if model._flat_target else (2, model.n_outputs_)
     if prediction.shape != expected or not finite:
         raise UntrustedModelError(
-            f"{name} predicts {'an array of shape' if finite else 'values that are not finite, in'}"
-            f" {prediction.shape} for two rows of patches; expected {expected}."
+            f"{name} predicts {'an array of' if finite else 'values that are not finite, in'} "
+            f"shape {prediction.shape} for two rows of patches, which must have shape {expected}."
         )

@@ -1,4 +1,4 @@
-"""The file: a safetensors container whose metadata is one JSON document."""
+"""Read and write the file: a safetensors container whose metadata is one JSON document."""
 
 from __future__ import annotations
 
@@ -25,28 +25,31 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*([./][A-Za-z0-9_]+)*\Z")
 
 
 def write_container(target: Path, document: dict, arrays: dict[str, np.ndarray]) -> None:
-    """Write the whole file, or leave the old one as it was."""
+    """Write a file. An error leaves an existing file unchanged."""
     bad = [name for name in arrays if not _NAME.match(name)]
     if bad:
-        raise TypeError(f"save_model: {bad[:3]} cannot name arrays; use letters, digits, . _ /.")
+        raise TypeError(
+            f"save_model: {bad[:3]} are not valid names of arrays. Use letters, digits, '.', '_' "
+            "and '/'."
+        )
     text = json.dumps(document, allow_nan=False, separators=(",", ":"))
     content = format_tensors(arrays, metadata={KEY: text})
     if int.from_bytes(content[:8], "little") > MAX_HEADER or len(content) > MAX_BYTES:
         raise ValueError(
-            f"save_model: the model takes {len(content)} bytes; at most {MAX_BYTES} can be loaded, "
-            f"{MAX_HEADER} of them parameters."
+            f"save_model: the file would have {len(content)} bytes, but load_model reads at most "
+            f"{MAX_BYTES}, with at most {MAX_HEADER} for the parameters."
         )
     with replaced_file(target) as stream:
         stream.write(content)
 
 
 def read_header(stream: BinaryIO) -> tuple[dict, dict[str, dict]]:
-    """Return the document and the table of arrays; only the header is read."""
+    """Return the document and the table of arrays. Only the header is read."""
     status = os.fstat(stream.fileno())
     if not stat.S_ISREG(status.st_mode):
         raise UntrustedModelError("it is not a regular file.")
     if status.st_size > MAX_BYTES:
-        raise UntrustedModelError(f"it has {status.st_size} bytes; at most {MAX_BYTES} are read.")
+        raise UntrustedModelError(f"it has {status.st_size} bytes, more than {MAX_BYTES}.")
     prefix = stream.read(8)
     length = int.from_bytes(prefix, "little")
     if len(prefix) < 8 or not 2 <= length <= min(MAX_HEADER, status.st_size - 8):
@@ -54,12 +57,14 @@ def read_header(stream: BinaryIO) -> tuple[dict, dict[str, dict]]:
     table = _parse_json(stream.read(length))
     metadata = table.pop("__metadata__", None)
     if not (isinstance(metadata, dict) and set(metadata) == {KEY}):
-        raise UntrustedModelError("not a model file of sklearn_iqt: its metadata are missing.")
+        raise UntrustedModelError(
+            "it is not a model file of sklearn_iqt, because its metadata is missing."
+        )
     if not isinstance(metadata[KEY], str):
-        raise UntrustedModelError("its metadata are not text.")
+        raise UntrustedModelError("its metadata is not text.")
     for name, entry in table.items():
         if not _NAME.match(name):
-            raise UntrustedModelError(f"{name[:80]!r} cannot name an array.")
+            raise UntrustedModelError(f"{name[:80]!r} is not a valid name of an array.")
         if not isinstance(entry, dict) or entry.get("dtype") not in _DTYPES:
             raise UntrustedModelError(f"the array {name[:80]!r} has an unknown type.")
     return _parse_json(metadata[KEY].encode()), table
@@ -72,22 +77,23 @@ def read_container(path: str | os.PathLike[str]) -> tuple[dict, dict[str, np.nda
         stream.seek(0)
         content = stream.read(MAX_BYTES)
     try:
-        # Checks that shapes, types and offsets agree, and that every byte belongs to one array.
+        # safetensors checks that shapes, types and offsets agree, and that every byte belongs to
+        # one array.
         arrays = {name: np.array(array) for name, array in parse_tensors(content).items()}
     except (SafetensorError, KeyError, ValueError, OverflowError) as error:
         raise UntrustedModelError(f"its arrays are damaged: {error}") from error
     if set(arrays) != set(table):
-        raise UntrustedModelError("its arrays are not those that its header lists.")
+        raise UntrustedModelError("its arrays differ from the list in its header.")
     for name, array in arrays.items():
         if not np.isfinite(array).all():
-            raise UntrustedModelError(f"the array {name[:80]!r} holds NaN or infinite values.")
+            raise UntrustedModelError(f"the array {name[:80]!r} contains NaN or infinite values.")
     return document, arrays
 
 
 def _parse_json(content: bytes) -> dict:
     try:
         parsed = json.loads(
-            content.decode(), object_pairs_hook=_unique, parse_constant=_refuse_constant
+            content.decode(), object_pairs_hook=_unique_keys, parse_constant=_refuse_constant
         )
     except (ValueError, RecursionError) as error:
         if isinstance(error, UntrustedModelError):
@@ -98,12 +104,12 @@ def _parse_json(content: bytes) -> dict:
     return parsed
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     keys = dict(pairs)
     if len(keys) != len(pairs):
-        raise UntrustedModelError("its header holds a name twice.")
+        raise UntrustedModelError("its header contains the same name twice.")
     return keys
 
 
 def _refuse_constant(name: str) -> Any:
-    raise UntrustedModelError(f"its header holds {name}.")
+    raise UntrustedModelError(f"its header contains {name}.")

@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 
 from sklearn_iqt.exceptions import UntrustedModelError
-from sklearn_iqt.persistence._registry import HOMES, MODELS, NOT_STORED, find_class
+from sklearn_iqt.persistence._registry import CLASSES, MODELS, NOT_STORED, find_class
 
 _MAX_DEPTH = 32
 _ATTRIBUTE = re.compile(r"(?!__)[A-Za-z_][A-Za-z0-9_]{0,99}\Z")
@@ -20,12 +20,12 @@ _SCALARS = {"float16", "float32", "float64", "bool"} | {
 
 
 class Decoder:
-    """Build estimators from the nodes of a file; refuse everything that an encoder does not write.
+    """Build estimators from the nodes of a file. Nodes that an encoder does not write are refused.
 
     Parameters
     ----------
     arrays : dict of str to ndarray
-        Arrays of the file; each must be used exactly once.
+        Arrays of the file. Each must be used exactly once.
     """
 
     def __init__(self, arrays: dict[str, np.ndarray]) -> None:
@@ -36,23 +36,24 @@ class Decoder:
         model = self._estimator(node, 0, MODELS)
         if self._unused:
             raise UntrustedModelError(
-                f"arrays that belong to nothing: {sorted(self._unused)[:5]}; the file was changed."
+                f"its model does not use the arrays {sorted(self._unused)[:5]}. The file was "
+                "changed."
             )
         return model
 
     def _value(self, node: Any, depth: int) -> Any:
         if depth > _MAX_DEPTH:
-            raise UntrustedModelError(f"parameters nested more than {_MAX_DEPTH} deep.")
+            raise UntrustedModelError(f"it has values nested more than {_MAX_DEPTH} levels deep.")
         if node is None or isinstance(node, (bool, str, int)):
             return node
         if isinstance(node, float):
             if not math.isfinite(node):
-                raise UntrustedModelError("a number that is not finite.")
+                raise UntrustedModelError("it contains a number that is not finite.")
             return node
         if isinstance(node, list):
             return [self._value(item, depth + 1) for item in node]
         if "class" in node:
-            return self._estimator(node, depth + 1, HOMES)
+            return self._estimator(node, depth + 1, CLASSES)
         kinds = {
             "tuple": self._tuple,
             "dict": self._dict,
@@ -62,7 +63,7 @@ class Decoder:
         }
         kind = next((key for key in kinds if key in node), None)
         if kind is None or set(node) - {kind, "transposed"}:
-            raise UntrustedModelError(f"an unknown kind of value, {sorted(node)[:5]}.")
+            raise UntrustedModelError(f"it contains an unknown kind of value, {sorted(node)[:5]}.")
         return kinds[kind](node, depth)
 
     def _tuple(self, node: dict, depth: int) -> tuple:
@@ -76,24 +77,26 @@ class Decoder:
     def _scalar(self, node: dict, depth: int) -> Any:
         pair = node["scalar"]
         if not (isinstance(pair, list) and len(pair) == 2 and pair[0] in _SCALARS):
-            raise UntrustedModelError("a numpy number of an unknown type.")
+            raise UntrustedModelError("it contains a numpy number of an unknown type.")
         if not isinstance(pair[1], (int, float)):
-            raise UntrustedModelError("a numpy number that holds something else.")
+            raise UntrustedModelError("it contains a numpy number that is not a number.")
         dtype: np.dtype[Any] = np.dtype(pair[0])
         try:
             number = dtype.type(pair[1])
         except OverflowError:
             number = np.float64(np.nan)
-        # numpy before 2 wraps an integer that is too large.
+        # numpy 1 wraps integers that are too large.
         wrapped = dtype.kind in "iu" and number != pair[1]
         if wrapped or not np.isfinite(number):
-            raise UntrustedModelError("a number that is not finite or does not fit its type.")
+            raise UntrustedModelError(
+                "it contains a number that is not finite or does not fit its type."
+            )
         return number
 
     def _strings(self, node: dict, depth: int) -> np.ndarray:
         strings = _expect(node["strings"], list, "an array of strings")
         if not all(isinstance(item, str) for item in strings):
-            raise UntrustedModelError("an array of strings that holds something else.")
+            raise UntrustedModelError("it contains an array of strings with other values.")
         return np.array(strings, dtype=object)
 
     def _array(self, node: dict, depth: int) -> np.ndarray:
@@ -103,19 +106,25 @@ class Decoder:
         array = self._unused.pop(name)
         return array.T if node.get("transposed") is True else array
 
-    def _estimator(self, node: Any, depth: int, homes: dict[str, str]) -> Any:
+    def _estimator(self, node: Any, depth: int, classes: dict[str, str]) -> Any:
         _expect(node, dict, "an estimator")
         if set(node) - {"class", "params", "fitted", "arrays"}:
-            raise UntrustedModelError(f"an estimator with unknown keys, {sorted(node)[:6]}.")
-        cls = find_class(node.get("class"), homes)
+            raise UntrustedModelError(
+                f"it contains an estimator with unknown keys, {sorted(node)[:6]}."
+            )
+        cls = find_class(node.get("class"), classes)
         estimator = self._unfitted(cls, _expect(node.get("params"), dict, "parameters"), depth)
         if cls is Pipeline and set(node) & {"fitted", "arrays"}:
-            raise UntrustedModelError("a pipeline that has learned something itself.")
+            raise UntrustedModelError(
+                "its pipeline has fitted attributes, which a pipeline cannot have."
+            )
         known = estimator.get_params(deep=False)
         for name, value in _expect(node.get("fitted", {}), dict, "attributes").items():
-            # A value from a file must not hide anything that the class itself defines.
+            # A value from a file must not replace a name that the class defines.
             if not _ATTRIBUTE.match(name) or hasattr(cls, name) or name in known:
-                raise UntrustedModelError(f"{cls.__name__} cannot have learned {name[:80]!r}.")
+                raise UntrustedModelError(
+                    f"{cls.__name__} cannot have the fitted attribute {name[:80]!r}."
+                )
             setattr(estimator, name, self._value(value, depth))
         if "arrays" in node:
             self._restore_arrays(estimator, _expect(node["arrays"], dict, "arrays"), depth)
@@ -125,8 +134,8 @@ class Decoder:
         unknown = set(nodes) - set(cls._get_param_names())  # type: ignore[attr-defined]
         if unknown:
             raise UntrustedModelError(
-                f"{cls.__name__} has no parameters {sorted(unknown)[:5]}; the file was changed or "
-                "was written by a newer sklearn_iqt."
+                f"{cls.__name__} has no parameters {sorted(unknown)[:5]}. The file was changed or "
+                "written by a newer version of sklearn_iqt."
             )
         params = {key: self._value(node, depth) for key, node in nodes.items()}
         params.update({key: None for key in NOT_STORED if key in params})
@@ -140,20 +149,20 @@ class Decoder:
     def _restore_arrays(self, estimator: Any, nodes: dict, depth: int) -> None:
         name = type(estimator).__name__
         if not hasattr(estimator, "_restore_fitted_arrays"):
-            raise UntrustedModelError(f"{name} takes no arrays.")
+            raise UntrustedModelError(f"{name} has no named arrays.")
         arrays = {key: self._value(node, depth) for key, node in nodes.items()}
         if not all(isinstance(array, np.ndarray) for array in arrays.values()):
-            raise UntrustedModelError(f"{name}: one of its arrays is not an array.")
+            raise UntrustedModelError(f"{name} has a named array that is not an array.")
         try:
             estimator._restore_fitted_arrays(arrays)
         except ImportError:
             raise
         except Exception as error:
-            raise UntrustedModelError(f"{name} refuses its arrays: {error}") from error
+            raise UntrustedModelError(f"{name} cannot use its arrays: {error}") from error
 
 
 def plain_value(node: Any) -> Any:
-    """Return the value of a node for a reader; estimators become dicts and arrays their names."""
+    """Return the value of a node for display: an estimator as a dict, an array as its name."""
     if isinstance(node, list):
         return [plain_value(item) for item in node]
     if not isinstance(node, dict):
@@ -171,5 +180,7 @@ def plain_value(node: Any) -> Any:
 
 def _expect(node: Any, kind: type, what: str) -> Any:
     if not isinstance(node, kind):
-        raise UntrustedModelError(f"{what} stored as {type(node).__name__}, not {kind.__name__}.")
+        raise UntrustedModelError(
+            f"{what} must be stored as {kind.__name__}, not as {type(node).__name__}."
+        )
     return node

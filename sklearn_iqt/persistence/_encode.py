@@ -10,27 +10,27 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
-from sklearn_iqt.persistence._registry import HOMES, MODELS, NOT_STORED, class_name
+from sklearn_iqt.persistence._registry import CLASSES, MODELS, NOT_STORED, class_name
 
-# Settings of scikit-learn on the instance, which are not learned.
+# Attributes that scikit-learn sets on an instance without fitting it.
 _SETTINGS = ("_metadata_request", "_sklearn_output_config")
 
 
 class Encoder:
-    """Turn estimators into JSON values, and collect their arrays under names.
+    """Convert estimators to JSON values, and collect their arrays by name.
 
-    Numbers, strings, lists and None stand for themselves; anything else is an object with one key
-    that names its kind: ``tuple``, ``dict``, ``scalar``, ``strings``, ``array`` or ``class``.
+    Numbers, strings, lists and None are stored as JSON. Any other value is an object with one key
+    for its kind: ``tuple``, ``dict``, ``scalar``, ``strings``, ``array`` or ``class``.
 
     Parameters
     ----------
     caller : str
-        Used in messages.
+        Name of the function in messages.
 
     Attributes
     ----------
     arrays : dict of str to ndarray
-        Arrays collected so far, contiguous.
+        Contiguous arrays of the encoded estimators.
     """
 
     def __init__(self, caller: str) -> None:
@@ -38,8 +38,8 @@ class Encoder:
         self._caller = caller
 
     def model(self, model: Any) -> dict:
-        """Return the node of a model that stands on its own."""
-        return self.estimator(model, homes=MODELS)
+        """Return the node of a model that can be loaded."""
+        return self.estimator(model, classes=MODELS)
 
     def estimator(
         self,
@@ -47,22 +47,22 @@ class Encoder:
         path: str = "",
         *,
         fitted: bool = True,
-        homes: dict[str, str] = HOMES,
+        classes: dict[str, str] = CLASSES,
     ) -> dict:
-        """Return the node of an estimator; unless ``fitted``, only its parameters."""
-        name = class_name(estimator, homes)
+        """Return the node of an estimator. Without ``fitted``, it has only the parameters."""
+        name = class_name(estimator, classes)
         if name is None:
             where = f" ({path})" if path else ""
             raise TypeError(
                 f"{self._caller}: {type(estimator).__module__}.{type(estimator).__name__}{where} "
-                f"cannot be stored without pickle; only {sorted(homes)} can. Use skops.io.dump for "
-                "this model."
+                f"cannot be stored without pickle. Only {sorted(classes)} can. Use skops.io.dump "
+                "for this model."
             )
         prefix = f"{path}." if path else ""
         node: dict[str, Any] = {"class": name, "params": self._params(estimator, prefix)}
-        # A pipeline learns nothing itself: its fitted steps are a parameter.
+        # A pipeline has no fitted attributes. Its fitted steps are a parameter.
         if fitted and not isinstance(estimator, Pipeline):
-            node["fitted"] = self._learned(estimator, prefix)
+            node["fitted"] = self._fitted_attributes(estimator, prefix)
             if hasattr(estimator, "_fitted_arrays"):
                 node["arrays"] = {
                     key: self._array(np.asarray(array), f"{prefix}arrays/{key}")
@@ -100,15 +100,15 @@ class Encoder:
         )
 
     def _params(self, estimator: Any, prefix: str) -> dict:
-        # As in clone, an estimator given as a parameter is its parameters; only steps are fitted.
+        # As in clone, parameters that are estimators are stored unfitted, except steps.
         fitted = isinstance(estimator, Pipeline)
         nodes = {}
         for key, value in sorted(estimator.get_params(deep=False).items()):
             path = prefix + key
             if isinstance(value, np.random.RandomState):
                 warnings.warn(
-                    f"{self._caller}: {path} is a RandomState, which is not stored; the "
-                    f"loaded model has {path}=None. Pass an integer seed to keep it.",
+                    f"{self._caller}: {path} is a RandomState, which is not stored. The loaded "
+                    f"model has {path}=None. Pass an integer seed to store it.",
                     UserWarning,
                     stacklevel=2,
                 )
@@ -116,7 +116,7 @@ class Encoder:
             nodes[key] = None if key in NOT_STORED else self.value(value, path, fitted=fitted)
         return nodes
 
-    def _learned(self, estimator: Any, prefix: str) -> dict:
+    def _fitted_attributes(self, estimator: Any, prefix: str) -> dict:
         skipped = {
             *estimator.get_params(deep=False),
             *getattr(estimator, "_restored_attributes", ()),
@@ -137,7 +137,7 @@ class Encoder:
                 "without pickle. Use skops.io.dump for this model."
             )
         self._check_finite(array, path)
-        # The order in memory decides the last bit of matrix products, so it is kept.
+        # The order in memory is stored, because it changes the last bits of matrix products.
         by_columns = array.ndim > 1 and array.flags.f_contiguous and not array.flags.c_contiguous
         stored = array.T if by_columns else array
         self.arrays[path] = np.array(stored, dtype=stored.dtype.newbyteorder("="), order="C")
@@ -146,11 +146,13 @@ class Encoder:
     def _check_finite(self, value: Any, path: str) -> None:
         finite = np.isfinite(value).all() if isinstance(value, np.ndarray) else math.isfinite(value)
         if not finite:
-            raise ValueError(f"{self._caller}: {path} holds NaN or infinite values; refit.")
+            raise ValueError(
+                f"{self._caller}: {path} contains NaN or infinite values. Fit the model again."
+            )
 
 
 def plain_json(value: Any, caller: str, path: str = "training") -> Any:
-    """Return a user's notes about a training in types of JSON."""
+    """Return the notes of a user in types of JSON."""
     if isinstance(value, (np.generic, np.ndarray)):
         value = value.tolist()
     if value is None or isinstance(value, (bool, str)):
@@ -163,5 +165,5 @@ def plain_json(value: Any, caller: str, path: str = "training") -> Any:
         return {key: plain_json(item, caller, f"{path}.{key}") for key, item in value.items()}
     raise TypeError(
         f"{caller}: {path} must be made of dicts with string keys, lists, strings, finite numbers, "
-        f"booleans and None; got {value!r}."
+        f"booleans and None, got {value!r}."
     )

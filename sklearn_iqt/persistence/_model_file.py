@@ -21,25 +21,25 @@ from sklearn_iqt.persistence._encode import Encoder
 from sklearn_iqt.persistence._registry import ESTIMATORS, MODELS, class_name
 
 SUFFIX = ".iqt"
-# Raised by one whenever an older version could not read a new file, or this one an old file.
+# Increased by one when older versions cannot read new files, or new versions old files.
 FORMAT = 2
 
 
 def save_model(
     model: Any, path: str | os.PathLike[str], *, training: TrainingCard | None = None
 ) -> Path:
-    """Write a fitted model to one file that holds parameters and arrays, and no code.
+    """Write a fitted model to a file that contains parameters and arrays, but no code.
 
     Parameters
     ----------
     model : estimator
-        A fitted estimator of this package. Its regressor, if it has one, must be a ``Ridge`` or
-        ``LinearRegression``. Or a pipeline that ends in one, behind scalers of volumes.
+        A fitted estimator of this package, or a pipeline of scalers of volumes that ends with one.
+        The regressor of the estimator, if any, must be a ``Ridge`` or ``LinearRegression``.
     path : str or path-like
         File to write, ending in ``.iqt``. An existing file is replaced only once the new one is
         complete.
     training : TrainingCard, default=None
-        What the model should remember of its training.
+        Description of the training to store in the file.
 
     Returns
     -------
@@ -49,14 +49,14 @@ def save_model(
     Raises
     ------
     TypeError
-        If a part of the model, such as a forest, cannot be stored without pickle; use ``skops``
-        for such a model. If ``training`` is not a :class:`TrainingCard`.
+        If a part of the model, such as a forest, cannot be stored without pickle. Use ``skops``
+        for such a model. Also if ``training`` is not a :class:`TrainingCard`.
     ValueError
-        If the suffix is wrong or a weight is not finite.
+        If the suffix is not ``.iqt`` or a number of the model is not finite.
     sklearn.exceptions.NotFittedError
         If the model is not fitted.
     OSError
-        If the file cannot be written. The old file, if any, is left as it was.
+        If the file cannot be written. An existing file is not changed.
 
     Warns
     -----
@@ -65,18 +65,19 @@ def save_model(
 
     See Also
     --------
-    load_model : Read a model from such a file.
+    load_model : Read a model from a file.
 
     Notes
     -----
-    The file is a safetensors container; its metadata hold one JSON document with the class, its
-    parameters and fitted attributes. Requests for metadata routing and ``set_output`` are settings
-    of a session and are not stored, nor are the folders that ``memory`` and ``checkpoint`` name. An
-    estimator whose state is more than attributes (a net) says so by three names:
-    ``_fitted_arrays()`` returns named arrays, ``_restore_fitted_arrays(arrays)`` takes them back
-    once parameters and attributes are set and raises ValueError if they do not fit, and
-    ``_restored_attributes`` lists the attributes which that call makes, and which are therefore
-    not stored.
+    The file is a safetensors container. Its metadata is a JSON document with the class, the
+    parameters and the fitted attributes. Metadata requests, settings of ``set_output``, callbacks
+    and the folders of ``memory`` and ``checkpoint`` are not stored.
+
+    An estimator whose fitted state is not only attributes, such as a net, defines three names.
+    ``_fitted_arrays()`` returns named arrays. ``_restore_fitted_arrays(arrays)`` is called after
+    parameters and attributes are set; it restores the state, and raises ValueError if the arrays
+    are invalid. ``_restored_attributes`` lists the attributes that this call sets, which are not
+    stored.
 
     Examples
     --------
@@ -97,18 +98,18 @@ def save_model(
     """
     target = Path(path)
     if target.suffix != SUFFIX:
-        raise ValueError(f"save_model: {str(target)!r} must end in {SUFFIX!r}.")
+        raise ValueError(f"save_model: path must end in {SUFFIX!r}, got {str(target)!r}.")
     steps = [step for _, step in model.steps] if isinstance(model, Pipeline) else [model]
     if class_name(model, MODELS) is None or class_name(steps[-1], ESTIMATORS) is None:
         raise TypeError(
-            f"save_model: a {type(model).__module__}.{type(model).__name__} that predicts by a "
-            f"{type(steps[-1]).__name__} cannot be stored without pickle; only {sorted(MODELS)} "
+            f"save_model: a {type(model).__module__}.{type(model).__name__} that predicts with a "
+            f"{type(steps[-1]).__name__} cannot be stored without pickle. Only {sorted(MODELS)} "
             "can. Use skops.io.dump for other models."
         )
     if training is not None and not isinstance(training, TrainingCard):
         raise TypeError(
             f"save_model: training must be a TrainingCard or None, got {type(training).__name__}. "
-            "Pass TrainingCard(...); other facts go into notes={...}."
+            "Pass TrainingCard(...), with other facts in notes={...}."
         )
     for step in steps:
         if step != "passthrough":
@@ -135,33 +136,33 @@ def load_model(path: str | os.PathLike[str]) -> Any:
     Returns
     -------
     estimator
-        The fitted model. It predicts the same bits as the one that was saved.
+        The fitted model. Its predictions are identical to the last bit to those before saving.
 
     Raises
     ------
     UntrustedModelError
-        If anything is wrong with the content of the file; nothing in it is ever executed.
+        If the content of the file is invalid. Content is never executed.
     OSError
-        If there is no such file or it cannot be read.
+        If the file does not exist or cannot be read.
     ImportError
         If the model is a net and torch is not installed.
 
     See Also
     --------
-    read_model_card : Read what a file says about its model.
+    read_model_card : Read the description of a model from a file.
 
     Notes
     -----
-    Only the classes of a fixed list are built, from validated parameters and finite arrays whose
-    shapes agree, and only after sizes were checked against the bytes on disk. A model still
-    decides what its predictions are: that a file is safe to load does not make it a good model.
+    The loader only builds classes of a fixed list, from validated parameters and from finite arrays
+    with consistent shapes. It checks all sizes against the size of the file first. A file that is
+    safe to load may still contain a bad model, whose predictions are wrong.
 
     Examples
     --------
     >>> from sklearn_iqt import load_model
     >>> model = load_model("srep.iqt")  # doctest: +SKIP
     """
-    with _names_file(path, "load_model"):
+    with _name_file_in_errors(path, "load_model"):
         document, arrays = read_container(path)
         _check_document(document)
         model = Decoder(arrays).model(document["model"])
@@ -170,7 +171,7 @@ def load_model(path: str | os.PathLike[str]) -> Any:
 
 
 def read_model_card(path: str | os.PathLike[str]) -> ModelCard:
-    """Read what a file says about its model, without building it.
+    """Read the description of a model from a file, without building the model.
 
     Parameters
     ----------
@@ -186,10 +187,10 @@ def read_model_card(path: str | os.PathLike[str]) -> ModelCard:
     Raises
     ------
     UntrustedModelError
-        If the file is not a model file. That this function accepts a file does not mean that
-        :func:`load_model` will.
+        If the file is not a model file. Not every file that this function accepts is accepted by
+        :func:`load_model`.
     OSError
-        If there is no such file or it cannot be read.
+        If the file does not exist or cannot be read.
 
     Examples
     --------
@@ -197,7 +198,7 @@ def read_model_card(path: str | os.PathLike[str]) -> ModelCard:
     >>> read_model_card("srep.iqt").training.scale  # doctest: +SKIP
     (1, 1, 4)
     """
-    with _names_file(path, "read_model_card"):
+    with _name_file_in_errors(path, "read_model_card"):
         with open(path, "rb") as stream:
             document, table = read_header(stream)
         training = _check_document(document)
@@ -215,37 +216,39 @@ def read_model_card(path: str | os.PathLike[str]) -> ModelCard:
 
 
 def _check_document(document: dict) -> TrainingCard | None:
-    """Refuse a document that is not of this format, and return its training card."""
+    """Return the training card of a document; raise an error if its format is invalid."""
     version = document.get("format")
     if type(version) is not int or version < 1:
         raise UntrustedModelError(f"its format {str(version)[:40]!r} is not a version number.")
     if version < FORMAT:
         raise UntrustedModelError(
-            f"its format {version} is of an older version of sklearn_iqt, which stored other "
-            f"parameters; this version reads format {FORMAT}. Fit the model again."
+            f"its format {version} is from an older version of sklearn_iqt, which stored other "
+            f"parameters. This version reads format {FORMAT}. Fit the model again."
         )
     if version > FORMAT:
         raise UntrustedModelError(
-            f"its format {version} is newer than {FORMAT}, which this version of sklearn_iqt "
-            "reads; upgrade sklearn_iqt."
+            f"its format {version} is newer than {FORMAT}, the format of this version of "
+            "sklearn_iqt. Upgrade sklearn_iqt."
         )
     if set(document) != {"format", "version", "model", "training"}:
-        raise UntrustedModelError(f"its document has the keys {sorted(document)[:6]}.")
+        raise UntrustedModelError(f"its document has unexpected keys, {sorted(document)[:6]}.")
     if not isinstance(document["version"], str):
         raise UntrustedModelError("its version is not text.")
     return read_training(document["training"])
 
 
 @contextmanager
-def _names_file(path: str | os.PathLike[str], caller: str) -> Iterator[None]:
+def _name_file_in_errors(path: str | os.PathLike[str], caller: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
         raise FileNotFoundError(
-            f"{caller}: there is no file {os.fspath(path)!r}; save_model and "
-            "sklearn-iqt fit write model files."
+            f"{caller}: there is no file {os.fspath(path)!r}. save_model and sklearn-iqt fit write "
+            "model files."
         ) from error
     except UntrustedModelError as error:
         raise UntrustedModelError(f"{caller}: {os.fspath(path)!r} is refused: {error}") from error
     except RecursionError as error:
-        raise UntrustedModelError(f"{caller}: {os.fspath(path)!r} nests too deeply.") from error
+        raise UntrustedModelError(
+            f"{caller}: {os.fspath(path)!r} is refused: it is nested too deeply."
+        ) from error

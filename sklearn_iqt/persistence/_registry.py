@@ -1,4 +1,4 @@
-"""The classes that a model file may name, and the shapes that their arrays must have."""
+"""Classes that a model file may contain, with the shapes of their arrays."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ from typing import Any
 from sklearn_iqt._methods import METHODS
 from sklearn_iqt.exceptions import UntrustedModelError
 
-# Modules are imported when a file asks for their class.
+# Modules by class name. A module is imported when a file contains its class.
 ESTIMATORS = {method.class_name: method.module for method in METHODS}
 
-# What can be saved and loaded on its own.
+# Classes of the outermost object in a file.
 MODELS = {**ESTIMATORS, "Pipeline": "sklearn.pipeline"}
 
-# What may stand before a model in a pipeline, and the increasing numbers that it has learned.
+# Classes that may precede a model in a pipeline, with the attribute of their fitted numbers, which
+# increase.
 SCALERS = {
     "NyulScaler": "landmarks_",
     "PercentileScaler": None,
     "TissueScaler": "ratios_",
 }
 
-# What may stand inside a model, as a parameter or as a fitted part.
+# Classes inside a model, as a parameter or as a fitted attribute.
 PARTS = {
     "DictionaryLearning": "sklearn.decomposition",
     "LinearRegression": "sklearn.linear_model",
@@ -31,14 +32,14 @@ PARTS = {
     **dict.fromkeys(SCALERS, "sklearn_iqt.preprocessing"),
 }
 
-# Parameters that matter only to the person who trained a model. They are neither stored nor read
-# from a file; files in a folder of ``memory`` would be unpickled.
+# Parameters that are only used for training. They are neither stored nor read from a file, also
+# because joblib would unpickle the files in the folder of ``memory``.
 NOT_STORED = ("callbacks", "checkpoint", "memory")
 
-HOMES = {**ESTIMATORS, **PARTS}
+CLASSES = {**ESTIMATORS, **PARTS}
 
-# Arrays whose shapes must agree before anything is computed with them. A name that the estimator
-# has as an attribute stands for its value, another for any number that is the same throughout.
+# Shapes of arrays that are checked before any computation. A dimension named like an attribute has
+# the value of this attribute. Other dimensions may have any length, the same for the same name.
 SHAPES: dict[str, dict[str, tuple[str, ...]]] = {
     "CoupledDictionaryIQT": {
         "dictionary_low_": ("atoms", "components"),
@@ -49,24 +50,23 @@ SHAPES: dict[str, dict[str, tuple[str, ...]]] = {
 }
 
 
-def class_name(estimator: Any, homes: dict[str, str] = HOMES) -> str | None:
-    """Return the name under which an estimator is stored, or None if it is not among ``homes``."""
+def class_name(estimator: Any, classes: dict[str, str] = CLASSES) -> str | None:
+    """Return the stored name of the class of an estimator, or None if it is not in `classes`."""
     name = type(estimator).__name__
-    home = homes.get(name)
-    # A subclass or a namesake is something else.
-    return name if home and type(estimator).__module__.startswith(home) else None
+    module = classes.get(name)
+    # Classes of the same name in other modules, such as subclasses, are not stored.
+    return name if module and type(estimator).__module__.startswith(module) else None
 
 
-def find_class(name: Any, homes: dict[str, str] = HOMES) -> type:
-    """Return the class of a name in a file, importing only what ``homes`` lists."""
-    if not isinstance(name, str) or name not in homes:
+def find_class(name: Any, classes: dict[str, str] = CLASSES) -> type:
+    """Return the class of a name in a file. Only classes in `classes` are imported."""
+    if not isinstance(name, str) or name not in classes:
         raise UntrustedModelError(
-            f"the file asks for the class {str(name)[:80]!r}; only {sorted(homes)} can be loaded "
-            "here."
+            f"it contains the class {str(name)[:80]!r}. Only {sorted(classes)} are allowed here."
         )
     try:
-        return getattr(importlib.import_module(homes[name]), name)
+        return getattr(importlib.import_module(classes[name]), name)
     except AttributeError:
         raise UntrustedModelError(
-            f"this version of sklearn_iqt has no {name}; upgrade sklearn_iqt."
+            f"this version of sklearn_iqt has no {name}. Upgrade sklearn_iqt."
         ) from None

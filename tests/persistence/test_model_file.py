@@ -1,4 +1,4 @@
-"""A model file gives back the model that was saved."""
+"""Models are the same after saving and loading."""
 
 import os
 import warnings
@@ -46,7 +46,7 @@ SCALED = {
     "tissues": TissueScaler(2000),
     "percentiles": PercentileScaler(5, output_range=(1, 2)),
     "landmarks": NyulScaler((1, 50, 99), output_range=(-1, 1)),
-    "nothing": "passthrough",
+    "passthrough": "passthrough",
 }
 
 
@@ -94,7 +94,7 @@ def test_a_loaded_model_predicts_the_same_bits(name, pairs, tmp_path):
 @pytest.mark.parametrize("scaler", SCALED)
 def test_a_loaded_pipeline_predicts_the_same_bits(scaler, pairs, tmp_path):
     low, high = pairs
-    step = SCALED[scaler] if scaler == "nothing" else clone(SCALED[scaler])
+    step = SCALED[scaler] if scaler == "passthrough" else clone(SCALED[scaler])
     model = Pipeline([("scale", step), ("ridge", PatchwiseRegressor(random_state=0))])
     model.fit(low, high)
     loaded = load_model(save_model(model, tmp_path / "model.iqt", training=TrainingCard(n_pairs=2)))
@@ -105,15 +105,15 @@ def test_a_loaded_pipeline_predicts_the_same_bits(scaler, pairs, tmp_path):
     assert [name for name, _ in card.params["steps"]] == ["scale", "ridge"]
 
 
-def test_pipelines_of_anything_else_are_refused(pairs, tmp_path):
+def test_pipelines_without_scalers_of_volumes_and_a_model_are_refused(pairs, tmp_path):
     low, high = pairs
     ridge, scaler = PatchwiseRegressor(random_state=0), TissueScaler()
-    strangers = [
+    refused = [
         make_pipeline(StandardScaler(), ridge).fit(low.reshape(2, -1), [0, 1]),
         make_pipeline(TissueScaler()).fit(low),
         make_pipeline(TissueScaler(), make_pipeline(TissueScaler(), ridge)).fit(low, high),
     ]
-    for model in strangers:
+    for model in refused:
         with pytest.raises(TypeError, match="skops"):
             save_model(model, tmp_path / "model.iqt")
     with pytest.raises(NotFittedError, match="TissueScaler"):
@@ -141,13 +141,13 @@ def test_a_loaded_model_has_the_same_parameters(pairs, tmp_path):
     assert params["patcher__window"] == "hann"
     assert params["dictionary_learner__max_iter"] == 5
     np.testing.assert_array_equal(params["scale"], expected["scale"])
-    # It can be fitted again, to the same model.
+    # Fitting it again gives the same model.
     again = loaded.fit(*pairs)
     np.testing.assert_array_equal(again.predict(pairs[0]), model.predict(pairs[0]))
 
 
 @pytest.mark.parametrize("n_outputs", [0, 1, 3])
-def test_models_of_bare_rows_come_back(n_outputs, rng, tmp_path):
+def test_models_of_rows_that_are_not_patches_can_be_loaded(n_outputs, rng, tmp_path):
     X = rng.random((40, 6))
     y = rng.random((40, n_outputs)) if n_outputs else rng.random(40)
     for model in (PatchwiseRegressor(random_state=0), CoupledDictionaryIQT(5, random_state=0)):
@@ -159,7 +159,7 @@ def test_models_of_bare_rows_come_back(n_outputs, rng, tmp_path):
         assert loaded.predict(X).shape == y.shape
 
 
-def test_loaded_arrays_are_our_own_and_writable(pairs, tmp_path):
+def test_loaded_arrays_are_writable(pairs, tmp_path):
     model = MODELS["srep"].fit(*pairs)
     loaded = load_model(save_model(model, tmp_path / "model.iqt"))
     for name in ("dictionary_low_", "dictionary_high_", "projection_"):
@@ -191,7 +191,7 @@ def test_the_card_describes_the_model(pairs, tmp_path):
     assert card.format == 2
 
 
-def test_a_forest_is_refused_and_skops_named(pairs, tmp_path):
+def test_a_forest_is_refused_with_advice_to_use_skops(pairs, tmp_path):
     forest = ExtraTreesRegressor(n_estimators=2, max_depth=2)
     model = PatchwiseRegressor(forest, random_state=0).fit(*pairs)
     with pytest.raises(TypeError, match=r"ExtraTreesRegressor.*skops"):
@@ -199,7 +199,7 @@ def test_a_forest_is_refused_and_skops_named(pairs, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_subclasses_and_strangers_are_refused(ridge, pairs, tmp_path):
+def test_subclasses_and_other_classes_are_refused(ridge, pairs, tmp_path):
     class PatchwiseRegressorPlus(PatchwiseRegressor):
         pass
 
@@ -228,23 +228,23 @@ def test_a_random_state_instance_becomes_none_with_a_warning(pairs, tmp_path):
 
 def test_weights_that_are_not_finite_are_refused(ridge, tmp_path):
     ridge.estimator_.coef_[0, 0] = np.nan
-    with pytest.raises(ValueError, match=r"estimator_\.coef_ holds NaN"):
+    with pytest.raises(ValueError, match=r"estimator_\.coef_ contains NaN"):
         save_model(ridge, tmp_path / "model.iqt")
 
 
 @pytest.mark.parametrize("training", [{"scale": (1, 1, 4)}, [1, 2], "t1w_036t"])
-def test_training_information_is_a_card(training, ridge, tmp_path):
+def test_training_must_be_a_card(training, ridge, tmp_path):
     with pytest.raises(TypeError, match=r"must be a TrainingCard or None.*notes"):
         save_model(ridge, tmp_path / "model.iqt", training=training)
     assert not list(tmp_path.iterdir())
 
 
-def test_the_suffix_is_fixed(ridge, tmp_path):
+def test_other_suffixes_are_refused(ridge, tmp_path):
     with pytest.raises(ValueError, match=r"must end in '\.iqt'"):
         save_model(ridge, tmp_path / "model.pkl")
 
 
-def test_a_failed_write_leaves_the_old_file(ridge, tmp_path, monkeypatch):
+def test_a_failed_write_leaves_an_existing_file_unchanged(ridge, tmp_path, monkeypatch):
     path = save_model(ridge, tmp_path / "model.iqt")
     before = path.read_bytes()
 
@@ -275,13 +275,13 @@ def test_links_are_followed(ridge, pairs, tmp_path):
     np.testing.assert_array_equal(load_model(link).predict(pairs[0]), ridge.predict(pairs[0]))
 
 
-def test_a_missing_file_is_not_called_untrusted(tmp_path):
+def test_a_missing_file_raises_file_not_found(tmp_path):
     with pytest.raises(FileNotFoundError):
         load_model(tmp_path / "model.iqt")
 
 
 class Net(InterpolationIQT):
-    """An estimator whose learned state is an object, as a net's is."""
+    """An estimator whose fitted state is an object, as in a net."""
 
     _restored_attributes = ("net_",)
 
@@ -299,10 +299,10 @@ class Net(InterpolationIQT):
         self.net_ = {"bias": arrays["layers.0.bias"]}
 
 
-def test_an_estimator_may_name_its_own_arrays(pairs, tmp_path, monkeypatch):
+def test_an_estimator_may_define_named_arrays(pairs, tmp_path, monkeypatch):
     from sklearn_iqt.persistence import _registry
 
-    monkeypatch.setitem(_registry.HOMES, "Net", __name__)
+    monkeypatch.setitem(_registry.CLASSES, "Net", __name__)
     monkeypatch.setitem(_registry.MODELS, "Net", __name__)
     monkeypatch.setitem(_registry.ESTIMATORS, "Net", __name__)
     model = Net().fit(*pairs)

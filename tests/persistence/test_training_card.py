@@ -1,4 +1,4 @@
-"""The fields of a training card are what their description says."""
+"""Fields of a training card are checked and converted."""
 
 import datetime
 
@@ -8,11 +8,11 @@ import pytest
 from sklearn_iqt.persistence import TrainingCard
 
 
-def test_a_card_without_anything_says_nothing():
+def test_the_dict_of_an_empty_card_is_empty():
     assert TrainingCard().as_dict() == {}
 
 
-def test_sequences_become_tuples_and_numbers_those_of_python():
+def test_sequences_become_tuples_and_numbers_python_numbers():
     card = TrainingCard(
         scale=np.array([1, 1, 4]),
         snr_wm=[np.float32(2.5), 3],
@@ -37,7 +37,7 @@ def test_sequences_become_tuples_and_numbers_those_of_python():
     assert TrainingCard(**card.as_dict()) == card
 
 
-def test_a_card_does_not_change_with_what_it_was_made_from():
+def test_a_card_copies_its_fields_and_is_immutable():
     notes, scores = {"people": ["a"]}, {"SSIM": 0.9}
     card = TrainingCard(notes=notes, scores=scores)
     notes["people"].append("b")
@@ -66,7 +66,7 @@ def test_a_card_does_not_change_with_what_it_was_made_from():
         "notes": [[1], "free"],
     }.items(),
 )
-def test_wrong_fields_are_refused(field, values):
+def test_invalid_fields_are_refused(field, values):
     for value in values:
         with pytest.raises(ValueError, match=f"TrainingCard: {field} must be .*, got "):
             TrainingCard(**{field: value})

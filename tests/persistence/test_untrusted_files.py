@@ -1,4 +1,4 @@
-"""Attacks on the loader: each one ends in UntrustedModelError, quickly, and nothing is executed."""
+"""Attacks on the loader, which raise UntrustedModelError without running code from the file."""
 
 import ast
 import copy
@@ -24,7 +24,7 @@ PACKAGE = Path(sklearn_iqt.__file__).parent
 
 
 def split(content):
-    """Return the header and the bytes of the arrays."""
+    """Return the header of a file and the bytes of its arrays."""
     length = int.from_bytes(content[:8], "little")
     return json.loads(content[8 : 8 + length]), content[8 + length :]
 
@@ -36,7 +36,7 @@ def join(header, body):
 
 @pytest.fixture(scope="module")
 def genuine(tmp_path_factory):
-    """Bytes of good files: a dictionary model, a ridge, and one behind scalers."""
+    """Return the bytes of valid files: a dictionary, a ridge, and a pipeline with scalers."""
     high = np.random.default_rng(0).random((2, 8, 8, 16), dtype=np.float32) + 0.5
     low = high.reshape(2, 8, 8, 4, 4).mean(axis=-1)
     patcher = PatchTransformer(3)
@@ -56,7 +56,7 @@ def genuine(tmp_path_factory):
 
 @pytest.fixture
 def refused(tmp_path):
-    """Write bytes, and check that they are refused with this message."""
+    """Return a function that writes a file and checks that it is refused with a message."""
 
     def check(content, match=None):
         path = tmp_path / "model.iqt"
@@ -70,7 +70,7 @@ def refused(tmp_path):
 
 
 def change(content, edit):
-    """Return a file whose document was edited in place."""
+    """Return the bytes of a file after an edit of its document."""
     header, body = split(content)
     document = json.loads(header["__metadata__"]["sklearn_iqt"])
     edit(document)
@@ -79,13 +79,13 @@ def change(content, edit):
 
 
 def swap(content, **arrays):
-    """Return a file with other arrays."""
+    """Return the bytes of a file with other arrays."""
     header, _ = split(content)
     return save({**load(content), **arrays}, metadata=header["__metadata__"])
 
 
 def at(*keys, value):
-    """Return an edit of the document that sets one place in it."""
+    """Return an edit of the document that sets one value."""
 
     def edit(document):
         for key in keys[:-1]:
@@ -103,17 +103,17 @@ def deep(depth):
 
 
 DOCUMENTS = {
-    "unknown class": (at("model", "class", value="Popen"), "asks for the class 'Popen'"),
-    "class by path": (at("model", "class", value="os.system"), "asks for the class"),
-    "class that is not a string": (at("model", "class", value=["Ridge"]), "asks for the class"),
-    "a part as model": (at("model", "class", value="Ridge"), "asks for the class 'Ridge'"),
+    "unknown class": (at("model", "class", value="Popen"), "contains the class 'Popen'"),
+    "class by path": (at("model", "class", value="os.system"), "contains the class"),
+    "class that is not a string": (at("model", "class", value=["Ridge"]), "contains the class"),
+    "a part as model": (at("model", "class", value="Ridge"), "contains the class 'Ridge'"),
     "nested unknown class": (
         at("model", "params", "estimator", value={"class": "Pipeline", "params": {}}),
-        "asks for the class 'Pipeline'",
+        "contains the class 'Pipeline'",
     ),
     "nested fitted unknown class": (
         at("model", "fitted", "estimator_", "class", value="SGDRegressor"),
-        "asks for the class 'SGDRegressor'",
+        "contains the class 'SGDRegressor'",
     ),
     "extra parameter": (at("model", "params", "callback", value="x"), r"no parameters \['callback"),
     "parameter of a wrong type": (
@@ -125,14 +125,20 @@ DOCUMENTS = {
         at("model", "params", "patcher", "params", "background", value=7),
         "background",
     ),
-    "params that are a list": (at("model", "params", value=[1]), "stored as list"),
+    "params that are a list": (at("model", "params", value=[1]), "not as list"),
     "unknown key of an estimator": (at("model", "state", value={}), "unknown keys"),
-    "a method hidden": (at("model", "fitted", "predict", value=1), "cannot have learned 'predict'"),
-    "a dunder": (at("model", "fitted", "__class__", value="x"), "cannot have learned"),
-    "a dunder dict": (at("model", "fitted", "__dict__", value={"dict": {}}), "cannot have learned"),
-    "no name": (at("model", "fitted", "a.b", value=1), "cannot have learned"),
-    "a parameter as fitted": (at("model", "fitted", "target", value="x"), "cannot have learned"),
-    "arrays for a class without": (at("model", "arrays", value={}), "takes no arrays"),
+    "a method as fitted": (
+        at("model", "fitted", "predict", value=1),
+        "cannot have the fitted attribute 'predict'",
+    ),
+    "a dunder": (at("model", "fitted", "__class__", value="x"), "cannot have the fitted"),
+    "a dunder dict": (
+        at("model", "fitted", "__dict__", value={"dict": {}}),
+        "cannot have the fitted",
+    ),
+    "not a name": (at("model", "fitted", "a.b", value=1), "cannot have the fitted"),
+    "a parameter as fitted": (at("model", "fitted", "target", value="x"), "cannot have the fitted"),
+    "arrays for a class without": (at("model", "arrays", value={}), "has no named arrays"),
     "unknown kind of value": (
         at("model", "params", "verbose", value={"call": "f"}),
         "unknown kind",
@@ -155,7 +161,7 @@ DOCUMENTS = {
     ),
     "strings that are numbers": (
         at("model", "fitted", "feature_names_in_", value={"strings": ["a", 1]}),
-        "array of strings that",
+        "array of strings with",
     ),
     "a tuple that is a dict": (
         at("model", "params", "scale", value={"tuple": {"0": 1}}),
@@ -181,16 +187,16 @@ DOCUMENTS = {
             "intercept_",
             value={"array": "estimator_.coef_"},
         ),
-        "missing or used twice|belong to nothing",
+        "missing or used twice|does not use the arrays",
     ),
     "an array unused": (
         at("model", "fitted", "estimator_", "fitted", "intercept_", value=None),
-        "belong to nothing",
+        "does not use the arrays",
     ),
-    "no fitted state": (lambda d: d["model"].pop("fitted"), "belong to nothing"),
+    "no fitted state": (lambda d: d["model"].pop("fitted"), "does not use the arrays"),
     "no fitted regressor": (
         at("model", "fitted", "estimator_", "fitted", value={}),
-        "belong to nothing",
+        "does not use the arrays",
     ),
     "absurd width": (
         at("model", "fitted", "n_features_in_", value=10**15),
@@ -207,36 +213,39 @@ DOCUMENTS = {
         at("model", "fitted", "estimator_", "fitted", "n_features_in_", value=5),
         "cannot predict",
     ),
-    "no kind of rows": (lambda d: d["model"]["fitted"].pop("_flat_target"), "which kind of rows"),
+    "no kind of rows": (lambda d: d["model"]["fitted"].pop("_flat_target"), "had one dimension"),
     "no spacing": (lambda d: d["model"]["fitted"].pop("spacing_"), "not a voxel size"),
     "a spacing that is text": (at("model", "fitted", "spacing_", value="4 mm"), "not a voxel size"),
     "a scale that is not": (at("model", "params", "scale", value={"tuple": [1, 1, 2]}), "scale"),
     "an absurd scale": (at("model", "params", "scale", value=10**12), "scale"),
     "an absurd patch": (
         at("model", "fitted", "patcher_", "params", "patch_size", value=10**9),
-        "patch_size_ does not follow",
+        "patch_size_ contradicts",
     ),
     "patcher of another class": (
         at("model", "fitted", "patcher_", value={"class": "Ridge", "params": {}}),
         "no fitted patcher",
     ),
-    "future format": (at("format", value=3), "newer than 2.*upgrade"),
-    "old format": (at("format", value=1), "format 1 is of an older version.*Fit the model again"),
+    "future format": (at("format", value=3), "newer than 2.*Upgrade"),
+    "old format": (at("format", value=1), "format 1 is from an older version.*Fit the model again"),
     "format zero": (at("format", value=0), "not a version number"),
     "format text": (at("format", value="2"), "not a version number"),
     "format true": (at("format", value=True), "not a version number"),
     "format missing": (lambda d: d.pop("format"), "not a version number"),
-    "unknown key of the document": (at("hook", value="x"), "has the keys"),
+    "unknown key of the document": (at("hook", value="x"), "unexpected keys"),
     "version that is a number": (at("version", value=1), "version is not text"),
     "training that is a list": (at("training", value=[1]), "training card is not a dict"),
     "training of an unknown field": (at("training", value={"eval": "x"}), "unknown fields"),
     "training of a wrong type": (at("training", value={"scale": "big"}), "scale must be three"),
     "notes that nest deeply": (at("training", value={"notes": {"a": deep(900)}}), "deep"),
-    "model that is a number": (at("model", value=7), "stored as int"),
+    "model that is a number": (at("model", value=7), "not as int"),
     "deep nesting": (at("model", "params", "verbose", value=deep(60)), "deep"),
-    "not a number": (at("model", "params", "verbose", value=float("nan")), "holds NaN"),
-    "infinite": (at("model", "params", "verbose", value=float("inf")), "holds Infinity"),
-    "infinite training": (at("training", value={"snr_wm": [1, float("-inf")]}), "holds -Infinity"),
+    "not a number": (at("model", "params", "verbose", value=float("nan")), "contains NaN"),
+    "infinite": (at("model", "params", "verbose", value=float("inf")), "contains Infinity"),
+    "infinite training": (
+        at("training", value={"snr_wm": [1, float("-inf")]}),
+        "contains -Infinity",
+    ),
 }
 
 
@@ -246,14 +255,14 @@ def of_steps(edit):
 
 
 PIPELINES = {
-    "no steps": (at("model", "params", "steps", value=[]), "belong to nothing"),
+    "no steps": (at("model", "params", "steps", value=[]), "does not use the arrays"),
     "steps that are a number": (at("model", "params", "steps", value=7), "steps"),
-    "a name twice": (of_steps(lambda s: at(1, "tuple", 0, value="tissuescaler")(s)), "name twice"),
+    "a name twice": (of_steps(lambda s: at(1, "tuple", 0, value="tissuescaler")(s)), "same name"),
     "a name with underscores": (of_steps(lambda s: at(1, "tuple", 0, value="a__b")(s)), "names"),
     "no parameters": (lambda d: d["model"]["params"].pop("steps"), "steps"),
     "a folder as learned": (
         lambda d: (d["model"]["params"].pop("memory"), d["model"].update(fitted={"memory": "/x"})),
-        "has learned something itself",
+        "has fitted attributes",
     ),
     "a parameter as learned": (
         of_steps(
@@ -262,7 +271,7 @@ PIPELINES = {
                 s[0]["tuple"][1]["fitted"].update(max_samples=-5),
             )
         ),
-        "cannot have learned 'max_samples'",
+        "cannot have the fitted attribute 'max_samples'",
     ),
     "percentiles of text": (
         of_steps(
@@ -287,16 +296,19 @@ PIPELINES = {
     ),
     "a scaler last": (of_steps(list.reverse), "ends in a TissueScaler"),
     "a model first": (of_steps(lambda s: at(0, "tuple", 1, value=s[2]["tuple"][1])(s)), "twice"),
-    "a string first": (of_steps(lambda s: at(0, "tuple", 1, value="drop")(s)), "belong to nothing"),
+    "a string first": (
+        of_steps(lambda s: at(0, "tuple", 1, value="drop")(s)),
+        "does not use the arrays",
+    ),
     "a part first": (
         of_steps(lambda s: s.insert(0, {"tuple": ["a", {"class": "Ridge", "params": {}}]})),
-        "holds a Ridge",
+        "contains a Ridge",
     ),
     "a pipeline inside": (
         of_steps(lambda s: s.insert(0, {"tuple": ["a", {"class": "Pipeline", "params": {}}]})),
-        "asks for the class 'Pipeline'",
+        "contains the class 'Pipeline'",
     ),
-    "a scaler that learned nothing": (
+    "a scaler that is not fitted": (
         of_steps(lambda s: s.insert(0, {"tuple": ["a", {"class": "TissueScaler", "params": {}}]})),
         "ratios_ is not an array",
     ),
@@ -340,7 +352,7 @@ def test_malformed_steps_are_refused(steps, genuine, refused):
 )
 def test_impossible_ratios_of_tissues_are_refused(ratios, genuine, refused):
     (name,) = (name for name in load(genuine["pipeline"]) if name.endswith("ratios_"))
-    refused(swap(genuine["pipeline"], **{name: ratios}), r"ratios_ (are|is) not")
+    refused(swap(genuine["pipeline"], **{name: ratios}), r"ratios_ (cannot be|is not)")
 
 
 @pytest.mark.parametrize("attack", DOCUMENTS)
@@ -372,7 +384,7 @@ ARRAYS = {
 
 
 @pytest.mark.parametrize("attack", ARRAYS)
-def test_arrays_that_do_not_fit_are_refused(attack, genuine, refused):
+def test_inconsistent_arrays_are_refused(attack, genuine, refused):
     name, edit, match = ARRAYS[attack]
     with np.errstate(all="ignore"):
         changed = edit(load(genuine["srep"])[name])
@@ -392,11 +404,11 @@ def test_weights_of_another_shape_are_refused(shape, genuine, refused):
     "name", ["../../evil", "/etc/passwd", "a/../b", "..", "a\\b", "", "a" * 10 + "\0", "C:x", "~/x"]
 )
 def test_names_that_could_be_paths_are_refused(name, genuine, refused):
-    refused(swap(genuine["ridge"], **{name: np.zeros(1)}), "cannot name an array")
+    refused(swap(genuine["ridge"], **{name: np.zeros(1)}), "not a valid name")
 
 
-def test_a_foreign_array_is_refused(genuine, refused):
-    refused(swap(genuine["ridge"], extra=np.zeros(1)), "belong to nothing")
+def test_an_additional_array_is_refused(genuine, refused):
+    refused(swap(genuine["ridge"], extra=np.zeros(1)), "does not use the arrays")
 
 
 def test_too_many_atoms_are_refused(genuine, refused):
@@ -404,7 +416,7 @@ def test_too_many_atoms_are_refused(genuine, refused):
     arrays["dictionary_low_"] = np.zeros((n_atoms, 1), np.float32)
     arrays["dictionary_high_"] = np.zeros((n_atoms, 27), np.float32)
     arrays["projection_"] = np.zeros((1, 27), np.float32)
-    refused(swap(genuine["srep"], **arrays), "atoms; at most")
+    refused(swap(genuine["srep"], **arrays), "atoms are more than")
 
 
 def test_too_many_threads_are_refused(genuine, refused):
@@ -416,18 +428,18 @@ def test_duplicate_names_are_refused(genuine, refused):
     text = json.dumps(header)
     entry = json.dumps(header["estimator_.intercept_"])
     twice = text[:-1] + f', "estimator_.intercept_": {entry}}}'
-    refused(join(twice.encode(), body), "a name twice")
+    refused(join(twice.encode(), body), "same name twice")
     document = header["__metadata__"]["sklearn_iqt"]
     header["__metadata__"]["sklearn_iqt"] = document[:-1] + ',"format":1}'
-    refused(join(header, body), "a name twice")
+    refused(join(header, body), "same name twice")
 
 
 @pytest.mark.parametrize("length", [0, 1, 2**22 + 1, 2**40, 2**63, 2**64 - 1])
-def test_a_header_of_absurd_length_is_refused(length, genuine, refused):
+def test_a_header_that_is_too_long_is_refused(length, genuine, refused):
     refused(length.to_bytes(8, "little") + genuine["ridge"][8:], "not a model file|truncated")
 
 
-def test_an_oversize_header_is_refused(genuine, refused):
+def test_a_padded_header_that_is_too_long_is_refused(genuine, refused):
     header, body = split(genuine["ridge"])
     refused(join(json.dumps(header).encode() + b" " * 2**22, body), "not a model file")
 
@@ -449,7 +461,7 @@ def test_an_oversize_header_is_refused(genuine, refused):
         {"data_offsets": [0, 8]},
     ],
 )
-def test_lies_about_an_array_are_refused(entry, genuine, refused):
+def test_false_descriptions_of_an_array_are_refused(entry, genuine, refused):
     header, body = split(genuine["ridge"])
     header["estimator_.intercept_"] = {**header["estimator_.intercept_"], **entry}
     refused(join(header, body), "damaged|unknown type")
@@ -483,9 +495,9 @@ def test_a_pickle_is_refused_and_not_run(refused, tmp_path, monkeypatch):
     assert not (tmp_path / "exploded").exists()
 
 
-def test_files_of_other_programs_are_refused(refused):
-    refused(save({"weight": np.zeros(3)}), "metadata are missing")
-    refused(save({"weight": np.zeros(3)}, metadata={"format": "pt"}), "metadata are missing")
+def test_files_from_other_programs_are_refused(refused):
+    refused(save({"weight": np.zeros(3)}), "metadata is missing")
+    refused(save({"weight": np.zeros(3)}, metadata={"format": "pt"}), "metadata is missing")
     refused(b"PK\3\4" + bytes(100))
     refused(b"\x93NUMPY" + bytes(100))
 
@@ -493,7 +505,7 @@ def test_files_of_other_programs_are_refused(refused):
 @pytest.mark.parametrize(
     "text", [b"{}", b"[]", b"null", b'"x"', b"{" * 50, b"\xff\xfe", b"[" * 90_000]
 )
-def test_headers_that_are_no_header_are_refused(text, refused):
+def test_invalid_headers_are_refused(text, refused):
     refused(join(text.ljust(2), b""))
 
 
@@ -519,24 +531,24 @@ def test_the_card_refuses_other_files(tmp_path):
             read_model_card(path)
 
 
-# The fixtures are the same for every example.
-FIXTURES_SERVE_ALL_EXAMPLES = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+# The examples of hypothesis share the fixtures.
+SHARED_FIXTURES = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
 
-@settings(max_examples=150, suppress_health_check=FIXTURES_SERVE_ALL_EXAMPLES)
+@settings(max_examples=150, suppress_health_check=SHARED_FIXTURES)
 @given(st.binary(max_size=200))
 def test_random_bytes_are_refused(refused, content):
     refused(content)
 
 
-@settings(max_examples=300, suppress_health_check=FIXTURES_SERVE_ALL_EXAMPLES)
+@settings(max_examples=300, suppress_health_check=SHARED_FIXTURES)
 @given(st.sampled_from(["srep", "ridge"]), st.integers(0), st.integers(1, 255))
 def test_a_flipped_byte_is_refused_or_gives_a_model_that_predicts(
-    genuine, tmp_path, name, place, flip
+    genuine, tmp_path, name, position, flip
 ):
     content = bytearray(genuine[name])
     header = 8 + int.from_bytes(content[:8], "little")
-    content[place % header] ^= flip
+    content[position % header] ^= flip
     path = tmp_path / "flipped.iqt"
     path.write_bytes(bytes(content))
     try:
@@ -551,8 +563,8 @@ FORBIDDEN_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "marshal", "she
 FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__", "joblib.load", "np.load", "numpy.load"}
 
 
-def offence(node):
-    """Return the part of a piece of code that could run code from a file, or None."""
+def unsafe_code(node):
+    """Return a description of code that could run code from a file, or None."""
     if isinstance(node, (ast.Import, ast.ImportFrom)):
         module = getattr(node, "module", None) or ""
         names = {module.split(".")[0], *(alias.name.split(".")[0] for alias in node.names)}
@@ -580,15 +592,15 @@ def offence(node):
         "torch.load(f, weights_only=False)",
     ],
 )
-def test_the_search_for_unsafe_code_finds_it(code):
-    assert any(offence(node) for node in ast.walk(ast.parse(code)))
+def test_unsafe_code_is_found(code):
+    assert any(unsafe_code(node) for node in ast.walk(ast.parse(code)))
 
 
-def test_the_package_never_unpickles_or_evaluates():
+def test_the_package_contains_no_unsafe_code():
     found = [
-        f"{path.relative_to(PACKAGE)}:{node.lineno} {offence(node)}"
+        f"{path.relative_to(PACKAGE)}:{node.lineno} {unsafe_code(node)}"
         for path in PACKAGE.rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if offence(node)
+        if unsafe_code(node)
     ]
     assert not found
