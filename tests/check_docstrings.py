@@ -1,10 +1,11 @@
 """Check the docstring of every public name with numpydoc, by the settings in pyproject.toml.
 
-Every default must be stated, as ``name : type, default=value``, and be that of the signature.
+Every default must be documented as ``name : type, default=value``, and equal the default in the
+signature.
 
-Unlike numpydoc's own hook, which reads files, this checks what a user can import: the names in
-``__all__`` of public modules, and the public methods and properties of their classes, wherever in
-the package these are written.
+The hook of numpydoc reads files. This script checks the objects that a user can import: the names
+in ``__all__`` of public modules, and the public methods and properties of their classes, including
+those inherited from private modules of the package.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def public_modules() -> Iterator[ModuleType]:
 
 
 def public_names() -> Iterator[str]:
-    """Yield the dotted name of everything that should have a docstring, each object once."""
+    """Yield the dotted name of every object that must have a docstring, once for each object."""
     seen = set()
     for module in public_modules():
         for name in module.__all__:
@@ -58,7 +59,7 @@ def public_names() -> Iterator[str]:
 
 
 def members(cls: type) -> Iterator[str]:
-    """Yield the methods and properties of a class that this package writes."""
+    """Yield the names of the methods and properties of a class that this package defines."""
     names: dict[str, None] = {}
     for base in cls.__mro__:
         if base.__module__.partition(".")[0] == "sklearn_iqt":
@@ -70,35 +71,35 @@ def members(cls: type) -> Iterator[str]:
 
 
 def wrong_defaults(thing: Any) -> Iterator[str]:
-    """Yield a message for each default that a docstring does not state as the signature has it."""
+    """Yield a message for each default that differs between docstring and signature."""
     if not callable(thing) or (inspect.isclass(thing) and issubclass(thing, BaseException)):
         return
     defaults = {p.name: p.default for p in inspect.signature(thing).parameters.values()}
     for documented in NumpyDocString(inspect.getdoc(thing) or "")["Parameters"]:
-        if documented.type == "None":  # ignored, there for the sake of scikit-learn
+        if documented.type == "None":  # unused, for the conventions of scikit-learn
             continue
         _, stated, text = documented.type.partition(", default=")
         for name in documented.name.split(", "):
             default = defaults.get(name, inspect.Parameter.empty)
             if default is inspect.Parameter.empty:
                 if stated:
-                    yield f"{name} states a default, {text}, and has none"
+                    yield f"{name} has no default, but its documentation has {text}"
             elif not stated:
-                yield f"{name} does not state its default, {default!r}"
+                yield f"{name} has the default {default!r}, which is not documented"
             elif not _is_written(default, text):
-                yield f"{name} states the default {text}, but it is {default!r}"
+                yield f"{name} has the default {default!r}, but its documentation has {text}"
 
 
 def _is_written(value: Any, text: str) -> bool:
     try:
         stated = eval(text, {"__builtins__": {}})  # a constant, such as 2**29
-    except NameError:  # that of a function or a type
+    except NameError:  # a function or a type
         return text == getattr(value, "__name__", repr(value))
     return repr(stated) == repr(value)
 
 
 def main() -> int:
-    """Print what is wrong, and return the exit status."""
+    """Print all errors, and return the exit status."""
     config = parse_config(ROOT)
     names = [name for name in public_names() if not config["exclude"].search(name)]
     n_errors = 0

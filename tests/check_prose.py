@@ -1,4 +1,4 @@
-"""Name phrases that are no longer plain English, and suggest plainer ones.
+"""Find phrases that are not plain English, and suggest plainer ones.
 
 Reads the docstrings, comments, messages and names of all Python files, and the text of all
 Markdown files. A name is read as its words: ``test_files_of_before`` as "test files of before".
@@ -18,7 +18,9 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("sklearn_iqt", "tests", "benchmarks", "examples", "docs")
 GENERATED = ("docs/_build", "docs/api", "docs/auto_examples")
 
-DONE = r"(asked|begun|compared|done|drawn|given|learned|lost|made|needed|shown|stored|told|wanted)"
+PARTICIPLES = (
+    r"(asked|begun|compared|done|drawn|given|learned|lost|made|needed|shown|stored|told|wanted)"
+)
 
 # A phrase, and what to write instead. A space stands for any white space; capitals do not count.
 PHRASES = {
@@ -46,7 +48,7 @@ PHRASES = {
     r"\bin, [\w ]{1,30}out(?= ?[.,;:(]|$)": "a verb: 'Read ... and write ...'",
     r"\bas many \w+ (out|in)\b": "'the same number of ...'",
     # "What" for a noun
-    rf"\bwhat (is|are|was|were|has been|have been) (not )?{DONE}\b": "name the thing",
+    rf"\bwhat (is|are|was|were|has been|have been) (not )?{PARTICIPLES}\b": "name the thing",
     r"\bwhat (came|comes|lies|stands|belongs|goes|fails|fits|differs)\b": "name the thing",
     r"\bwhat (has |had )?becomes? of\b": "'the result of'",
     r"\bwhat \w+ (makes?|made|has made|has become|does) (of|with|to)\b": "name the result",
@@ -83,7 +85,7 @@ PHRASES = {
     r"\bthe whole way\b": "'all steps'",
     r"\b(lie|lies|lay|lying) on (each|one) (other|another)\b": "'are aligned', 'cover the same space'",
     r"\bneed(s)? not be\b": "'does not have to be'; for a file, 'untrusted'",
-    rf"\b(is|are|was|were|not) to be {DONE}\b": "'must be', 'do not'",
+    rf"\b(is|are|was|were|not) to be {PARTICIPLES}\b": "'must be', 'do not'",
     r"\bas far as (it|they|that|the \w+) (is|are|tells?|says?|goes)\b": "'if', 'where'",
     r"\bas (?!\w+ as )[\w ]{1,25} (tells?|told|has it|have it|gives it|wants?)\b": "'according to ...'",
     r"\b(just )?as (it|they) (is|are)(?=[.,;:)]|$)": "'unchanged'",
@@ -108,7 +110,7 @@ Text = tuple[int, str]
 
 
 def compile_phrase(phrase: str) -> re.Pattern[str]:
-    """Return the pattern of a phrase, which begins at a word and may go over a line break."""
+    """Return the pattern of a phrase, which begins at a word and may contain line breaks."""
     start = "" if phrase.startswith((r"\b", r"\A", "(?<")) else r"\b"
     return re.compile(start + phrase.replace(" ", r"\s+"), re.I)
 
@@ -145,7 +147,7 @@ def docstrings(tree: ast.AST) -> Iterator[ast.Constant]:
 
 
 def names(tree: ast.AST) -> Iterator[Text]:
-    """Yield every name that a file defines, as words."""
+    """Yield every name that a file defines, split into words."""
     for node in ast.walk(tree):
         name = getattr(node, "name", None) or getattr(node, "arg", None)
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
@@ -155,7 +157,7 @@ def names(tree: ast.AST) -> Iterator[Text]:
 
 
 def check_python(source: str) -> Iterator[tuple[int, str, str]]:
-    """Yield line, phrase and suggestion for everything that a Python file says."""
+    """Yield line, phrase and suggestion for the texts and names of a Python file."""
     tree = ast.parse(source)
     opened = list(docstrings(tree))
     for node in opened:

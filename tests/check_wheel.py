@@ -1,7 +1,8 @@
-"""Check an installed wheel from end to end; run by the Python it is installed for.
+"""Check an installed wheel from end to end.
 
 ``make wheel-smoke`` builds the wheel, installs it into a new environment without torch, and runs
-this file there, outside the checkout and with no compiler on the path.
+this file with the Python of that environment, outside the checkout and without a compiler on the
+path.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ import numpy as np
 PROGRAM = Path(sys.executable).with_name("sklearn-iqt")
 
 
-def check_surroundings() -> None:
-    """Check that nothing the wheel must do without could help it."""
+def check_environment() -> None:
+    """Check that the wheel is tested without the checkout, torch and compilers."""
     import sklearn_iqt
 
-    home = Path(sklearn_iqt.__file__)
-    assert home.is_relative_to(sys.prefix), f"tested {home}, not the installed wheel"
+    package = Path(sklearn_iqt.__file__)
+    assert package.is_relative_to(sys.prefix), f"{package} is not the installed wheel"
     assert importlib.util.find_spec("torch") is None, "torch is installed"
     for compiler in ("cc", "gcc", "clang"):
         assert shutil.which(compiler) is None, f"{compiler} is on the path"
@@ -37,7 +38,7 @@ def check_surroundings() -> None:
 
 
 def check_star_import() -> None:
-    """Import all public names; the nets say what to install when they are used."""
+    """Import all public names, and check that nets name the extra to install when used."""
     names: dict[str, Any] = {}
     exec("from sklearn_iqt import *", names)
     assert {"CoupledDictionaryIQT", "PatchTransformer", "save_model"} <= names.keys()
@@ -46,11 +47,11 @@ def check_star_import() -> None:
         names["DDLRegressor"]()
     except ImportError as error:
         message = str(error)
-    assert 'pip install "sklearn-iqt[deep]"' in message, f"a net without torch says {message!r}"
+    assert 'pip install "sklearn-iqt[deep]"' in message, f"a net without torch raised {message!r}"
 
 
 def check_estimator(folder: Path) -> None:
-    """Fit, predict, save, load, and write a report, which needs the package's data."""
+    """Fit, predict, save, load, and write a report, which needs data files of the package."""
     from sklearn_iqt import CoupledDictionaryIQT, PatchTransformer, load_model, save_model
 
     rng = np.random.default_rng(0)
@@ -73,14 +74,14 @@ def check_estimator(folder: Path) -> None:
 
 
 def run(*arguments: str) -> str:
-    """Return what a command of the program prints."""
+    """Run a command of the program, and return its output."""
     done = subprocess.run([PROGRAM, *arguments], capture_output=True, text=True)
     assert done.returncode == 0, f"{arguments}: {done.stderr}"
     return done.stdout
 
 
 def check_commands() -> None:
-    """Ask every command for its help."""
+    """Print the help of every command."""
     commands = re.findall(r"^    (\w+) ", run("--help"), flags=re.M)
     assert {"fit", "enhance", "evaluate", "bids"} <= set(commands)
     for command in commands:
@@ -90,7 +91,7 @@ def check_commands() -> None:
 
 def main() -> None:
     """Run all checks."""
-    check_surroundings()
+    check_environment()
     check_star_import()
     with tempfile.TemporaryDirectory() as folder:
         check_estimator(Path(folder))

@@ -1,4 +1,4 @@
-"""What a user may write, for ``mypy --strict``; it is checked and never run."""
+"""Code of a user, which ``mypy --strict`` checks. It is never run."""
 
 from pathlib import Path
 
@@ -65,7 +65,7 @@ def enhance(scan: str, model_file: Path) -> NDArray[np.float32]:
 
 
 def mistakes() -> None:
-    """Be told of them: an ignored error that is none would be an error itself."""
+    """Make mistakes that mypy must find; otherwise it reports an unused ignore comment."""
     CoupledDictionaryIQT(n_atom=64)  # type: ignore[call-arg]
     PatchTransformer("large")  # type: ignore[arg-type]
     InterpolationIQT(order="cubic")  # type: ignore[arg-type]

@@ -16,7 +16,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 @pytest.fixture(scope="module")
 def reference():
-    """The module that writes the pages."""
+    """Return the module that writes the pages."""
     sys.path.insert(0, str(DOCS))
     try:
         yield importlib.import_module("api_reference")
@@ -40,7 +40,7 @@ def test_every_public_name_has_a_page_and_a_line_of_text(reference, tmp_path):
             assert reference._summary(module, name).endswith("."), f"{module}.{name}"
 
 
-def test_every_name_of_the_top_level_is_documented_where_it_lives(reference):
+def test_every_name_of_the_top_level_has_a_page_of_its_module(reference):
     names = set(sklearn_iqt.__all__) - {"__version__"}
     assert {name for name in names if reference._home(name)} == names
 
@@ -58,14 +58,14 @@ def test_constants_are_distinguished_from_functions_and_classes(reference):
     assert constants == set(reference.CONSTANTS)
 
 
-def test_an_estimator_shows_the_methods_that_it_inherits_from_this_package(reference):
+def test_pages_of_estimators_list_inherited_methods_of_this_package(reference):
     page = reference._name_page("sklearn_iqt.dictionary", "CoupledDictionaryIQT")
     for method in ("fit", "predict", "score", "transform"):
         assert f".. automethod:: {method}\n" in page
     assert "get_metadata_routing" not in page
 
 
-def test_pages_of_names_that_are_gone_are_removed(reference, tmp_path):
+def test_pages_of_removed_names_are_deleted(reference, tmp_path):
     (tmp_path / "sklearn_iqt.gone.rst").write_text("gone")
     reference.write_pages(tmp_path)
     assert not (tmp_path / "sklearn_iqt.gone.rst").exists()

@@ -1,4 +1,4 @@
-"""The contributor page is true: its map names what is there, and its estimator works."""
+"""The files on the contributor page exist, and its estimator works."""
 
 import re
 import sys
@@ -24,17 +24,17 @@ def test_files_and_folders_of_the_page_exist(path):
 
 
 @pytest.mark.parametrize(("name", "path"), STEPS)
-def test_steps_of_a_call_are_in_the_files_that_the_page_names(name, path):
+def test_steps_of_a_call_are_in_the_files_on_the_page(name, path):
     text = (ROOT / "sklearn_iqt" / path).read_text()
     for part in name.split("."):
         assert re.search(rf"(def|class) {part}\b", text), part
 
 
 @pytest.mark.filterwarnings("ignore::sklearn_iqt.exceptions.PatchGeometryWarning")
-def test_the_estimator_of_the_page_keeps_the_contract(monkeypatch):
+def test_the_estimator_on_the_page_passes_check_estimator(monkeypatch):
     (code,) = re.findall(r"^```python\n(import numpy.*?)^```$", PAGE, re.M | re.S)
     module = ModuleType("contributor")
-    monkeypatch.setitem(sys.modules, "contributor", module)  # pickle looks there
+    monkeypatch.setitem(sys.modules, "contributor", module)  # for pickle
     exec(compile(code, "CONTRIBUTING.md", "exec"), vars(module))
     estimator = module.LinearIQT(random_state=0)
     results = check_estimator(estimator, on_skip=None)

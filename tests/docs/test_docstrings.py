@@ -1,4 +1,4 @@
-"""The check of stated defaults sees what it is for."""
+"""The check of documented defaults finds wrong defaults."""
 
 import math
 
@@ -31,7 +31,7 @@ def documented(alpha=0.5, name="x", limit=math.inf, n_jobs=None, mean=sum, order
     """
 
 
-def test_defaults_that_are_stated_as_they_are_pass():
+def test_correct_defaults_pass():
     assert list(wrong_defaults(documented)) == []
 
 
@@ -46,6 +46,6 @@ def test_defaults_that_are_stated_as_they_are_pass():
         ("default=None", "default=False"),
     ],
 )
-def test_defaults_that_are_not_are_told(right, wrong, monkeypatch):
+def test_wrong_defaults_are_found(right, wrong, monkeypatch):
     monkeypatch.setattr(documented, "__doc__", documented.__doc__.replace(right, wrong))
     assert len(list(wrong_defaults(documented))) == 1

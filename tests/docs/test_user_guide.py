@@ -1,4 +1,4 @@
-"""The code of the user guide runs, each page from its top to its end."""
+"""The code of the user guide and of the examples runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PAGES = [page for page in sorted(GUIDE.glob("*.md")) if "\n```python\n" in page.
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_code_of_a_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    # Workers of an earlier test would look for files in its folder.
+    # Workers that were started by an earlier test have the working directory of that test.
     get_reusable_executor().shutdown(wait=True)
     blocks = re.findall(r"^```python\n(.*?)^```$", page.read_text(), flags=re.M | re.S)
     namespace: dict = {"__name__": "guide"}
@@ -37,13 +37,13 @@ def test_every_page_is_in_the_table_of_contents():
     )
 
 
-def test_every_example_has_its_place_in_the_gallery():
+def test_every_example_is_in_the_gallery():
     order = (ROOT / "docs" / "gallery_order.py").read_text()
     assert sorted(re.findall(r'"(plot_\w+\.py)"', order)) == [path.name for path in EXAMPLES]
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
-def test_an_example_makes_its_claim_in_less_than_60_lines_of_code(example):
+def test_an_example_has_less_than_60_lines_of_code(example):
     lines = [line.strip() for line in example.read_text().split('"""', 2)[2].splitlines()]
     assert len([line for line in lines if line and not line.startswith("#")]) < 60
 
