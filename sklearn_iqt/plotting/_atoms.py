@@ -98,12 +98,12 @@ def plot_atoms(
     elif hasattr(model, "dictionary_"):
         if part != "high":
             raise ValueError(
-                f"{_CALLER}: {type(model).__name__} has only high atoms; pass part='high'."
+                f"{_CALLER}: {type(model).__name__} has only high atoms. Pass part='high'."
             )
         high = np.asarray(model.dictionary_)
     else:
         raise TypeError(
-            f"{_CALLER}: {type(model).__name__} has no atoms; pass a fitted CoupledDictionaryIQT "
+            f"{_CALLER}: {type(model).__name__} has no atoms. Pass a fitted CoupledDictionaryIQT "
             "or DDLRegressor."
         )
     order = np.argsort(-np.linalg.norm(high.reshape(len(high), -1), axis=1), kind="stable")
