@@ -1,4 +1,4 @@
-"""Metrics between 3-D volumes, and the scorers and tables made of them."""
+"""Metrics of 3-D volumes, with scorers and tables."""
 
 from sklearn_iqt.metrics._scorers import (
     neg_nrmse_scorer,

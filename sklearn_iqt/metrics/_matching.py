@@ -1,4 +1,4 @@
-"""Bring a prediction into the unit of its truth before the two are compared."""
+"""Convert a prediction to the unit of its truth before the two are compared."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ MATCHES = ("none", "gain", "affine")
 
 
 def check_match(match: str, caller: str) -> None:
-    """Refuse an unknown way to match.
+    """Check the parameter ``match`` of a metric.
 
     Parameters
     ----------
     match : str
-        What the user passed.
+        Value that the user passed.
     caller : str
-        The metric that the message names.
+        Metric that the message names.
 
     Raises
     ------
@@ -39,9 +39,10 @@ def match_intensities(
     truth, prediction : ndarray of shape (i, j, k)
         The two volumes.
     inside : ndarray of bool, shape (i, j, k), or None
-        Voxels to fit; all by default.
+        Voxels to fit; all voxels if None.
     match : {"none", "gain", "affine"}
-        Multiply by one number, multiply and add another, or neither; both by least squares.
+        Whether to multiply by a gain, or to multiply by a gain and add an offset. Both are found by
+        least squares.
 
     Returns
     -------
@@ -65,6 +66,6 @@ def match_intensities(
     x_mean, y_mean = (x.mean(), y.mean()) if match == "affine" else (0.0, 0.0)
     x, y = x - x_mean, y - y_mean
     energy = x @ x
-    # A prediction without any variation cannot be scaled to the truth.
+    # A constant prediction cannot be scaled to the truth.
     gain = (x @ y) / energy if energy > 0 else 0.0 if match == "affine" else 1.0
     return gain * (prediction.astype(np.float64) - x_mean) + y_mean

@@ -1,4 +1,4 @@
-"""Walk through pairs of volumes, one in memory at a time, and score each."""
+"""Score pairs of volumes, with one pair in memory at a time."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def score_volumes(
     measure : callable
         Takes truth, prediction, mask or None, and the name of the pair for messages.
     y_true, y_pred : volume or collection of volumes
-        What the user passed.
+        True and predicted volumes that the user passed.
     mask : volume or collection of volumes or None
-        Voxels above zero count.
+        Only voxels above zero count.
     match : {"none", "gain", "affine"}
-        How predictions are brought into the unit of their truths.
+        How predictions are matched to the unit of their truths.
     per_volume : bool
         Whether to return one score for each pair rather than their mean.
     verbose : int
@@ -55,7 +55,7 @@ def score_volumes(
     single = _is_volume(y_true)
     if _is_volume(y_pred) != single:
         raise ValueError(
-            f"{caller}: one of y_true and y_pred is a single volume and the other a collection. "
+            f"{caller}: one of y_true and y_pred is a single volume and the other is a collection. "
             "Pass two volumes or two collections."
         )
     make = Cohort.of_one if single else Cohort

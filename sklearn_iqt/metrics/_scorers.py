@@ -21,19 +21,19 @@ def volume_scorers(
     Parameters
     ----------
     mask : bool or str, default=False
-        True asks metadata routing for ``mask``, one for each volume on the grid of its truth; a
-        string asks for it under that name. Estimators take a ``mask`` on the grid of their input,
-        so that under different grids the two need different names. Needs
-        ``sklearn.set_config(enable_metadata_routing=True)``.
+        Whether the scorers request ``mask`` by metadata routing, which holds one mask for each
+        volume on the grid of its truth. A string requests the masks under that name. Estimators
+        take a ``mask`` on the grid of their input, so that the two need different names if the
+        grids differ. Metadata routing needs ``sklearn.set_config(enable_metadata_routing=True)``.
     normalization : {"max", "mean", "range", "p99"}, default="max"
         Normaliser of the NRMSE, see :func:`nrmse`.
     match : {"none", "gain", "affine"}, default="none"
-        How predictions are brought into the unit of their truths, see :func:`nrmse`.
+        How predictions are matched to the unit of their truths, see :func:`nrmse`.
 
     Returns
     -------
     dict of str to scorer
-        New scorers under "neg_nrmse", "psnr" and "ssim"; of all three, more is better.
+        New scorers under "neg_nrmse", "psnr" and "ssim". For all of them, higher is better.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Tables of scores: every method on every subject, means, and comma-separated text."""
+"""Tables of the scores of methods for subjects, their means, and their CSV text."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["MEASURES", "format_csv", "mean_scores", "score_table"]
 
 Measure = Callable[[Any, Any, Any], Any]
 
-# The measures of tables for users, by the headings of their columns.
+# The measures of tables for users, under the headings of their columns.
 MEASURES: Mapping[str, Measure] = MappingProxyType(
     {
         "NRMSE (max)": lambda truth, estimate, mask: nrmse(truth, estimate, mask=mask),
@@ -50,19 +50,20 @@ def score_table(
     estimates : dict of str to the same kind
         Name of each method and its estimates, in the order of the subjects.
     mask : same kind, default=None
-        Voxels above zero count. By default all voxels do.
+        Only voxels above zero count. By default all voxels count.
     subjects : sequence of str, default=None
         Names of the subjects; by default "0", "1" and so on.
     measures : dict of str to callable, default=None
         Name of each measure, and a function of the truth, the estimate and the mask (or None) of
-        one subject, as arrays. By default :func:`nrmse` with both normalizations, :func:`psnr` and
-        :func:`ssim`.
+        one subject, as arrays. By default :func:`nrmse` with two normalizations and with a matched
+        gain, :func:`psnr` and :func:`ssim`.
 
     Returns
     -------
     list of dict
-        A row for each subject and method, subjects first: the columns "subject" and "method", and
-        one of floats for each measure. ``pandas.DataFrame(rows)`` makes a data frame of them.
+        A row for each subject and method, with all methods of a subject together. It has the
+        columns "subject" and "method", and a column of floats for each measure.
+        ``pandas.DataFrame(rows)`` makes a data frame.
 
     Raises
     ------
@@ -104,7 +105,7 @@ def score_table(
     if len(subjects) != n_subjects:
         raise ValueError(
             f"{caller}: y_true holds {n_subjects} volumes but subjects holds {len(subjects)} "
-            "names. Pass one for each."
+            "names. Pass one name for each volume."
         )
     rows = []
     for n, subject in enumerate(subjects):
@@ -127,13 +128,14 @@ def mean_scores(
     rows : iterable of dict
         Rows such as :func:`score_table` returns.
     by : sequence of str, default=("method",)
-        Columns whose values are kept apart.
+        Columns to group the rows by.
 
     Returns
     -------
     list of dict
-        A row for each combination of values of these columns, in the order in which they appear:
-        the values, the number of rows as "n_rows", and the mean of every column of floats.
+        A row for each combination of values in these columns, in the order of their first
+        appearance. It has the values, the number of rows as "n_rows", and the mean of every column
+        of floats.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""How far one 3-D volume is from another: NRMSE, PSNR and SSIM."""
+"""Metrics between two 3-D volumes: NRMSE, PSNR and SSIM."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sklearn_iqt.metrics._pairs import score_volumes
 
 # Wang et al. 2004, section III-B.
 _K1, _K2 = 0.01, 0.03
-# Slices of the SSIM map computed at a time: memory stays at a few such slabs.
+# Slices of the SSIM map that are computed at a time, which limits memory to a few such slabs.
 _SLAB = 24
 
 
@@ -33,13 +33,13 @@ def nrmse(
     Parameters
     ----------
     y_true, y_pred : array of shape (i, j, k), image, path, or collection of volumes
-        The truth and its estimate: two volumes, or two collections of as many.
+        The truth and its estimate: two volumes, or two collections of the same length.
     mask : volume or collection of volumes, default=None
-        Voxels above zero count; also the normaliser is taken inside.
+        Only voxels above zero count, for the normaliser as well.
     match : {"none", "gain", "affine"}, default="none"
-        Multiply each prediction by the number, or by the number and with the offset, that brings
-        it closest to its truth before they are compared. Use it if the units of a prediction mean
-        nothing, as between two scanners.
+        Multiply each prediction by the gain, or by the gain and add the offset, that brings
+        it closest to its truth, before they are compared. Use it if the units of predictions are
+        arbitrary, for example between two scanners.
     normalization : {"max", "mean", "range", "p99"}, default="max"
         Divide by the largest, the mean, the largest minus the smallest, or the 99th percentile of
         the true intensities.
@@ -62,8 +62,8 @@ def nrmse(
 
     Notes
     -----
-    ``"max"`` is equation 7 of [1]_. The choice changes the scale, so that values under different
-    normalisations cannot be compared.
+    ``"max"`` is equation 7 of [1]_. Values with different normalisations cannot be compared,
+    because their scales differ.
 
     References
     ----------
@@ -122,13 +122,13 @@ def psnr(
     Parameters
     ----------
     y_true, y_pred : array of shape (i, j, k), image, path, or collection of volumes
-        The truth and its estimate: two volumes, or two collections of as many.
+        The truth and its estimate: two volumes, or two collections of the same length.
     mask : volume or collection of volumes, default=None
-        Voxels above zero count.
+        Only voxels above zero count.
     match : {"none", "gain", "affine"}, default="none"
-        Multiply each prediction by the number, or by the number and with the offset, that brings
-        it closest to its truth before they are compared. Use it if the units of a prediction mean
-        nothing, as between two scanners.
+        Multiply each prediction by the gain, or by the gain and add the offset, that brings
+        it closest to its truth, before they are compared. Use it if the units of predictions are
+        arbitrary, for example between two scanners.
     data_range : float, default=None
         Peak-to-peak intensity. By default the largest minus the smallest true intensity inside
         the mask, for each volume.
@@ -186,13 +186,14 @@ def ssim(
     Parameters
     ----------
     y_true, y_pred : array of shape (i, j, k), image, path, or collection of volumes
-        The truth and its estimate: two volumes, or two collections of as many.
+        The truth and its estimate: two volumes, or two collections of the same length.
     mask : volume or collection of volumes, default=None
-        Voxels above zero are averaged over. Their windows do see voxels outside the mask.
+        The similarity is averaged over the voxels above zero. Their windows include voxels outside
+        the mask.
     match : {"none", "gain", "affine"}, default="none"
-        Multiply each prediction by the number, or by the number and with the offset, that brings
-        it closest to its truth before they are compared. Use it if the units of a prediction mean
-        nothing, as between two scanners.
+        Multiply each prediction by the gain, or by the gain and add the offset, that brings
+        it closest to its truth, before they are compared. Use it if the units of predictions are
+        arbitrary, for example between two scanners.
     data_range : float, default=None
         Peak-to-peak intensity. By default the largest minus the smallest true intensity inside
         the mask, for each volume.
@@ -208,13 +209,13 @@ def ssim(
     Returns
     -------
     float or ndarray of shape (n_volumes,)
-        The similarity, at most 1, reached by equal volumes only. Higher is better.
+        The similarity, which is 1 for equal volumes and lower for others. Higher is better.
 
     Raises
     ------
     ValueError
-        If a volume is not finite or smaller than the window, a mask has no voxel whose window
-        lies in the volume, or the range is not positive.
+        If a volume is not finite or is smaller than the window, if all windows of the voxels of a
+        mask reach over the border of the volume, or if the range is not positive.
     GeometryMismatchError
         If the shapes or affines of a pair differ.
 
@@ -302,7 +303,7 @@ def _mean_ssim(
     truncate: float,
     pair: str,
 ) -> float:
-    """Average the map over its valid part, slab by slab along the first axis."""
+    """Return the mean of the SSIM map over its valid part, slab by slab along the first axis."""
     radius = _radius(sigma, truncate)
     valid = tuple(slice(radius, n - radius) for n in truth.shape)
     weights = None if inside is None else inside[valid]
@@ -314,7 +315,7 @@ def _mean_ssim(
     total = 0.0
     for start in range(0, truth.shape[0] - 2 * radius, _SLAB):
         stop = min(start + _SLAB, truth.shape[0] - 2 * radius)
-        # With a margin of `radius` the border of the slab has no say in what is kept.
+        # With a margin of `radius` the border of the slab does not affect the voxels that are kept.
         slab = slice(start, stop + 2 * radius)
         similarity = _ssim_map(truth[slab], prediction[slab], peak, sigma, truncate)
         total += float(

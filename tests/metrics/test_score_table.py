@@ -1,4 +1,4 @@
-"""Tables of scores agree with the metrics, for every method and subject."""
+"""Tables hold the scores of the metrics for every method and subject."""
 
 import csv
 import io
@@ -34,7 +34,7 @@ def test_rows_are_the_scores_of_the_metrics(volumes):
         assert row["SSIM"] == ssim(*pair, mask=mask[n])
 
 
-def test_own_measures_see_one_subject(volumes):
+def test_measures_of_the_user_get_one_subject_at_a_time(volumes):
     truth, estimates, _ = volumes
     measures = {"bias": lambda truth, estimate, mask: np.mean(estimate - truth), "none": missing}
     rows = score_table(truth, estimates, measures=measures)
@@ -48,7 +48,7 @@ def missing(truth, estimate, mask):
     return float(mask is None)
 
 
-def test_means_are_kept_apart_by_the_columns_asked_for(volumes):
+def test_means_are_grouped_by_the_requested_columns(volumes):
     truth, estimates, _ = volumes
     rows = score_table(truth, estimates)
     means = mean_scores(rows)
@@ -62,7 +62,7 @@ def test_means_are_kept_apart_by_the_columns_asked_for(volumes):
     assert mean_scores([]) == []
 
 
-def test_volumes_that_do_not_belong_together_are_refused(volumes):
+def test_volumes_that_do_not_match_are_refused(volumes):
     truth, estimates, mask = volumes
     with pytest.raises(ValueError, match=r"y_true holds 2 .*1"):
         score_table(truth, {"a": estimates["a"][:1]})

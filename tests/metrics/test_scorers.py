@@ -20,7 +20,7 @@ from sklearn_iqt.metrics import (
 
 
 class GainRegressor(RegressorMixin, BaseEstimator):
-    """Multiply every volume: the least that can be fitted, scored and searched over."""
+    """Multiply every volume by a gain, as the simplest model to fit, score and search over."""
 
     def __init__(self, gain=1.0):
         self.gain = gain
@@ -45,7 +45,7 @@ def ragged():
     return lows, truths, masks
 
 
-def test_scorers_are_the_metrics_of_the_prediction(ragged):
+def test_scorers_agree_with_the_metrics_of_the_prediction(ragged):
     lows, truths, _ = ragged
     model = GainRegressor(gain=1.1).fit(lows, truths)
     predictions = model.predict(lows)
@@ -66,7 +66,7 @@ def test_scorers_match_the_units_if_asked(ragged):
         assert plain[name](models[1], lows, truths) < fifty
 
 
-def test_more_is_better_for_every_scorer(ragged):
+def test_higher_is_better_for_every_scorer(ragged):
     lows, truths, _ = ragged
     for scorer in volume_scorers().values():
         search = GridSearchCV(GainRegressor(), {"gain": [0.5, 1.0, 2.0]}, scoring=scorer, cv=3)
@@ -117,7 +117,7 @@ def test_masks_are_routed_to_the_scorers(ragged, key):
     assert -scores["test_neg_nrmse"] != pytest.approx(nrmse(truths, lows))
 
 
-def test_asking_for_a_mask_does_not_change_the_shared_scorers(ragged):
+def test_requesting_a_mask_does_not_change_the_shared_scorers(ragged):
     lows, truths, _ = ragged
     with sklearn.config_context(enable_metadata_routing=True):
         volume_scorers(mask=True)

@@ -1,4 +1,4 @@
-"""NRMSE, PSNR and SSIM: agreement with references, invariances, and bad input."""
+"""NRMSE, PSNR and SSIM agree with references, have their invariances, and refuse bad input."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def ball(shape=(18, 15, 13), radius=5):
 @pytest.mark.parametrize("shape", [(18, 15, 13), (11, 11, 11), (12, 40, 11), (60, 11, 14)])
 @pytest.mark.parametrize("sigma", [1.5, 1.0])
 @pytest.mark.parametrize("offset", [0.0, 500.0])
-def test_ssim_is_that_of_skimage(shape, sigma, offset):
+def test_ssim_agrees_with_skimage(shape, sigma, offset):
     truth, prediction = smooth_pair(shape=shape)
     truth, prediction = truth + offset, prediction + offset
     data_range = np.ptp(truth)
@@ -80,7 +80,7 @@ def test_ssim_in_a_mask_is_the_mean_of_the_map_of_skimage():
     assert ssim(truth, prediction, mask=mask) == pytest.approx(expected, abs=1e-9)
 
 
-def test_slabs_do_not_show(monkeypatch):
+def test_the_thickness_of_slabs_does_not_change_ssim(monkeypatch):
     truth, prediction = smooth_pair(shape=(50, 15, 13))
     mask = ball((50, 15, 13), 12)
     whole = ssim(truth, prediction), ssim(truth, prediction, mask=mask)
@@ -90,7 +90,7 @@ def test_slabs_do_not_show(monkeypatch):
     )
 
 
-def test_psnr_and_nrmse_are_those_of_skimage():
+def test_psnr_and_nrmse_agree_with_skimage():
     truth, prediction = smooth_pair()
     assert psnr(truth, prediction) == pytest.approx(
         peak_signal_noise_ratio(truth, prediction, data_range=np.ptp(truth))
@@ -157,7 +157,7 @@ def test_gain_axis_order_and_flips_change_nothing(metric, seed, gain, axes, flip
 
 @settings(max_examples=25)
 @given(st.sampled_from(METRICS), st.permutations(range(4)))
-def test_order_of_volumes_changes_nothing_but_the_order_of_scores(metric, order):
+def test_the_order_of_volumes_changes_only_the_order_of_scores(metric, order):
     pairs = [smooth_pair(seed, (12, 11, 11 + seed), 0.05 + 0.1 * seed) for seed in range(4)]
     truths, predictions = map(list, zip(*pairs, strict=True))
     scores = metric(truths, predictions, per_volume=True)
@@ -179,7 +179,7 @@ def test_more_noise_is_worse():
     assert scores[2] == sorted(scores[2], reverse=True)
 
 
-def test_equal_volumes():
+def test_equal_volumes_have_the_best_scores():
     truth, _ = smooth_pair()
     assert nrmse(truth, truth) == 0
     assert psnr(truth, truth) == np.inf
@@ -187,7 +187,7 @@ def test_equal_volumes():
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_what_lies_outside_the_mask_has_no_say(metric):
+def test_voxels_outside_the_mask_do_not_change_scores(metric):
     truth, prediction = smooth_pair(shape=(40, 15, 13))
     mask = np.zeros(truth.shape, bool)
     mask[:15] = True
@@ -202,7 +202,7 @@ def test_what_lies_outside_the_mask_has_no_say(metric):
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_dtypes_containers_and_read_only_input(metric, tmp_path):
+def test_scores_do_not_depend_on_dtype_and_container(metric, tmp_path):
     truth, prediction = smooth_pair(dtype="f4")
     score = metric(truth.astype("f8"), prediction.astype("f8"))
     for volume in (truth, prediction):
@@ -228,7 +228,7 @@ def test_integers_are_not_subtracted_as_integers():
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_bad_input_is_named(metric):
+def test_bad_input_is_named_in_the_error(metric):
     truth, prediction = smooth_pair()
     name = metric.__name__
     with pytest.raises(GeometryMismatchError, match=rf"{name}: .*\(18, 15, 12\).*\(18, 15, 13\)"):
@@ -283,7 +283,7 @@ def test_parameters_are_checked():
             ssim(truth, prediction, **options)
 
 
-def test_volume_smaller_than_the_window():
+def test_a_volume_smaller_than_the_window_is_refused():
     truth, prediction = smooth_pair(shape=(32, 32, 8))
     with pytest.raises(ValueError, match=r"\(32, 32, 8\) is smaller than the window of 11"):
         ssim(truth, prediction)
