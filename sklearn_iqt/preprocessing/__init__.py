@@ -1,4 +1,4 @@
-"""Volume in, volume out: intensity standardisation, interpolation and resampling."""
+"""Preprocessing of volumes: standardisation of intensities, interpolation and resampling."""
 
 from sklearn_iqt.preprocessing._foreground import foreground_mask
 from sklearn_iqt.preprocessing._interpolate import interpolation_matrix, upsample

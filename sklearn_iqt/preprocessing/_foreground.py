@@ -1,4 +1,4 @@
-"""Which voxels of a volume are foreground."""
+"""Estimate of the foreground of a volume."""
 
 from __future__ import annotations
 
@@ -19,22 +19,23 @@ def foreground_mask(
     volume : ndarray of shape (i, j, k)
         Volume with a dark background.
     threshold : {"mean", "zero"}, default="mean"
-        ``"mean"`` takes the voxels at or above the mean, which needs no skull stripping.
-        ``"zero"`` takes the voxels above zero, which is right for volumes that are exactly zero
-        outside of the brain, and keeps their dark fluid.
+        ``"mean"`` selects the voxels at or above the mean, which does not need skull stripping.
+        ``"zero"`` selects the voxels above zero. This is right for volumes that are exactly zero
+        outside the brain, and includes their dark fluid.
     fill_holes : bool, default=True
-        Whether to add the holes between these voxels. Patches need them, because ventricles are
-        part of the brain. Statistics of intensities leave them out, because they are dark.
+        Whether to add the holes between these voxels. Fill them to select patches, because
+        ventricles are part of the brain. Leave them out of statistics of intensities, because they
+        are dark.
 
     Returns
     -------
     ndarray of bool, shape (i, j, k)
-        The foreground. All voxels of a constant volume, at the threshold ``"mean"``.
+        The foreground. With the threshold ``"mean"`` it includes all voxels of a constant volume.
 
     Notes
     -----
-    Threshold at the mean: Lin et al., Medical Image Analysis 87 (2023) 102807. They do not fill
-    holes.
+    The threshold at the mean is from Lin et al., Medical Image Analysis 87 (2023) 102807, who do
+    not fill holes.
 
     Examples
     --------
@@ -53,6 +54,6 @@ def foreground_mask(
     if threshold == "zero":
         inside = volume > 0
     else:
-        # The mean of equal numbers may round to above them.
+        # The mean of equal numbers may be rounded to a larger number.
         inside = volume >= min(volume.mean(dtype=np.float64), volume.max())
     return ndimage.binary_fill_holes(inside) if fill_holes else inside

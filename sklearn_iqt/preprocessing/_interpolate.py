@@ -1,4 +1,4 @@
-"""Interpolation onto a grid that is an integer number of times finer, one axis after the other."""
+"""Interpolate onto a grid that is finer by an integer factor, one axis after the other."""
 
 from __future__ import annotations
 
@@ -20,20 +20,21 @@ def interpolation_matrix(
 ) -> np.ndarray:
     """Return the matrix that interpolates one axis onto a finer grid.
 
-    Spline interpolation on a regular grid is linear and separable, so one small matrix per axis
-    says all about it: the baseline multiplies volumes by it, the patch methods rows, and the nets
-    feature maps, and all three mean the same thing.
+    Spline interpolation on a regular grid is linear and separable, so that one small matrix for
+    each axis describes it completely. The baseline applies it to volumes, methods on patches apply
+    it to rows, and nets apply it to feature maps, all with the same result.
 
     Parameters
     ----------
     n_voxels : int
-        Voxels along the axis before.
+        Voxels along the axis before interpolation.
     scale : int
         Number of new voxels for each old one.
     order : int, in [0, 5], default=3
         Spline order; 3 is cubic.
     alignment : {"center", "corner"}, default="center"
-        Whether new voxel h lies at old coordinate (h + 0.5) / scale - 0.5 or h / scale.
+        Whether new voxel h lies at old coordinate (h + 0.5) / scale - 0.5 ("center") or h / scale
+        ("corner").
 
     Returns
     -------
@@ -78,9 +79,9 @@ def upsample(
     order : int, in [0, 5], default=3
         Spline order; 3 is cubic.
     alignment : {"center", "corner"}, default="center"
-        "center": an old voxel's centre is the centre of the block of new voxels that it covers.
-        "corner": old voxel j lies on new voxel ``scale * j``. Getting this wrong shifts the
-        result by (scale - 1) / 2 new voxels.
+        With "center", the centre of an old voxel is the centre of the block of new voxels that it
+        covers. With "corner", old voxel j has the position of new voxel ``scale * j``. A wrong
+        alignment shifts the result by (scale - 1) / 2 new voxels.
 
     Returns
     -------

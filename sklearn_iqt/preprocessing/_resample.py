@@ -1,4 +1,4 @@
-"""Resample volumes through their affines: onto the grid of another, or to a voxel size."""
+"""Resample volumes by their affines, onto the grid of another volume or to a voxel size."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from sklearn_iqt.io._gate import check_image
 
 __all__ = ["resample_to", "resample_to_voxel_size"]
 
-# Voxels whose coordinates are worked out at a time.
+# Number of voxels whose coordinates are computed at a time.
 _SLAB_VOXELS = 1 << 19
-# Rounding in 32-bit affines must not push a voxel on the rim out of the field of view.
+# Half a voxel, with a margin, so that rounding in 32-bit affines does not push a voxel at the rim
+# out of the field of view.
 _RIM = 0.5 + 1e-3
 _FWHM = float(np.sqrt(8 * np.log(2)))
 
@@ -30,39 +31,39 @@ _FWHM = float(np.sqrt(8 * np.log(2)))
 def resample_to(
     image: Any, target: Any, *, order: int = 3, fill_value: float = 0.0
 ) -> nibabel.Nifti1Image:
-    """Resample a volume onto the grid of another.
+    """Resample a volume onto the grid of another volume.
 
     Parameters
     ----------
     image : nibabel image, path, or tuple of array and affine
         Volume of shape (i, j, k) and its voxel-to-mm matrix.
     target : nibabel image, path, or tuple of shape and affine
-        Grid to sample on.
+        Grid of the result.
     order : int in [0, 5], default=3
         Order of the spline; 0 is nearest neighbour, for label maps.
     fill_value : float, default=0.0
-        Intensity of voxels whose centre lies outside the field of view of `image`. In the half
-        voxel between the outermost centres and the edge of the field of view, the intensity at
-        the outermost centre is repeated.
+        Intensity of voxels with a centre outside the field of view of `image`. In the half voxel
+        between the outermost centres and the edge of the field of view, the intensity at the
+        outermost centre is repeated.
 
     Returns
     -------
     nibabel.Nifti1Image
-        The volume on the target grid, float64 for float64 input, else float32. The header of
-        `image` is carried over. On equal grids the voxels are copied as they are.
+        The volume on the target grid, float64 for float64 input and float32 otherwise. The header
+        of `image` is carried over. If the grids are equal, the voxels are copied unchanged.
 
     Raises
     ------
     ValueError
-        If the image is not one finite volume, or a grid or the order is not usable.
+        If the image is not one finite volume, or a grid or the order is not valid.
 
     See Also
     --------
-    resample_to_voxel_size : Choose the voxel size, keep the field of view.
+    resample_to_voxel_size : Resample to a voxel size, and keep the field of view.
 
     Notes
     -----
-    Nothing is smoothed, so that fine structure aliases on a much coarser grid;
+    The volume is not smoothed, so that fine structure causes aliasing on a much coarser grid.
     :func:`resample_to_voxel_size` smooths.
 
     Examples
@@ -95,32 +96,34 @@ def resample_to_voxel_size(
     image : nibabel image, path, or tuple of array and affine
         Volume of shape (i, j, k) and its voxel-to-mm matrix.
     voxel_size : float or sequence of three floats
-        Wanted length of the voxel edges in mm.
+        Length of the edges of the new voxels in mm.
     order : int in [0, 5], default=3
         Order of the spline; 0 is nearest neighbour, for label maps.
     antialias : bool, default=True
-        Blur before sampling along the axes that become coarser. Switch it off for label maps.
+        Whether to blur along the axes that become coarser before sampling. Set it to False for
+        label maps.
 
     Returns
     -------
     nibabel.Nifti1Image
-        Resampled volume, float64 for float64 input, else float32. Its voxels have the wanted size
-        exactly and its field of view the same centre; where the size does not divide the field of
-        view, this grows or shrinks by at most half a voxel.
+        Resampled volume, float64 for float64 input and float32 otherwise. Its voxels have exactly
+        the requested size, and the centre of the field of view stays the same. If the size does not
+        divide the field of view, the field of view grows or shrinks by at most half a voxel.
 
     Raises
     ------
     ValueError
-        If the image is not one finite volume, or a parameter is not usable.
+        If the image is not one finite volume, or a parameter is not valid.
 
     See Also
     --------
-    resample_to : Sample on the grid of another volume.
+    resample_to : Resample onto the grid of another volume.
 
     Notes
     -----
-    The blur is a Gaussian whose full width at half maximum, together with that of a voxel of the
-    image, makes one of the new voxels: ``sqrt(new**2 - old**2)``.
+    The blur is a Gaussian with a full width at half maximum of ``sqrt(new**2 - old**2)``, where
+    ``old`` and ``new`` are the sizes of a voxel before and after. Together with an old voxel, it is
+    as wide as a new voxel.
 
     Examples
     --------
@@ -157,7 +160,7 @@ def _check_order(order: int, caller: str) -> None:
 
 
 def _read(image: Any, caller: str) -> tuple[NDArray, NDArray[np.float64], Nifti1Header]:
-    """Return voxels, affine and header of what a user calls an image."""
+    """Return voxels, affine and header of an image, a path, or a tuple of array and affine."""
     if isinstance(image, tuple) and len(image) == 2:
         volume, _ = read_volume(image[0], name="image", caller=caller)
         image = nibabel.Nifti1Image(volume, scaled_affine(image[1], 1))
@@ -178,7 +181,7 @@ def _grid(target: Any) -> tuple[tuple[int, ...], NDArray[np.float64]]:
         target = load_volume(target)
     if isinstance(target, SpatialImage):
         if target.affine is None:
-            raise ValueError("resample_to: target has no affine.")
+            raise ValueError("resample_to: target has no affine. Pass a tuple of shape and affine.")
         _, affine, shape = image_header(target, "resample_to: target")
         target = shape, affine
     if not (isinstance(target, tuple) and len(target) == 2):
@@ -188,7 +191,9 @@ def _grid(target: Any) -> tuple[tuple[int, ...], NDArray[np.float64]]:
         )
     shape = tuple(target[0])
     if len(shape) != 3 or any(length != int(length) or length < 1 for length in shape):
-        raise ValueError(f"resample_to: the target shape must be three positive integers: {shape}.")
+        raise ValueError(
+            f"resample_to: the target shape must be three positive integers, got {shape}."
+        )
     return tuple(int(length) for length in shape), scaled_affine(target[1], 1)
 
 

@@ -1,4 +1,4 @@
-"""The robust intensity scale by which a pair of volumes is divided."""
+"""Robust intensity scale of a volume, by which a pair of volumes is divided."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ __all__ = ["intensity_scale"]
 def intensity_scale(
     volume: np.ndarray, mask: np.ndarray | None = None, percentile: float = 99.5
 ) -> float:
-    """Return the intensity that counts as one in a volume.
+    """Return the intensity by which a volume is divided, so that tissue is close to [0, 1].
 
     Parameters
     ----------
     volume : ndarray of shape (i, j, k)
         Low-field volume, in any unit.
     mask : ndarray of bool, shape (i, j, k), default=None
-        Voxels to look at. By default those at or above the mean of the volume, so that the size of
-        the background does not matter.
+        Foreground. By default the voxels at or above the mean of the volume, so that the size of
+        the background has little effect.
     percentile : float, in (0, 100], default=99.5
         Percentile of the foreground intensities.
 
     Returns
     -------
     float
-        Positive; the percentile, so that scaled tissue lies in about [0, 1].
+        The percentile, which is positive.
 
     Raises
     ------
@@ -47,7 +47,7 @@ def intensity_scale(
     scale = float(np.percentile(foreground, percentile)) if foreground.size else 0.0
     if not scale > 0:
         raise ValueError(
-            f"intensity_scale: no positive intensity to scale by in a volume with range "
-            f"[{volume.min():g}, {volume.max():g}]; an all-background volume cannot be enhanced."
+            f"intensity_scale: there is no positive intensity to scale by in a volume with range "
+            f"[{volume.min():g}, {volume.max():g}]. Check for a volume or mask without foreground."
         )
     return scale

@@ -1,4 +1,4 @@
-"""Bring the intensities of volumes onto one scale: percentiles and Nyul's landmarks."""
+"""Standardise the intensities of volumes by percentiles or by Nyul's landmarks."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ __all__ = ["NyulScaler", "PercentileScaler"]
 
 
 class _IntensityScaler(DocLinkMixin, TransformerMixin, BaseEstimator):
-    """Volumes in, as many volumes out, each scaled by what its foreground looks like."""
+    """Scale each volume by statistics of its foreground."""
 
-    # Scalers that were pickled before they could show progress have no such attribute.
+    # Scalers that were pickled by older versions do not have this attribute.
     verbose: int = 0
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None, *, mask: Any = None) -> Any:
-        """Look at the training volumes.
+        """Learn from the foreground of the training volumes.
 
         Parameters
         ----------
@@ -38,13 +38,13 @@ class _IntensityScaler(DocLinkMixin, TransformerMixin, BaseEstimator):
         y : None
             Ignored.
         mask : sequence of volumes, default=None
-            Voxels above zero are the foreground. By default those at or above the mean of their
-            volume.
+            Voxels above zero are the foreground. By default the foreground is the voxels at or
+            above the mean of their volume.
 
         Returns
         -------
         object
-            The scaler itself.
+            The fitted scaler.
 
         Raises
         ------
@@ -63,13 +63,13 @@ class _IntensityScaler(DocLinkMixin, TransformerMixin, BaseEstimator):
         X : array of shape (n_volumes, i, j, k) or sequence of volumes
             Arrays, nibabel images or paths.
         mask : sequence of volumes, default=None
-            Voxels above zero are the foreground that sets the scale; all voxels are transformed.
+            Voxels above zero are the foreground, which sets the scale. All voxels are transformed.
 
         Returns
         -------
         ndarray
-            Scaled volumes in the same kind of container: 4-D for a 4-D array, else a 1-D object
-            array of arrays, or of images for images and paths.
+            Scaled volumes: a 4-D array for a 4-D array, otherwise a 1-D object array of arrays, or
+            of images for images and paths.
 
         Raises
         ------
@@ -85,7 +85,7 @@ class _IntensityScaler(DocLinkMixin, TransformerMixin, BaseEstimator):
         )
 
     def fit_transform(self, X: Any, y: Any = None, *, mask: Any = None) -> Any:
-        """Look at the volumes, then scale them.
+        """Fit the scaler to volumes, then scale them.
 
         Parameters
         ----------
@@ -94,8 +94,8 @@ class _IntensityScaler(DocLinkMixin, TransformerMixin, BaseEstimator):
         y : None
             Ignored.
         mask : sequence of volumes, default=None
-            Voxels above zero are the foreground. By default those at or above the mean of their
-            volume.
+            Voxels above zero are the foreground. By default the foreground is the voxels at or
+            above the mean of their volume.
 
         Returns
         -------
@@ -105,17 +105,17 @@ class _IntensityScaler(DocLinkMixin, TransformerMixin, BaseEstimator):
         return self.fit(X, mask=mask).transform(X, mask=mask)
 
     def set_output(self, *, transform: str | None = None) -> Any:
-        """Accept what a pipeline asks of all its steps; volumes stay volumes.
+        """Accept the setting that a pipeline passes to all steps, without any effect.
 
         Parameters
         ----------
         transform : {"default", "pandas", "polars"} or None, default=None
-            Has no effect: volumes are no table.
+            Ignored, because volumes are not tables.
 
         Returns
         -------
         object
-            The scaler itself.
+            The scaler.
 
         Raises
         ------
@@ -136,7 +136,7 @@ class _IntensityScaler(DocLinkMixin, TransformerMixin, BaseEstimator):
         return tags
 
     def _check_parameters(self) -> None:
-        """Check how the parameters fit together."""
+        """Check that the parameters fit together."""
 
     def _fit_volumes(self, foregrounds: Iterator[tuple[NDArray, NDArray, str]]) -> None:
         raise NotImplementedError
@@ -154,7 +154,7 @@ class _IntensityScaler(DocLinkMixin, TransformerMixin, BaseEstimator):
             name = f"{title}: {cohort.low.name_of(index)}"
             if pair.mask is None and pair.low.min() == pair.low.max():
                 raise ValueError(
-                    f"{name} has no foreground, because it is constant. Leave it out or pass a "
+                    f"{name} has no foreground, because it is constant. Leave it out, or pass a "
                     "mask."
                 )
             inside = pair.mask
@@ -166,26 +166,26 @@ class _IntensityScaler(DocLinkMixin, TransformerMixin, BaseEstimator):
 class PercentileScaler(_IntensityScaler):
     """Scale each volume by percentiles of its own foreground.
 
-    Nothing is learned: a volume is scaled by itself alone, linearly, so that a gain on a volume
-    has no effect on the result.
+    Nothing is learned. Each volume is scaled linearly and independently of other volumes, so that
+    a gain on a volume has no effect on the result.
 
     Parameters
     ----------
     lower : float in [0, 100), default=None
-        Percentile that becomes the lower end of `output_range`. By default intensity 0 does, so
-        that the background stays where it is and ratios of intensities are kept.
+        Percentile that is mapped to the lower end of `output_range`. By default intensity 0 is
+        mapped to it, so that the background stays at this end and ratios of intensities are kept.
     upper : float in (0, 100], default=99.5
-        Percentile that becomes the upper end of `output_range`.
+        Percentile that is mapped to the upper end of `output_range`.
     output_range : tuple of two floats, default=(0, 1)
-        Intensities that the two ends get.
+        Intensities to which the two ends are mapped.
     clip : bool, default=False
-        Cut intensities to `output_range`.
+        Whether to clip intensities to `output_range`.
     verbose : int, default=0
         Whether to show progress.
 
     See Also
     --------
-    NyulScaler : Match whole histograms rather than two percentiles.
+    NyulScaler : Match whole histograms instead of two percentiles.
 
     Examples
     --------
@@ -247,26 +247,26 @@ class PercentileScaler(_IntensityScaler):
         bottom = 0.0 if self.lower is None else float(np.percentile(foreground, self.lower))
         if not top > bottom:
             raise ValueError(
-                f"{name}: the foreground has no range to scale by, {bottom:g} to {top:g}. Check "
-                "for a constant or negative volume, or set lower and upper further apart."
+                f"{name}: the foreground has no range to scale by, from {bottom:g} to {top:g}. "
+                "Check for a constant or negative volume, or set lower and upper further apart."
             )
         return bottom, top
 
 
 class NyulScaler(_IntensityScaler):
-    """Match the histograms of volumes to a standard one, learned from training volumes.
+    """Match the histograms of volumes to a standard histogram, learned from training volumes.
 
     Parameters
     ----------
     percentiles : sequence of floats, default=(1, 10, 20, 30, 40, 50, 60, 70, 80, 90, 99)
-        Increasing percentiles of the foreground that are the landmarks.
+        Increasing percentiles of the foreground, which are the landmarks.
     output_range : tuple of two floats, default=(1, 100)
-        Standard intensities of the first and last landmark. It begins above 0, the background of
-        a skull-stripped scan, so that no landmark falls there.
+        Standard intensities of the first and last landmark. The range starts above 0, which is the
+        background of a skull-stripped scan, so that no landmark is mapped to the background.
     keep_units : bool, default=False
-        Whether intensity 0 and the first and last landmark of a volume stay where they are, and
-        only what lies between them moves. In front of an IQT estimator set it: what is predicted is
-        in the units of what comes in, and there is no way back from standard ones.
+        Whether to keep intensity 0 and the first and last landmark of a volume, and change only
+        intensities between them. Set it in a pipeline with an IQT estimator: predictions are in the
+        units of the input, and standard units cannot be converted back.
     verbose : int, default=0
         Whether to show progress.
 
@@ -277,16 +277,17 @@ class NyulScaler(_IntensityScaler):
 
     See Also
     --------
-    PercentileScaler : Scale by two percentiles, learning nothing.
-    TissueScaler : Move the intensities of tissues rather than percentiles.
+    PercentileScaler : Scale by two percentiles, without learning.
+    TissueScaler : Match the intensities of tissues instead of percentiles.
 
     Notes
     -----
-    Each training volume has its first and last landmark mapped linearly to `output_range`, then
-    landmarks are averaged over volumes. A volume is transformed by the piecewise linear map from
-    its own landmarks to the standard ones, whose outer pieces go on beyond them [1]_, [2]_. Where
-    landmarks of a volume coincide, their standard intensities are averaged. A linear change of
-    intensity with positive gain does not change the result (with ``keep_units`` a gain is kept).
+    The landmarks of each training volume are mapped linearly, so that the first and last are the
+    ends of `output_range`, and then averaged over volumes. A volume is transformed by the piecewise
+    linear map from its own landmarks to the standard landmarks, and its outer pieces continue
+    beyond them [1]_, [2]_. If landmarks of a volume coincide, their standard intensities are
+    averaged. A linear change of intensity with positive gain does not change the result (with
+    ``keep_units`` a gain is kept).
 
     References
     ----------
@@ -347,7 +348,7 @@ class NyulScaler(_IntensityScaler):
             low, high = self.output_range
             gain = (own[-1] - own[0]) / (high - low)
             standard = own[0] + gain * (standard - low)
-            # The background stays where it is, too.
+            # Intensity 0, the background, is kept as well.
             if own[0] > 0:
                 own, standard = np.append(0, own), np.append(0, standard)
         return piecewise_linear(volume, own, standard)
@@ -356,21 +357,21 @@ class NyulScaler(_IntensityScaler):
         own = np.percentile(foreground.astype(np.float64, copy=False), self.percentiles)
         if not own[-1] > own[0]:
             raise ValueError(
-                f"{name}: its landmarks all have the intensity {own[0]:g}. Check for a constant "
+                f"{name}: the landmarks all have the intensity {own[0]:g}. Check for a constant "
                 "volume or a mask of one tissue."
             )
         return own
 
 
 def piecewise_linear(volume: NDArray, landmarks: Any, targets: Any) -> NDArray:
-    """Map landmarks to targets, linearly between them and on beyond the outer ones.
+    """Map landmarks to targets, linearly between and beyond them.
 
     Parameters
     ----------
     volume : ndarray
         Intensities.
     landmarks, targets : sequences of floats, the landmarks increasing
-        Where the map goes through.
+        Points of the map.
 
     Returns
     -------

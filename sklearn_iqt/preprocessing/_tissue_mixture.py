@@ -1,4 +1,4 @@
-"""The mixture of three Gaussians that tells fluid, grey and white matter apart."""
+"""Mixture of three Gaussians that separates fluid, grey matter and white matter."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ from sklearn.mixture import GaussianMixture
 
 __all__ = ["drop_outliers", "fit_tissue_mixture", "initial_tissue_means"]
 
-# Where the means of fluid, grey and white matter start among the intensities, in percent.
-_START = (5, 40, 80)
+# Percentiles of the intensities at which the means of fluid, grey and white matter start.
+_INITIAL_PERCENTILES = (5, 40, 80)
 
 
 def drop_outliers(
     intensities: NDArray[np.floating], darkest: float = 0.1, brightest: float = 0.2
 ) -> NDArray[np.float64]:
-    """Leave out the darkest and brightest intensities: vessels and remains of the skull.
+    """Leave out the darkest and brightest intensities, such as vessels and parts of the skull.
 
     Parameters
     ----------
     intensities : ndarray of shape (n_voxels,)
         Intensities of the brain.
     darkest, brightest : float, default=0.1 and 0.2
-        How much to leave out at either end, in percent. Scalers leave out more of the darkest,
-        because their foreground ends in partial volume with air.
+        Share of the voxels to leave out at either end, in percent. Scalers leave out more of the
+        darkest voxels, because their foreground ends in partial volume with air.
 
     Returns
     -------
     ndarray of shape (n_inliers,), float64
-        The other intensities, in their order.
+        The other intensities, in the same order.
     """
     low, high = np.percentile(intensities, (darkest, 100 - brightest))
     return intensities[(intensities >= low) & (intensities <= high)].astype(np.float64)
 
 
 def initial_tissue_means(intensities: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return the intensities from which the means of the three tissues start.
+    """Return the intensities at which the means of the three tissues start.
 
     Parameters
     ----------
@@ -47,10 +47,10 @@ def initial_tissue_means(intensities: NDArray[np.floating]) -> NDArray[np.float6
     Returns
     -------
     ndarray of shape (3,)
-        Percentiles of the intensities, for fluid, grey and white matter. They are distinct unless
-        the intensities are constant, or nearly.
+        Percentiles of the intensities, for fluid, grey and white matter. They are different unless
+        the intensities are almost constant.
     """
-    return np.percentile(intensities, _START)
+    return np.percentile(intensities, _INITIAL_PERCENTILES)
 
 
 def fit_tissue_mixture(
@@ -65,13 +65,13 @@ def fit_tissue_mixture(
     Parameters
     ----------
     intensities : ndarray of shape (n_voxels,)
-        Intensities of the brain, without outliers, which would draw the means towards them.
+        Intensities of the brain, without outliers, which would bias the means.
     means : ndarray of shape (3,)
-        Where the means of fluid, grey and white matter start.
+        Initial means of fluid, grey and white matter.
     shared_variance : bool
-        Whether the tissues have one variance. It keeps the broad class of fluid and partial volume
-        from taking voxels of grey matter, as a segmentation needs. With a variance of its own for
-        each tissue the means are less biased.
+        Whether the tissues share one variance. A segmentation needs this, because the broad class
+        of fluid and partial volume would otherwise include voxels of grey matter. With a separate
+        variance for each tissue, the means are less biased.
     random_state : int, RandomState instance or None, default=None
         Passed to :class:`sklearn.mixture.GaussianMixture`.
 
@@ -86,7 +86,7 @@ def fit_tissue_mixture(
         means_init=np.asarray(means)[:, None],
         tol=1e-4,
         max_iter=200,
-        # Relative to the intensities, so that their unit does not matter.
+        # Relative to the intensities, so that the result does not depend on their unit.
         reg_covar=1e-6 * intensities.var(),
         random_state=random_state,
     )

@@ -1,4 +1,4 @@
-"""Give T1-weighted volumes the contrast between tissues that a model was trained on."""
+"""Scale T1-weighted volumes to the contrast between tissues in the training volumes."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from sklearn_iqt.preprocessing._tissue_mixture import (
 
 __all__ = ["TissueScaler"]
 
-# The share of the darkest intensities that is left out, in percent.
+# Share of the darkest intensities that are left out, in percent.
 _DARKEST = 0.5
 
 
 class TissueScaler(_IntensityScaler):
-    """Give volumes the ratios between fluid, grey and white matter of the training volumes.
+    """Scale volumes to the ratios between fluid, grey and white matter of the training volumes.
 
-    A mixture of three Gaussians finds the mean intensities of the tissues of a volume. They are
-    moved to those of the training volumes, relative to grey matter, whose own intensity stays:
-    a volume keeps its unit.
+    A mixture of three Gaussians finds the mean intensities of the tissues of a volume. The means
+    are changed to the ratios of the training volumes, relative to grey matter. The intensity of
+    grey matter does not change, so that a volume keeps its unit.
 
     Parameters
     ----------
     max_samples : int, default=50_000
-        Most intensities of a volume that the mixture is fitted to, at least 100; of more voxels as
-        many quantiles are taken.
+        Largest number of intensities of a volume that the mixture is fitted to, at least 100. If
+        the foreground has more voxels, the mixture is fitted to this number of quantiles.
     verbose : int, default=0
         Whether to show progress.
 
@@ -50,13 +50,18 @@ class TissueScaler(_IntensityScaler):
 
     Notes
     -----
-    For skull-stripped T1-weighted volumes, where fluid is darker than grey matter and grey matter
-    darker than white. What a mixture finds is biased: on simulated scans of four real brains, WM/GM
-    of 1.02 to 1.20 was found as 1.12 to 1.28, and 1.53 to 1.58 as 1.43 to 1.54. Since training
-    volumes are read in the same way, a high contrast is corrected well and a low one hardly. Where
-    grey and white matter are almost equal, what separates them is noise, and it is amplified. The
-    default foreground, voxels above the mean, holds less fluid the tighter the field of view is;
-    give masks if fields of view differ. The map is linear between 0, the three tissues and beyond.
+    The scaler is made for skull-stripped T1-weighted volumes, in which fluid is darker than grey
+    matter and grey matter is darker than white matter.
+
+    The means of a mixture are biased: in simulated scans of four real brains, WM/GM ratios of 1.02
+    to 1.20 were estimated as 1.12 to 1.28, and ratios of 1.53 to 1.58 as 1.43 to 1.54. Because
+    training volumes have the same bias, a high contrast is corrected well and a low contrast
+    hardly. If grey and white matter are almost equal, mostly noise separates them, and this noise
+    is amplified.
+
+    The default foreground is the voxels at or above the mean. It holds less fluid if the field of
+    view is tighter, so pass masks if fields of view differ. The map is linear between 0 and the
+    three tissues, and continues linearly beyond them.
 
     Examples
     --------
@@ -83,15 +88,15 @@ class TissueScaler(_IntensityScaler):
         self.verbose = verbose
 
     def tissue_means(self, volume: Any, mask: Any = None) -> NDArray[np.float64]:
-        """Return the mean intensities of the three tissues of a volume; no fit is needed.
+        """Return the mean intensities of the three tissues of a volume, also without a fit.
 
         Parameters
         ----------
         volume : array of shape (i, j, k), nibabel image or path
             The volume.
         mask : array of shape (i, j, k), nibabel image or path, default=None
-            Voxels above zero are the foreground. By default those at or above the mean of the
-            volume.
+            Voxels above zero are the foreground. By default the foreground is the voxels at or
+            above the mean of the volume.
 
         Returns
         -------
@@ -101,7 +106,7 @@ class TissueScaler(_IntensityScaler):
         Raises
         ------
         ValueError
-            If the volume is not finite or no three tissues can be told apart.
+            If the volume is not finite, or three tissues cannot be distinguished.
 
         Examples
         --------
@@ -134,14 +139,14 @@ class TissueScaler(_IntensityScaler):
             means = np.sort(mixture.means_.ravel())
         if not (means[0] > 0 and (np.diff(means) > 0).all()):
             raise ValueError(
-                f"{name}: fluid, grey and white matter cannot be told apart in a foreground of "
-                f"{foreground.min():g} to {foreground.max():g}. Pass a T1-weighted volume, or a "
-                "mask of its brain."
+                f"{name}: fluid, grey and white matter cannot be distinguished in a foreground "
+                f"with intensities from {foreground.min():g} to {foreground.max():g}. Pass a "
+                "T1-weighted volume, or a mask of its brain."
             )
         return means
 
     def _sample(self, intensities: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return as many quantiles as the mixture may be fitted to, or all intensities."""
+        """Return all intensities, or ``max_samples`` quantiles if there are more."""
         if intensities.size <= self.max_samples:
             return intensities
         # np.quantile searches for each quantile separately, which can take seconds.

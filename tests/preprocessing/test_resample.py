@@ -1,4 +1,4 @@
-"""Resampling: positions, agreement with nibabel, edges, aliasing, and bad input."""
+"""Resampling keeps positions, agrees with nibabel, avoids aliasing, and refuses bad input."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def ramp(shape, affine, direction):
     st.tuples(*[st.floats(0.6, 2.5)] * 3),
     st.sampled_from([1, 3]),
 )
-def test_a_linear_ramp_is_found_where_it_is(angles, voxel, order):
+def test_a_linear_ramp_keeps_its_position(angles, voxel, order):
     shape = (18, 16, 14)
     direction = (0.3, -1.0, 0.7)
     volume = ramp(shape, OBLIQUE, direction)
@@ -50,7 +50,7 @@ def test_a_linear_ramp_is_found_where_it_is(angles, voxel, order):
     points = apply_affine(
         np.linalg.inv(OBLIQUE) @ affine, np.moveaxis(np.indices((5, 6, 4)), 0, -1)
     )
-    # A spline repeats nothing here but bends a ramp close to the border.
+    # A cubic spline bends a ramp close to the border.
     margin = 4 if order == 3 else 0
     inner = ((points >= margin) & (points <= np.array(shape) - 1 - margin)).all(axis=-1)
     expected = ramp((5, 6, 4), affine, direction)
@@ -60,7 +60,7 @@ def test_a_linear_ramp_is_found_where_it_is(angles, voxel, order):
 
 
 @pytest.mark.parametrize("order", [0, 1, 3])
-def test_inside_it_agrees_with_nibabel(order):
+def test_it_agrees_with_nibabel_inside_the_field_of_view(order):
     volume = smooth()
     image = nibabel.Nifti1Image(volume, np.diag([1, 1, 2, 1.0]))
     target = (
@@ -98,7 +98,7 @@ def test_it_agrees_with_the_baseline_interpolation(order, alignment):
         np.testing.assert_allclose(ours[kept], baseline[kept], atol=1e-6)
 
 
-def test_equal_grids_copy_the_voxels_to_the_bit():
+def test_equal_grids_copy_the_voxels_exactly():
     volume = smooth().astype("f4")
     volume.setflags(write=False)
     result = resample_to((volume, OBLIQUE), (volume.shape, OBLIQUE))
@@ -106,7 +106,7 @@ def test_equal_grids_copy_the_voxels_to_the_bit():
     assert not np.shares_memory(np.asarray(result.dataobj), volume)
 
 
-def test_there_and_back_on_a_finer_grid_is_the_identity():
+def test_a_finer_grid_and_back_is_the_identity():
     volume = smooth()
     fine = resample_to(
         (volume, OBLIQUE), ((20, 36, 12), scaled_affine(OBLIQUE, (1, 2, 1), "corner"))
@@ -115,7 +115,7 @@ def test_there_and_back_on_a_finer_grid_is_the_identity():
     np.testing.assert_allclose(back.get_fdata(), volume, atol=1e-6)
 
 
-def test_labels_stay_labels_and_the_outside_gets_its_value():
+def test_labels_stay_labels_and_voxels_outside_get_the_fill_value():
     labels = np.random.default_rng(0).integers(0, 4, size=(8, 8, 8)).astype(">i2")
     shifted = from_matvec(np.eye(3), [0, 0, 3])
     result = resample_to((labels, np.eye(4)), ((8, 8, 8), shifted), order=0, fill_value=-1)
@@ -124,14 +124,14 @@ def test_labels_stay_labels_and_the_outside_gets_its_value():
     assert (voxels[..., 5:] == -1).all()
 
 
-def test_slabs_do_not_show(monkeypatch):
+def test_the_size_of_slabs_does_not_change_the_result(monkeypatch):
     target = (15, 14, 13), scaled_affine(OBLIQUE, 0.9)
     whole = resample_to((smooth(), OBLIQUE), target).get_fdata()
     monkeypatch.setattr("sklearn_iqt.preprocessing._resample._SLAB_VOXELS", 400)
     np.testing.assert_array_equal(resample_to((smooth(), OBLIQUE), target).get_fdata(), whole)
 
 
-def test_images_and_paths_and_their_headers(tmp_path):
+def test_images_and_paths_keep_their_headers(tmp_path):
     image = nibabel.Nifti1Image(smooth().astype("f4"), OBLIQUE)
     image.header["descrip"] = b"0.36 T"
     image.header.set_xyzt_units("mm")
@@ -158,7 +158,7 @@ def test_images_and_paths_and_their_headers(tmp_path):
     st.tuples(*[st.integers(1, 12)] * 3),
     st.tuples(*[st.floats(0.4, 5.0)] * 3),
 )
-def test_the_size_is_exact_and_the_field_of_view_stays(shape, voxel_size):
+def test_the_voxel_size_is_exact_and_the_field_of_view_is_kept(shape, voxel_size):
     volume = np.random.default_rng(0).random(shape)
     result = resample_to_voxel_size((volume, OBLIQUE), voxel_size)
     np.testing.assert_allclose(voxel_sizes(result.affine), voxel_size)
@@ -178,7 +178,7 @@ def test_a_constant_stays_constant_to_the_rim(voxel_size, order):
     np.testing.assert_allclose(result.get_fdata(), 5.0, atol=1e-9)
 
 
-def test_same_size_changes_nothing():
+def test_the_same_voxel_size_changes_nothing():
     volume = smooth()
     result = resample_to_voxel_size((volume, OBLIQUE), voxel_sizes(OBLIQUE))
     np.testing.assert_allclose(result.get_fdata(), volume, atol=1e-6)
@@ -212,12 +212,12 @@ def test_blurring_keeps_stripes_from_aliasing():
         ((np.zeros((3, 3, 3)), np.eye(4)), ((3, 3, 3), np.eye(4)), {"order": 1.5}, "order"),
     ],
 )
-def test_bad_input_to_resample_to(image, target, options, reason):
+def test_bad_input_to_resample_to_is_refused(image, target, options, reason):
     with pytest.raises(ValueError, match=reason):
         resample_to(image, target, **options)
 
 
 @pytest.mark.parametrize("voxel_size", [0, -1, np.nan, np.inf, (1, 1), (1, 1, 0), [[1, 1, 1]]])
-def test_bad_voxel_sizes(voxel_size):
+def test_bad_voxel_sizes_are_refused(voxel_size):
     with pytest.raises(ValueError, match="voxel_size must be"):
         resample_to_voxel_size((np.zeros((3, 3, 3)), np.eye(4)), voxel_size)

@@ -1,4 +1,4 @@
-"""Intensity scalers: what they compute, what leaves them unmoved, and bad input."""
+"""Intensity scalers follow their definitions, have their invariances, and refuse bad input."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Identity(RegressorMixin, BaseEstimator):
         return X
 
 
-# ---------------------------------------------------------------- what they compute
+# ---------------------------------------------------------------- definitions
 
 
 def test_percentile_scaler_maps_percentiles_of_the_foreground():
@@ -58,7 +58,7 @@ def test_percentile_scaler_maps_percentiles_of_the_foreground():
     assert (clipped.min(), clipped.max()) == (0, 1)
 
 
-def test_nyul_is_the_piecewise_linear_map_of_its_definition():
+def test_nyul_agrees_with_a_piecewise_linear_interpolation():
     volumes = [brain(seed) * (1 + seed) for seed in range(3)]
     scaler = NyulScaler().fit(volumes)
     own = np.array([np.percentile(v[v > v.mean()], PERCENTILES) for v in volumes])
@@ -68,11 +68,11 @@ def test_nyul_is_the_piecewise_linear_map_of_its_definition():
     landmarks = np.percentile(other[other > other.mean()], PERCENTILES)
     expected = interp1d(landmarks, standard, fill_value="extrapolate")(other)
     np.testing.assert_allclose(scaler.transform([other])[0], expected)
-    assert expected.min() < 1  # extrapolation was exercised on both sides
+    assert expected.min() < 1  # there was extrapolation on both sides
     assert expected.max() > 100
 
 
-def test_nyul_maps_each_landmark_onto_the_standard_one():
+def test_nyul_maps_each_landmark_to_the_standard_landmark():
     volumes = [brain(seed, (20, 20, 20)) ** (1 + 0.1 * seed) for seed in range(3)]
     scaler = NyulScaler(output_range=(0, 1)).fit(volumes)
     assert scaler.landmarks_[0] == pytest.approx(0)
@@ -96,7 +96,7 @@ def test_nyul_with_coinciding_landmarks_stays_finite_and_monotone():
 @pytest.mark.parametrize("scaler", SCALERS, ids=repr)
 @settings(max_examples=25)
 @given(st.integers(0, 10**6), st.floats(1e-2, 1e3))
-def test_a_gain_changes_nothing_or_is_kept(scaler, seed, gain):
+def test_a_gain_is_removed_or_kept(scaler, seed, gain):
     volume = brain(seed)
     fitted = clone(scaler).fit([brain(1)])
     one, other = fitted.transform([volume, gain * volume])
@@ -104,7 +104,7 @@ def test_a_gain_changes_nothing_or_is_kept(scaler, seed, gain):
     np.testing.assert_allclose(other, kept * one, rtol=1e-4, atol=1e-6)
 
 
-def test_nyul_that_keeps_units_moves_only_what_lies_between():
+def test_nyul_that_keeps_units_changes_only_intensities_between_the_ends():
     scaler = NyulScaler(keep_units=True).fit([brain(1)])
     volume = brain(2) ** 1.2
     scaled = scaler.transform([volume])[0]
@@ -124,7 +124,7 @@ def three_tissues(white, seed=0, shape=(24, 24, 24)):
     return volume + rng.normal(scale=2, size=shape), labels
 
 
-def test_tissue_scaler_restores_the_contrast_of_the_training():
+def test_tissue_scaler_restores_the_contrast_of_the_training_volumes():
     scaler = TissueScaler().fit([three_tissues(w, w)[0] for w in (118, 122)])
     np.testing.assert_allclose(scaler.ratios_, [0.6, 1, 1.2], atol=0.02)
     volume, labels = three_tissues(160)
@@ -133,7 +133,7 @@ def test_tissue_scaler_restores_the_contrast_of_the_training():
     np.testing.assert_allclose(means, [60, 100, 120], rtol=0.02)
 
 
-def test_tissue_means_are_those_of_the_foreground_in_its_unit(tmp_path):
+def test_tissue_means_are_in_the_unit_of_the_volume(tmp_path):
     volume, labels = three_tissues(120)
     expected = [3 * volume[labels == tissue].mean() for tissue in (1, 2, 3)]
     image = nibabel.Nifti1Image((3 * volume).astype(np.float32), np.eye(4))
@@ -142,16 +142,16 @@ def test_tissue_means_are_those_of_the_foreground_in_its_unit(tmp_path):
     outside = np.where(labels > 0, volume, 1000)
     means = TissueScaler().tissue_means(outside, labels > 0)
     np.testing.assert_allclose(means, np.divide(expected, 3), rtol=0.02)
-    with pytest.raises(ValueError, match="cannot be told apart"):
+    with pytest.raises(ValueError, match="cannot be distinguished"):
         TissueScaler().tissue_means(outside, labels == 0)
     with pytest.raises(ValueError, match="'max_samples' parameter"):
         TissueScaler(max_samples=1).tissue_means(volume)
 
 
-def test_tissue_scaler_refuses_what_has_no_three_tissues():
+def test_tissue_scaler_refuses_volumes_without_three_tissues():
     two_values = np.zeros((10, 10, 10))
     two_values[5:] = 7
-    with pytest.raises(ValueError, match="cannot be told apart"):
+    with pytest.raises(ValueError, match="cannot be distinguished"):
         TissueScaler().fit([two_values])
 
 
@@ -169,7 +169,7 @@ def test_nyul_removes_linear_changes_and_keeps_the_order(seed, offset, gain):
 
 
 @pytest.mark.parametrize("scaler", SCALERS, ids=repr)
-def test_containers_come_back_as_they_went_in(scaler, tmp_path):
+def test_results_have_the_same_container_as_the_input(scaler, tmp_path):
     volumes = [brain(seed, dtype="f4") for seed in range(2)]
     for volume in volumes:
         volume.setflags(write=False)
@@ -193,7 +193,7 @@ def test_containers_come_back_as_they_went_in(scaler, tmp_path):
 
 
 @pytest.mark.parametrize("scaler", SCALERS, ids=repr)
-def test_transform_looks_at_its_own_volumes_and_stores_nothing(scaler):
+def test_transform_uses_each_volume_alone_and_stores_nothing(scaler):
     volumes = [brain(seed) for seed in range(3)]
     fitted = clone(scaler).fit(volumes)
     state = pickle.dumps(fitted)
@@ -223,7 +223,7 @@ def test_a_mask_sets_the_scale_and_is_routed(scaler):
     np.testing.assert_allclose(result[3], masked[3])
 
 
-def test_in_a_pipeline_under_cross_validation():
+def test_a_scaler_works_in_a_pipeline_under_cross_validation():
     volumes = [brain(seed, (9 + seed, 8, 7)) for seed in range(6)]
     pipeline = make_pipeline(NyulScaler(), Identity())
     predicted = cross_val_predict(pipeline, volumes, volumes, cv=3)
@@ -243,7 +243,7 @@ def test_a_global_set_output_leaves_volumes_alone(scaler):
 
 
 @pytest.mark.parametrize("scaler", SCALERS, ids=repr)
-def test_scalers_pickled_before_they_could_show_progress_still_scale(scaler):
+def test_scalers_pickled_without_verbose_still_transform(scaler):
     fitted = clone(scaler).fit([brain()])
     expected = fitted.transform([brain(1)])[0]
     del fitted.verbose
@@ -263,7 +263,7 @@ def test_tags_and_representation(scaler):
 
 
 @pytest.mark.parametrize("scaler", SCALERS, ids=repr)
-def test_bad_volumes_are_named(scaler):
+def test_bad_volumes_are_named_in_the_error(scaler):
     name = type(scaler).__name__
     good = brain()
     constant = np.full(good.shape, 7.0)
