@@ -1,4 +1,4 @@
-"""Low-field scans simulated from high-quality volumes and their tissue maps."""
+"""Simulation of low-field scans from high-quality volumes and their tissue maps."""
 
 from sklearn_iqt.simulation._degrade import degrade
 from sklearn_iqt.simulation._maps import tissue_maps_from_labels

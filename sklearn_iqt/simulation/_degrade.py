@@ -1,4 +1,4 @@
-"""From high voxels to thick slices: the blur and the sampling of the simulator."""
+"""Blur and sampling of high-quality volumes, which make thick slices."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def degrade(
     """
     Blur a volume by the slice profile and sample it at the centres of low voxels.
 
-    This is what :class:`LowFieldSimulator` does to the geometry of a volume, without its contrast
-    and noise: what an ideal scan with thick slices would show.
+    :class:`LowFieldSimulator` does the same, and changes contrast and noise as well. The result is
+    like an ideal scan with thick slices.
 
     Parameters
     ----------
@@ -35,16 +35,16 @@ def degrade(
     scale : int or sequence of 3 ints, default=(1, 1, 4)
         High voxels in a low voxel, along each axis.
     thickness : float or sequence of 3 floats, default=3
-        Full width at half maximum of the slice profile in high voxels, finite and at least 1, along
-        axes whose scale is above 1. A thickness of 1 is the high voxel itself and blurs nothing.
+        Full width at half maximum of the slice profile in high voxels, finite and at least 1. It
+        is used along axes with a scale above 1. A thickness of 1 is one high voxel, without blur.
     alignment : {"center", "corner"}, default="center"
-        Where a low voxel sits: in the centre of its block of high voxels, or on the first of them.
+        Position of a low voxel: in the centre of its block of high voxels, or on the first of them.
 
     Returns
     -------
     ndarray of shape (..., i // scale, j // scale, k // scale)
-        The low volume, in memory of its own. High voxels at the far end that fill no block only
-        add to the blur. Float types stay, others become float32.
+        The low volume, which does not share memory with ``volume``. High voxels at the far end that
+        do not fill a block only add to the blur. Float types are kept, others become float32.
 
     Raises
     ------
@@ -55,8 +55,8 @@ def degrade(
 
     Notes
     -----
-    A Gaussian with edges repeated, then a cubic spline. Both are linear and separable, so they are
-    applied as one matrix for each axis.
+    The blur is a Gaussian with edges repeated, and the sampling is a cubic spline. Both are linear
+    and separable, so that they are applied as one matrix for each axis.
 
     Examples
     --------
@@ -72,7 +72,7 @@ def degrade(
     low = np.asarray(volume)
     if low.dtype.kind not in "fiub":
         raise ValueError(
-            f"degrade: volume must hold real numbers, got dtype {low.dtype}; pass the magnitude of "
+            f"degrade: volume must hold real numbers, got dtype {low.dtype}. Pass the magnitude of "
             "a complex volume."
         )
     if low.dtype.kind != "f":
@@ -86,15 +86,15 @@ def degrade(
         or not (np.isfinite(widths) & (widths >= 1)).all()
     ):
         raise ValueError(
-            f"degrade: thickness must be one finite number or three, of at least 1 high voxel, got "
-            f"{thickness!r}."
+            "degrade: thickness must be one finite number or three, each of at least 1 high voxel, "
+            f"got {thickness!r}."
         )
     if alignment not in ("center", "corner"):
         raise ValueError(f"degrade: alignment must be 'center' or 'corner', got {alignment!r}.")
     if any(n < step for n, step in zip(low.shape[-3:], steps, strict=True)):
         raise GeometryMismatchError(
             f"degrade: the volume has shape {low.shape}, but one low voxel needs "
-            f"scale={steps} voxels; use a larger volume or a smaller scale."
+            f"scale={steps} voxels. Pass a larger volume or a smaller scale."
         )
     for axis, step, width in zip(
         (-3, -2, -1), steps, np.broadcast_to(widths, 3).tolist(), strict=True
@@ -110,10 +110,10 @@ def _slice_matrix(
     size: int, step: int, thickness: float, alignment: str, dtype: DTypeLike
 ) -> NDArray[np.floating]:
     """
-    Return the matrix that blurs and decimates along one axis, shape (size // step, size).
+    Return the matrix that blurs and samples along one axis, of shape (size // step, size).
 
-    Row j is the slice profile of low voxel j: the blur (edges repeated) and the cubic spline act
-    on the identity, so their product is what they do to any volume.
+    Row j is the slice profile of low voxel j. The matrix is the result of the blur (edges repeated)
+    and the cubic spline for the identity, because both are linear.
     """
     profile = np.eye(size)
     if thickness > 1:

@@ -1,4 +1,4 @@
-"""Tissue maps in the forms in which users keep them."""
+"""Read tissue maps, from arrays, images and label maps."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn_iqt.exceptions import GeometryMismatchError
 from sklearn_iqt.io import Grid, compare_grids, read_volume
 
-# A 16-bit image or a spline may miss 0 and 1 by this much.
+# Soft maps from a 16-bit image or a spline may exceed 0 and 1 by this much.
 _MAP_TOLERANCE = 1e-3
 
 
 def tissue_maps_from_labels(labels: ArrayLike) -> NDArray[np.float32]:
     """
-    Return one map per tissue from an integer label map.
+    Return one map for each tissue from a label map of integers.
 
     Parameters
     ----------
     labels : array-like of shape (i, j, k)
-        Label map of 0 background, 1 CSF, 2 GM, 3 WM. Whole numbers in a float array will do.
+        Label map with 0 for background, 1 for CSF, 2 for GM and 3 for WM. A float array may hold
+        these numbers as well.
 
     Returns
     -------
@@ -47,14 +48,15 @@ def tissue_maps_from_labels(labels: ArrayLike) -> NDArray[np.float32]:
     array = np.asarray(labels)
     if array.ndim != 3:
         raise ValueError(
-            f"tissue_maps_from_labels: expected a 3-D label map, got shape {array.shape}."
+            f"tissue_maps_from_labels: the label map must be 3-D, got shape {array.shape}."
         )
     maps = np.stack([array == label for label in (1, 2, 3)]).astype(np.float32)
     n_other = array.size - np.count_nonzero(maps) - np.count_nonzero(array == 0)
     if n_other:
         raise ValueError(
-            f"tissue_maps_from_labels: {n_other} voxels are none of 0 background, 1 CSF, 2 GM, "
-            "3 WM; relabel the map, or pass soft maps of shape (3, i, j, k)."
+            f"tissue_maps_from_labels: {n_other} voxels have other labels than 0 (background), "
+            "1 (CSF), 2 (GM) and 3 (WM). Change these labels, or pass soft maps of shape "
+            "(3, i, j, k)."
         )
     return maps
 
@@ -68,25 +70,26 @@ def read_maps(
     caller: str,
 ) -> NDArray[np.floating]:
     """
-    Return the soft maps of one volume in its dtype, checked against it.
+    Return the soft maps of one volume, checked against the volume and in its dtype.
 
     Parameters
     ----------
     entry : array-like, image or path
-        Soft maps of shape (3, i, j, k) or a label map; an image or a path is a label map.
+        Soft maps of shape (3, i, j, k) or a label map. An image or a path must hold a label map.
     volume : ndarray of shape (i, j, k)
         The volume that the maps belong to.
     affine : ndarray of shape (4, 4) or None
         Its voxel-to-mm matrix; None if it is not known and the place cannot be checked.
     name : str
-        How messages call the maps.
+        Name of the maps in messages.
     caller : str
-        Who is speaking in messages.
+        Method that messages name.
 
     Returns
     -------
     ndarray of shape (3, i, j, k)
-        Maps of CSF, GM and WM, perhaps the user's own memory: not to be written to.
+        Maps of CSF, GM and WM. They may share memory with the user's array, so do not write to
+        them.
 
     Raises
     ------
@@ -104,8 +107,8 @@ def read_maps(
     difference = compare_grids(Grid(volume.shape, affine), found)
     if difference is not None and difference.shape_differs:
         raise GeometryMismatchError(
-            f"{caller}: {name} has shape {entry.shape}, but its volume {volume.shape}. Pass soft "
-            f"maps of shape {(3, *volume.shape)} or a label map of shape {volume.shape}."
+            f"{caller}: {name} has shape {entry.shape}, but its volume has shape {volume.shape}. "
+            f"Pass soft maps of shape {(3, *volume.shape)} or a label map of shape {volume.shape}."
         )
     if difference is not None:
         raise GeometryMismatchError(
@@ -120,6 +123,6 @@ def read_maps(
     if not within.all():
         raise ValueError(
             f"{caller}: {name} holds {within.size - np.count_nonzero(within)} values that are not "
-            "finite or not within [0, 1]; give the share of each tissue in each voxel."
+            "finite or not within [0, 1]. Pass the fraction of each tissue in each voxel."
         )
     return entry.astype(volume.dtype, copy=False)

@@ -1,4 +1,4 @@
-"""SNR distributions by name, and how far a pair lies from them."""
+"""Named SNR distributions, and the distance of SNR pairs from them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn_iqt.simulation._snr import GaussianSNR, RatioSNR, SNRDistribution
 
 _T1W_MEAN, _T1W_COVARIANCE = (64.50, 54.14), ((78.47, 71.50), (71.50, 73.91))
-# One standard deviation around the mean SNR of white matter: the noise of the 0.36 T scanner.
+# One standard deviation around the mean SNR of white matter, at the noise of the 0.36 T scanner.
 _T1W_SNR_WM = (55.64, 73.36)
 
 #: SNR distributions by name, see :func:`get_snr`.
@@ -33,7 +33,7 @@ SNR_PRESETS: dict[str, SNRDistribution] = {
 
 def get_snr(snr: str | SNRDistribution) -> SNRDistribution:
     """
-    Return the SNR distribution of a name, or the distribution itself.
+    Return the SNR distribution with a name, or the distribution itself.
 
     Parameters
     ----------
@@ -55,10 +55,10 @@ def get_snr(snr: str | SNRDistribution) -> SNRDistribution:
     Notes
     -----
     The last column is the range (5 to 95 %) of the Mahalanobis distance to `t1w_036t`, the
-    distribution that a model is usually trained on. The Gaussians at 0.36 T are those of [1]_.
+    distribution that a model is usually trained on. The Gaussians at 0.36 T are from [1]_.
 
     ================== ================================================== ==========
-    name               what it is                                         distance
+    name               description                                        distance
     ================== ================================================== ==========
     t1w_036t           T1-weighted Gaussian of the 0.36 T scanner         0.3 to 2.4
     flair_036t         the same for FLAIR, where GM is above WM           5.3 to 7.1
@@ -72,8 +72,8 @@ def get_snr(snr: str | SNRDistribution) -> SNRDistribution:
     low_contrast_noisy WM/GM 1.00 to 1.10, SNR_WM divided by 3            4.9 to 5.5
     ================== ================================================== ==========
 
-    Low contrast, noise and an inverted contrast are each a shift of their own, so that what a
-    model loses can be put down to one of them; the ultra-low-field presets mix them.
+    Low contrast, noise and inverted contrast are separate presets, so that the loss of a model can
+    be attributed to one of them. The ultra-low-field presets combine them.
 
     References
     ----------
@@ -89,14 +89,14 @@ def get_snr(snr: str | SNRDistribution) -> SNRDistribution:
     if isinstance(snr, str):
         if snr not in SNR_PRESETS:
             raise ValueError(
-                f"get_snr: unknown SNR distribution {snr!r}; choose one of "
+                f"get_snr: unknown SNR distribution {snr!r}. Choose one of "
                 f"{sorted(SNR_PRESETS)}, or pass a GaussianSNR or RatioSNR."
             )
         return SNR_PRESETS[snr]
     if isinstance(snr, type) or not isinstance(snr, SNRDistribution):
         raise TypeError(
-            f"get_snr: expected a name or an object with sample(n, random_state), got {snr!r}; "
-            f"names are {sorted(SNR_PRESETS)}."
+            "get_snr: snr must be a name or an object with a method sample(n, random_state), got "
+            f"{snr!r}. Names are {sorted(SNR_PRESETS)}."
         )
     return snr
 
@@ -112,7 +112,7 @@ def mahalanobis_distance(
     snr : array-like of shape (n, 2)
         SNR of white matter and of grey matter.
     reference : str or GaussianSNR, default="t1w_036t"
-        The Gaussian, or the name of one in `SNR_PRESETS`. A ring counts as its whole Gaussian.
+        The Gaussian, or the name of one in `SNR_PRESETS`. For a ring, the whole Gaussian is used.
 
     Returns
     -------
@@ -135,7 +135,7 @@ def mahalanobis_distance(
     gaussian = get_snr(reference)
     if not isinstance(gaussian, GaussianSNR):
         raise TypeError(
-            f"mahalanobis_distance: reference must be a GaussianSNR or the name of one, "
-            f"got {reference!r}."
+            "mahalanobis_distance: reference must be a GaussianSNR or the name of one, got "
+            f"{reference!r}."
         )
     return gaussian.mahalanobis(snr)

@@ -1,4 +1,4 @@
-"""The stochastic low-field simulator: a high volume and its tissue maps in, a low volume out."""
+"""Stochastic simulator of low-field scans, from high volumes and their tissue maps."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from sklearn_iqt.simulation._maps import read_maps
 from sklearn_iqt.simulation._presets import get_snr, mahalanobis_distance
 from sklearn_iqt.simulation._snr import check_snr
 
-# Share of a tissue above which a low voxel counts as pure.
+# Fraction of a tissue above which a low voxel counts as pure.
 _PURE = 0.9
 _CALLER = "LowFieldSimulator.simulate"
 
@@ -33,9 +33,9 @@ class LowFieldSimulator(DocLinkMixin, BaseEstimator):
     """
     Simulate low-field scans with thick slices from high-quality volumes.
 
-    A volume and its tissue maps are blurred by the slice profile and decimated; grey and white
-    matter are brought to the contrast, and the volume to the noise, of a drawn pair of
-    signal-to-noise ratios [1]_.
+    A volume and its tissue maps are blurred by the slice profile and sampled at low voxels. A pair
+    of signal-to-noise ratios is drawn, which sets the contrast of grey and white matter and the
+    noise of the volume [1]_.
 
     Parameters
     ----------
@@ -44,26 +44,27 @@ class LowFieldSimulator(DocLinkMixin, BaseEstimator):
     scale : int or tuple of 3 ints, default=(1, 1, 4)
         High voxels in a low voxel, along each axis.
     thickness : float or tuple of three floats, default=3
-        Full width at half maximum of the slice profile, in high voxels, at least 1. One number
-        holds for every axis whose scale is above 1; a tuple gives each axis. A thickness of 1 is
-        the high voxel itself and blurs nothing.
+        Full width at half maximum of the slice profile, in high voxels, at least 1. One number is
+        used for all axes with a scale above 1; a tuple has a number for each axis. A thickness of 1
+        is one high voxel, without blur.
     gap : float or tuple of three floats, default=1
-        Gap between slices in high voxels, at least 0. Thickness and gap add up to the scale.
+        Gap between slices in high voxels, at least 0. Thickness and gap must add up to the scale.
     alignment : {"center", "corner"}, default="center"
-        Where a low voxel sits: in the centre of its block of `scale` high voxels, or on the
-        block's first voxel as in [1]_.
+        Position of a low voxel: in the centre of its block of `scale` high voxels, or on the first
+        voxel of the block as in [1]_.
     noise : {"gaussian", "rician"} or None, default="gaussian"
-        Additive Gaussian noise as in [1]_ (negative values occur), the Rician noise of a magnitude
-        image, or none.
+        Kind of noise: additive Gaussian noise as in [1]_ (negative values occur), the Rician noise
+        of a magnitude image, or no noise.
     reference_tissue : {"gm", "wm"}, default="gm"
-        Tissue that keeps its intensity while the other moves to the drawn contrast.
+        Tissue that keeps its intensity, while the other tissue is scaled to the drawn contrast.
     mask_target : bool, default=True
-        Whether the high volume that comes back is multiplied by the sum of the tissue maps. The
-        low volume always is, so by default neither holds what is outside the brain and a model is
-        not asked for structures that its input cannot show. With False it is the input, cropped.
+        Whether to multiply the returned high volume by the sum of the tissue maps, as is always
+        done for the low volume. By default a model is therefore not trained to predict structures
+        outside the brain, which its input does not show. With False the high volume is only
+        cropped.
     random_state : int, RandomState instance or None, default=None
-        Source of the ratios and of the noise. What volume number i gets depends on the seed and on
-        i alone, not on the other volumes.
+        Source of the ratios and of the noise. The result for volume number i depends only on the
+        seed and on i, not on the other volumes.
     verbose : int, default=0
         Whether to show progress.
 
@@ -71,14 +72,14 @@ class LowFieldSimulator(DocLinkMixin, BaseEstimator):
     -----
     For each volume I with maps P, in this order:
 
-    1. I and P are blurred along the axes of scale above 1 by a Gaussian, FWHM = thickness.
+    1. I and P are blurred by a Gaussian, FWHM = thickness, along axes with a scale above 1.
     2. All are sampled by a cubic spline at the centres of the low voxels. Blur and sampling are
-       linear and separable, so they are applied as one matrix per axis.
-    3. With the means of GM and of WM over low voxels where their maps exceed 0.9, and GM as the
-       reference, sigma = mean_GM / SNR_GM and
-       ``I' = (P_GM + SNR_WM * sigma / mean_WM * P_WM + P_CSF) * I``: CSF is unchanged and what is
-       outside the three tissues goes to 0. With WM as the reference the two change roles.
-    4. Noise of standard deviation sigma is added everywhere.
+       linear and separable, so that they are applied as one matrix for each axis.
+    3. mean_GM and mean_WM are the means over the low voxels where the map of the tissue exceeds
+       0.9. With GM as the reference, sigma = mean_GM / SNR_GM and
+       ``I' = (P_GM + SNR_WM * sigma / mean_WM * P_WM + P_CSF) * I``. CSF is unchanged, and voxels
+       outside the three tissues become 0. With WM as the reference, the two tissues swap roles.
+    4. Noise with standard deviation sigma is added everywhere.
 
     The high volume is cropped at the far end to a whole number of blocks.
 
@@ -147,27 +148,27 @@ class LowFieldSimulator(DocLinkMixin, BaseEstimator):
         high : array-like of shape (n, i, j, k) or sequence of volumes, images or paths
             Skull-stripped high-quality volumes; shapes may differ.
         tissues : sequence of arrays, images or paths
-            For each volume soft maps of shape (3, i, j, k) in the order CSF, GM, WM within
-            [0, 1], or a label map of shape (i, j, k) with 0 background, 1 CSF, 2 GM, 3 WM. An
-            image or a path is a label map.
+            For each volume, soft maps of shape (3, i, j, k) in the order CSF, GM, WM within
+            [0, 1], or a label map of shape (i, j, k) with 0 for background, 1 for CSF, 2 for GM
+            and 3 for WM. An image or a path must hold a label map.
         snr : array-like of shape (n, 2) or None, default=None
-            The (SNR_WM, SNR_GM) of each volume, above 0. With None they are drawn. The noise
-            pattern of a seed is the same either way.
+            The (SNR_WM, SNR_GM) of each volume, above 0. They are drawn by default. The noise
+            pattern of a seed is the same in both cases.
 
         Returns
         -------
         sklearn.utils.Bunch
-            `low` and `high`, containers of the kind that came in, with the shape of a high volume
-            that of its low volume times `scale`; `snr` of shape (n, 2); and `mahalanobis` of
-            shape (n,), the distance of each pair from the Gaussian "t1w_036t".
+            `low` and `high`, in containers of the same kind as the input, where the shape of a high
+            volume is `scale` times the shape of its low volume; `snr` of shape (n, 2); and
+            `mahalanobis` of shape (n,), the distance of each pair from the Gaussian "t1w_036t".
 
         Raises
         ------
         GeometryMismatchError
-            If volumes and maps do not pair up in number, shape or affine, or a volume has fewer
-            voxels along an axis than one low voxel needs.
+            If volumes and maps differ in number, shape or affine, or a volume has fewer voxels
+            along an axis than one low voxel needs.
         ValueError
-            If a parameter, an SNR or a map is out of its range, or a volume has no low voxel of
+            If a parameter, an SNR or a map is out of its range, or a volume has no low voxels of
             nearly pure GM or WM, so that its contrast cannot be set.
         """
         self._validate_params()
@@ -211,17 +212,17 @@ class LowFieldSimulator(DocLinkMixin, BaseEstimator):
             isinstance(tissues, np.ndarray) and tissues.dtype != object and tissues.ndim < 4
         ):
             raise GeometryMismatchError(
-                f"{_CALLER}: tissues is a single {type(tissues).__name__}; give a sequence with "
+                f"{_CALLER}: tissues is a single {type(tissues).__name__}. Pass a sequence with "
                 "the label map, or the three maps, of each volume."
             )
         if len(tissues) != n_volumes:
             raise GeometryMismatchError(
-                f"{_CALLER}: high holds {n_volumes} volumes, but tissues {len(tissues)}; give one "
-                "entry for each volume."
+                f"{_CALLER}: high holds {n_volumes} volumes, but tissues holds {len(tissues)} "
+                "entries. Pass one entry for each volume."
             )
 
     def _geometry(self) -> tuple[tuple[int, ...], tuple[float, ...]]:
-        """Return scale and slice thickness of each axis, checked against the gap."""
+        """Return scale and slice thickness along each axis, checked against the gap."""
         scale = np.asarray(per_axis(self.scale, "scale", "LowFieldSimulator"))
         sizes = {}
         for name, idle in (("thickness", 1.0), ("gap", 0.0)):
@@ -241,8 +242,8 @@ class LowFieldSimulator(DocLinkMixin, BaseEstimator):
             raise ValueError(
                 "LowFieldSimulator: thickness + gap must equal scale on every axis, but on axis "
                 f"{axis} they are {sizes['thickness'][axis]:g} + {sizes['gap'][axis]:g} and "
-                f"scale is {scale[axis]}; for example set thickness={example}, "
-                f"gap={scale[axis] - example} there."
+                f"scale is {scale[axis]}. Set, for example, thickness={example}, "
+                f"gap={scale[axis] - example} on this axis."
             )
         return tuple(scale.tolist()), tuple(sizes["thickness"].tolist())
 
@@ -250,7 +251,7 @@ class LowFieldSimulator(DocLinkMixin, BaseEstimator):
         self, n_volumes: int, snr: ArrayLike | None
     ) -> tuple[NDArray[np.float64], NDArray[np.integer]]:
         """Return the SNR pair and the seed of the noise of each volume."""
-        # Two seeds a volume, drawn row by row: a volume's stream does not feel its neighbours.
+        # Two seeds for each volume, drawn row by row, so that other volumes do not affect them.
         seeds = check_random_state(self.random_state).randint(
             np.iinfo(np.int32).max, size=(n_volumes, 2)
         )
@@ -263,8 +264,8 @@ class LowFieldSimulator(DocLinkMixin, BaseEstimator):
             pairs, source = check_snr(snr, caller=_CALLER).copy(), "snr"
         if pairs.shape != (n_volumes, 2):
             raise ValueError(
-                f"{_CALLER}: snr must have shape ({n_volumes}, 2), one pair a "
-                f"volume, got {pairs.shape}."
+                f"{_CALLER}: snr must have shape ({n_volumes}, 2), with one pair for each volume, "
+                f"got shape {pairs.shape}."
             )
         if not (pairs > 0).all():
             row = int(np.flatnonzero(~(pairs > 0).all(axis=1))[0])
@@ -290,7 +291,7 @@ class LowFieldSimulator(DocLinkMixin, BaseEstimator):
         if 0 in shape:
             raise GeometryMismatchError(
                 f"{_CALLER}: {name} has shape {volume.shape}, but one low voxel "
-                f"needs scale={scale} voxels; use a larger volume or a smaller scale."
+                f"needs scale={scale} voxels. Pass a larger volume or a smaller scale."
             )
         low, low_maps = (
             degrade(array, scale=scale, thickness=thickness, alignment=self.alignment)
@@ -339,10 +340,10 @@ def _pure_mean(
     pure = low[tissue_map > _PURE]
     mean = float(pure.mean(dtype=np.float64)) if pure.size else 0.0
     if mean <= 0:
-        found = f"a mean of {mean:g} in them" if pure.size else "none"
+        fault = f"a mean of {mean:g} in" if pure.size else "no"
         raise ValueError(
-            f"{_CALLER}: {name} needs low voxels with more than {_PURE:.0%} {tissue} "
-            f"and a positive mean, found {found}; check that its tissue maps are in the order CSF, "
-            "GM, WM and belong to it, or use thinner slices."
+            f"{_CALLER}: {name} has {fault} low voxels with more than {_PURE:.0%} {tissue}, but "
+            "needs such voxels with a positive mean. Check that the tissue maps are in the order "
+            "CSF, GM, WM and belong to this volume, or use thinner slices."
         )
     return mean

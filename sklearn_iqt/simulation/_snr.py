@@ -12,13 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import owens_t
 from sklearn.utils import check_random_state
 
-# Halvings of an angle in [0, pi]: one more than a float64 mantissa can tell apart.
+# Halvings of an angle in [0, pi], one more than a float64 mantissa can resolve.
 _N_BISECTIONS = 54
 
 
 @runtime_checkable
 class SNRDistribution(Protocol):  # numpydoc ignore=PR01
-    """Say what a distribution over (SNR_WM, SNR_GM) must offer: one method, `sample`."""
+    """Describe the interface of a distribution over (SNR_WM, SNR_GM): one method, `sample`."""
 
     def sample(self, n: int, random_state: Any = None) -> NDArray[np.float64]:
         """
@@ -34,7 +34,7 @@ class SNRDistribution(Protocol):  # numpydoc ignore=PR01
         Returns
         -------
         ndarray of shape (n, 2), float64
-            SNR of white matter and of grey matter, one pair a row.
+            SNR of white matter and of grey matter, one pair in each row.
         """
         ...
 
@@ -44,8 +44,8 @@ class GaussianSNR:
     """
     Describe a bivariate Gaussian over (SNR_WM, SNR_GM), or a ring of one.
 
-    The ring keeps what lies between two Mahalanobis distances of the mean, and optionally only
-    the half-plane where white matter is brighter than grey matter.
+    The ring is the region between two Mahalanobis distances from the mean. It can be restricted to
+    the half-plane in which white matter is brighter than grey matter.
 
     Parameters
     ----------
@@ -64,12 +64,11 @@ class GaussianSNR:
     ------
     ValueError
         If a shape is wrong, the covariance is not positive definite, the distances are not
-        ordered, or the region that is kept has no probability in double precision.
+        ordered, or the region has zero probability in double precision.
 
     Notes
     -----
-    Sampling is exact and its time is bounded: nothing is drawn to be thrown away. In the
-    whitened plane the Gaussian is isotropic and SNR_WM = SNR_GM is a straight line at a signed
+    Sampling is exact, and its time is bounded, because no draws are rejected. In the whitened plane the Gaussian is isotropic and SNR_WM = SNR_GM is a straight line at a signed
     distance c from the origin. With phi the angle from the normal of that line, radii up to
     c / cos(phi) are allowed, so the marginal density of phi is proportional to
     ``exp(-lo**2 / 2) - exp(-min(hi, c / cos(phi))**2 / 2)``. Its integral is closed through
@@ -129,15 +128,16 @@ class GaussianSNR:
         object.__setattr__(self, "covariance", tuple(map(tuple, covariance.tolist())))
         if self._angle_integral()[1] <= 0:
             raise ValueError(
-                f"GaussianSNR: no probability is left between the distances {self.min_distance:g} "
-                f"and {self.max_distance:g} with wm_above_gm={self.wm_above_gm}; widen the region."
+                f"GaussianSNR: there is no probability between the distances "
+                f"{self.min_distance:g} and {self.max_distance:g} with "
+                f"wm_above_gm={self.wm_above_gm}. Widen the region."
             )
 
     def _whitening(self) -> tuple[NDArray[np.float64], float]:
         """
         Return a factor B of the covariance and the distance c of the line SNR_WM = SNR_GM.
 
-        B is chosen so that SNR_WM > SNR_GM reads z[0] < c for a pair ``mean + B z``.
+        For a pair ``mean + B z``, SNR_WM > SNR_GM is equivalent to z[0] < c.
         """
         factor = np.linalg.cholesky(np.array(self.covariance))
         towards_line = -(factor[0] - factor[1])
@@ -172,8 +172,8 @@ class GaussianSNR:
                 facing = np.minimum(angle, math.pi / 2)
                 return inner * angle - beyond_line(facing) - outer * (angle - facing)
         else:
-            # The mean lies on the wrong side: only the piece beyond the line is kept, and the
-            # angle is measured from the opposite normal.
+            # The mean lies on the wrong side of the line. Only the part beyond the line is kept,
+            # and the angle is measured from the opposite normal.
             def integral(angle: NDArray[np.float64]) -> NDArray[np.float64]:
                 facing = np.minimum(angle, math.pi / 2)
                 return beyond_line(facing) - outer * facing
@@ -199,10 +199,10 @@ class GaussianSNR:
         Returns
         -------
         ndarray of shape (n, 2), float64
-            SNR of white matter and of grey matter, one pair a row.
+            SNR of white matter and of grey matter, one pair in each row.
         """
         rng = check_random_state(random_state)
-        # Three uniforms a pair, row by row, so that a longer draw starts with a shorter one.
+        # Three uniforms for each pair, row by row, so that a longer draw starts with a shorter one.
         uniform = rng.uniform(size=(n, 3))
         integral, total = self._angle_integral()
         low, high = np.zeros(n), np.full(n, math.pi)
@@ -267,9 +267,9 @@ class RatioSNR:
     Parameters
     ----------
     ratio : tuple of two floats
-        Lowest and highest ratio SNR_WM / SNR_GM, above 0. Equal values fix it.
+        Lowest and highest ratio SNR_WM / SNR_GM, above 0. Equal values fix the ratio.
     snr_wm : tuple of two floats
-        Lowest and highest SNR of white matter, above 0. Equal values fix it.
+        Lowest and highest SNR of white matter, above 0. Equal values fix the SNR.
 
     Raises
     ------
@@ -318,7 +318,7 @@ class RatioSNR:
         Returns
         -------
         ndarray of shape (n, 2), float64
-            SNR of white matter and of grey matter, one pair a row.
+            SNR of white matter and of grey matter, one pair in each row.
         """
         uniform = check_random_state(random_state).uniform(size=(n, 2))
         ratio = self.ratio[0] + (self.ratio[1] - self.ratio[0]) * uniform[:, 0]
@@ -345,15 +345,15 @@ def check_snr(snr: ArrayLike, *, caller: str) -> NDArray[np.float64]:
     Raises
     ------
     ValueError
-        If the shape is another one or a value is not finite.
+        If the shape is not (n, 2) or a value is not finite.
     """
     pairs = np.asarray(snr, dtype=np.float64)
     if pairs.ndim != 2 or pairs.shape[1] != 2:
         raise ValueError(
-            f"{caller}: snr must have shape (n, 2), one (SNR_WM, SNR_GM) a row, "
-            f"got shape {pairs.shape}."
+            f"{caller}: snr must have shape (n, 2), with one (SNR_WM, SNR_GM) in each row, got "
+            f"shape {pairs.shape}."
         )
     n_bad = int(np.size(pairs) - np.isfinite(pairs).sum())
     if n_bad:
-        raise ValueError(f"{caller}: snr holds {n_bad} non-finite values; give finite numbers.")
+        raise ValueError(f"{caller}: snr holds {n_bad} non-finite values. Pass finite numbers.")
     return pairs

@@ -1,4 +1,4 @@
-"""LowFieldSimulator: the published sequence, its statistics, its containers and its refusals."""
+"""LowFieldSimulator agrees with the published method, and refuses bad input."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EXACT = {"noise": None, "mask_target": False}
 
 
 def slabs(shape=(24, 10, 32), *, background=0):
-    """Return a label map whose classes change along the first axis only, where nothing blurs."""
+    """Return a label map that changes only along the first axis, which is not blurred."""
     labels = np.ones(shape, dtype=np.uint8)
     labels[shape[0] // 6 :], labels[shape[0] // 2 :] = 2, 3
     labels[:background] = 0
@@ -52,7 +52,7 @@ def blurred_and_decimated(volume, scale, thickness, alignment):
     return map_coordinates(blurred, grid, order=3)
 
 
-def test_agrees_with_the_published_sequence_built_on_nibabel():
+def test_simulator_agrees_with_the_published_method_in_nibabel():
     labels = slabs((24, 8, 37))
     # Soft maps: tissue borders that cross the slices.
     maps = tissue_maps_from_labels(np.roll(labels, 7, axis=0)).astype(np.float64)
@@ -76,7 +76,9 @@ def test_agrees_with_the_published_sequence_built_on_nibabel():
 
 @pytest.mark.parametrize("alignment", ["center", "corner"])
 @pytest.mark.parametrize("reference_tissue", ["gm", "wm"])
-def test_own_contrast_and_no_noise_leave_blur_and_decimation_alone(alignment, reference_tissue):
+def test_the_original_contrast_without_noise_is_only_blurred_and_sampled(
+    alignment, reference_tissue
+):
     labels = slabs()
     volume = textured(labels)
     expected = blurred_and_decimated(volume, 4, 3, alignment)
@@ -94,7 +96,7 @@ def test_own_contrast_and_no_noise_leave_blur_and_decimation_alone(alignment, re
 
 
 @pytest.mark.parametrize("reference_tissue", ["gm", "wm"])
-def test_snr_and_noise_are_what_was_asked_for(reference_tissue):
+def test_snr_and_noise_have_the_requested_values(reference_tissue):
     labels = slabs((60, 40, 80), background=5)
     volume = INTENSITY[labels].astype(np.float64)
     pairs = simulate([volume], [labels], [[30.0, 24.0]], reference_tissue=reference_tissue)
@@ -102,7 +104,7 @@ def test_snr_and_noise_are_what_was_asked_for(reference_tissue):
     csf, grey, white = (low[low_labels == label] for label in (1, 2, 3))
     assert grey.mean() / grey.std() == pytest.approx(24, rel=0.02)
     assert white.mean() / white.std() == pytest.approx(30, rel=0.02)
-    # The reference keeps its mean, and so does CSF; the background holds noise and nothing else.
+    # The reference and CSF keep their means, and the background holds only noise.
     sigma = 100 / 24 if reference_tissue == "gm" else 150 / 30
     background = low[low_labels == 0]
     assert background.std() == pytest.approx(sigma, rel=0.03)
@@ -112,7 +114,7 @@ def test_snr_and_noise_are_what_was_asked_for(reference_tissue):
     assert kept == pytest.approx(1, abs=0.002)
 
 
-def test_rician_noise_is_that_of_a_magnitude_image():
+def test_rician_noise_has_the_moments_of_a_magnitude_image():
     labels = slabs((60, 40, 80), background=10)
     volume = INTENSITY[labels].astype(np.float64)
     low = simulate([volume], [labels], [[30, 24]], noise="rician").low[0]
@@ -125,7 +127,7 @@ def test_rician_noise_is_that_of_a_magnitude_image():
 
 @pytest.mark.parametrize("scale", [2, 3, 4, 5, 8])
 @pytest.mark.parametrize("alignment", ["center", "corner"])
-def test_ramp_is_sampled_where_the_alignment_says(scale, alignment):
+def test_a_ramp_is_sampled_at_the_positions_of_the_alignment(scale, alignment):
     labels = slabs((12, 6, scale * 12))
     ramp = np.zeros(labels.shape) + np.arange(labels.shape[2]) + 100.0
     # One intensity in GM and WM: equal SNR changes nothing.
@@ -143,7 +145,7 @@ def test_ramp_is_sampled_where_the_alignment_says(scale, alignment):
     np.testing.assert_allclose(pairs.low[0][0, 0, inner] - 100, expected[inner], atol=0.02)
 
 
-def test_scale_on_several_axes_with_a_thickness_for_each():
+def test_several_axes_can_have_a_scale_and_a_thickness():
     labels = np.moveaxis(slabs((48, 12, 20)), 0, 2)
     pairs = simulate(
         [textured(labels)], [labels], scale=(2, 1, 4), thickness=(2, 1, 2.5), gap=(0, 0, 1.5)
@@ -152,7 +154,7 @@ def test_scale_on_several_axes_with_a_thickness_for_each():
     assert pairs.high[0].shape == (12, 20, 48)
 
 
-def test_one_scale_holds_for_all_axes():
+def test_a_single_scale_is_used_for_all_axes():
     labels = slabs((12, 12, 24))
     one, three = (
         simulate([textured(labels)], [labels], scale=scale, thickness=1.5, gap=0.5)
@@ -170,7 +172,7 @@ def test_shapes_that_scale_does_not_divide_are_cropped_at_the_far_end():
     np.testing.assert_array_equal(pairs.high[0], volume[..., :28])
 
 
-def test_target_is_masked_like_its_input_unless_asked_otherwise():
+def test_the_target_is_masked_like_the_input_by_default():
     labels = slabs(background=3)
     volume = textured(labels) + 7.0
     masked, whole = (
@@ -180,7 +182,7 @@ def test_target_is_masked_like_its_input_unless_asked_otherwise():
     np.testing.assert_array_equal(masked, np.where(labels > 0, volume, 0))
 
 
-def test_contrast_changes_after_decimation_and_csf_stays():
+def test_the_contrast_changes_after_sampling_and_csf_is_kept():
     labels = slabs(background=2)
     volume = INTENSITY[labels].astype(np.float64)
     low = simulate([volume], [labels], [[66.0, 60.0]], noise=None).low[0]
@@ -188,7 +190,7 @@ def test_contrast_changes_after_decimation_and_csf_stays():
     np.testing.assert_allclose(low, expected, rtol=1e-6)
 
 
-def test_containers_come_back_in_kind(tmp_path):
+def test_results_have_the_same_container_as_the_input(tmp_path):
     labels = slabs()
     volume = textured(labels, np.float32)
     affine = np.array([[0, 0, 2.0, 5], [1.5, 0, 0, -3], [0, 1, 0, 2], [0, 0, 0, 1]])
@@ -226,7 +228,7 @@ def test_containers_come_back_in_kind(tmp_path):
     np.testing.assert_allclose(corner.affine[:, 3], affine[:, 3])
 
 
-def test_ragged_volumes_and_dtypes():
+def test_volumes_may_have_different_shapes_and_dtypes():
     all_labels = [slabs((24, 10, 32)), slabs((30, 7, 41))]
     volumes = [textured(all_labels[0], np.float32), textured(all_labels[1], np.float64)]
     pairs = simulate(volumes, all_labels)
@@ -238,7 +240,7 @@ def test_ragged_volumes_and_dtypes():
 
 
 @pytest.mark.parametrize("mask_target", [True, False])
-def test_inputs_are_read_only_and_outputs_are_new(mask_target):
+def test_inputs_may_be_read_only_and_outputs_are_new(mask_target):
     labels = slabs()
     volume, maps, snr = textured(labels), tissue_maps_from_labels(labels), np.array([[60.0, 50]])
     for array in (volume, maps, snr):
@@ -249,7 +251,7 @@ def test_inputs_are_read_only_and_outputs_are_new(mask_target):
         assert not any(np.shares_memory(result, array) for array in (volume, maps, snr))
 
 
-def test_a_volume_gets_the_same_whatever_stands_beside_it():
+def test_the_result_for_a_volume_does_not_depend_on_the_others():
     labels = [slabs(), slabs((30, 12, 40)), slabs()]
     volumes = [textured(each, seed=seed) for seed, each in enumerate(labels)]
     three, again = simulate(volumes, labels), simulate(volumes, labels)
@@ -261,7 +263,7 @@ def test_a_volume_gets_the_same_whatever_stands_beside_it():
     assert not np.array_equal(three.low[0], other.low[0])
     assert not np.array_equal(three.snr, other.snr)
     assert len(np.unique(three.snr)) == 6
-    # Giving the drawn pairs back gives the volumes back: noise has a stream of its own.
+    # The drawn pairs reproduce the volumes, because the noise has a separate random stream.
     np.testing.assert_array_equal(simulate(volumes, labels, three.snr).low[1], three.low[1])
 
 
@@ -278,7 +280,7 @@ def test_drawn_pairs_and_their_distances_are_reported():
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"scale": (1, 1, 8)}, r"on axis 2 they are 3 \+ 1 and scale is 8.*thickness=7, gap=1"),
+        ({"scale": (1, 1, 8)}, r"on axis 2 they are 3 \+ 1 and scale is 8.*thickness=7, gap=1 on"),
         ({"scale": (1, 4)}, "scale must be a positive integer or three"),
         ({"scale": (1, 1, 4.0)}, "scale must be a positive integer or three"),
         ({"scale": (1, 1, 0)}, "scale must be a positive integer or three"),
@@ -305,7 +307,7 @@ def test_parameters_are_checked_when_used(parameters, message):
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        (lambda v, t: ([v, v], [t]), GeometryMismatchError, "2 volumes, but tissues 1"),
+        (lambda v, t: ([v, v], [t]), GeometryMismatchError, "2 volumes, but tissues holds 1"),
         (lambda v, t: ([v], t), GeometryMismatchError, "single ndarray"),
         (lambda v, t: ([v], "t.nii.gz"), GeometryMismatchError, "single str"),
         (lambda v, t: ([v], [t[1:]]), GeometryMismatchError, r"tissues\[0\] has shape \(23"),
@@ -313,12 +315,12 @@ def test_parameters_are_checked_when_used(parameters, message):
         (lambda v, t: ([v[..., :3]], [t[..., :3]]), GeometryMismatchError, "one low voxel"),
         (lambda v, t: (v, [t]), ValueError, "Wrap it in a list"),
         (lambda v, t: ([np.where(t == 1, np.nan, v)], [t]), ValueError, "NaN"),
-        (lambda v, t: ([v], [t + 1]), ValueError, r"tissues\[0\].*none of 0 background"),
+        (lambda v, t: ([v], [t + 1]), ValueError, r"tissues\[0\].*other labels than 0"),
         (lambda v, t: ([v], [np.full((3, *t.shape), np.nan)]), ValueError, "not finite"),
         (lambda v, t: ([v], [np.full((3, *t.shape), 1.5)]), ValueError, r"within \[0, 1\]"),
-        (lambda v, t: ([v], [np.minimum(t, 2)]), ValueError, r"high\[0\].*WM.*found none"),
-        (lambda v, t: ([v], [np.where(t == 2, 0, t)]), ValueError, r"high\[0\].*GM.*found none"),
-        (lambda v, t: ([v * 0], [t]), ValueError, "positive mean, found a mean of 0"),
+        (lambda v, t: ([v], [np.minimum(t, 2)]), ValueError, r"high\[0\].*no low voxels.*WM"),
+        (lambda v, t: ([v], [np.where(t == 2, 0, t)]), ValueError, r"high\[0\].*no low voxels.*GM"),
+        (lambda v, t: ([v * 0], [t]), ValueError, "has a mean of 0 in low voxels"),
     ],
 )
 def test_bad_pairs_are_refused_with_a_reason(change, error, message):
@@ -351,7 +353,7 @@ def test_label_map_on_another_grid_is_refused():
         simulate([image], [shifted])
 
 
-def test_it_is_a_scikit_learn_object():
+def test_the_simulator_is_a_scikit_learn_object():
     simulator = LowFieldSimulator("ind1", scale=(1, 1, 6), thickness=5, random_state=3)
     copy = clone(simulator).set_params(snr="noisy")
     assert copy.get_params() == {**simulator.get_params(), "snr": "noisy"}

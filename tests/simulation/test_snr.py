@@ -1,4 +1,4 @@
-"""SNR distributions: the published Gaussian, exact rings, presets and their distances."""
+"""SNR distributions agree with the published Gaussian, and rings are sampled exactly."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_training_gaussian_is_the_published_one():
     np.testing.assert_allclose(np.percentile(ratio, [1, 50, 99]), [1.057, 1.191, 1.398], atol=4e-3)
 
 
-def test_line_of_equal_intensity_is_at_its_published_distance():
+def test_the_line_of_equal_intensity_has_its_published_distance():
     # The nearest point of SNR_WM = SNR_GM, found without the class under test.
     grid = np.linspace(-100, 200, 300_001)
     distance = mahalanobis_distance(np.stack([grid, grid], axis=1))
@@ -48,9 +48,9 @@ def test_line_of_equal_intensity_is_at_its_published_distance():
     ("mean", "low", "high", "constrained"),
     [
         (MEAN, 0, 1, False),
-        (MEAN, 3, np.inf, True),  # the ring that the line cuts
+        (MEAN, 3, np.inf, True),  # a ring that the line cuts
         (MEAN, 3.3, 3.5, True),
-        (MEAN, 3.5, 3.6, True),  # a ring that lies wholly beyond the line's nearest point
+        (MEAN, 3.5, 3.6, True),  # a ring beyond the nearest point of the line
         (MEAN, 0, np.inf, True),
         ((54.14, 54.14), 1, 2, True),  # the mean on the line
         ((50, 54.14), 0, np.inf, True),  # the mean on the wrong side of it
@@ -73,7 +73,7 @@ def test_exact_sampling_agrees_with_brute_force_rejection(mean, low, high, const
 
 
 def test_far_ring_has_the_radius_of_a_truncated_rayleigh():
-    # One proposal in 10**14 would land here; the time to sample must not show it.
+    # With rejection, only one proposal in 10**14 would be accepted.
     ring = gaussian(min_distance=8)
     squared = ring.mahalanobis(ring.sample(20_000, random_state=0)) ** 2
     assert kstest((squared - 64) / 2, "expon").pvalue > 1e-3
@@ -89,7 +89,7 @@ def test_far_ring_has_the_radius_of_a_truncated_rayleigh():
     constrained=st.booleans(),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_every_draw_obeys_its_region(mean, deviations, correlation, low, width, constrained, seed):
+def test_every_draw_is_in_its_region(mean, deviations, correlation, low, width, constrained, seed):
     off = correlation * deviations[0] * deviations[1]
     covariance = ((deviations[0] ** 2, off), (off, deviations[1] ** 2))
     try:
@@ -97,7 +97,7 @@ def test_every_draw_obeys_its_region(mean, deviations, correlation, low, width, 
     except ValueError as error:
         # Only the wrong side of the line can be empty.
         assert constrained
-        assert "no probability" in str(error)  # noqa: PT017
+        assert "there is no probability" in str(error)  # noqa: PT017
         return
     snr = ring.sample(200, random_state=seed)
     distance = ring.mahalanobis(snr)
@@ -108,7 +108,7 @@ def test_every_draw_obeys_its_region(mean, deviations, correlation, low, width, 
 
 
 @pytest.mark.parametrize("name", sorted(SNR_PRESETS))
-def test_longer_draw_starts_with_the_shorter_one(name):
+def test_a_longer_draw_starts_with_the_shorter_one(name):
     distribution = get_snr(name)
     np.testing.assert_array_equal(distribution.sample(7, 3)[:4], distribution.sample(4, 3))
     assert distribution.sample(0, 0).shape == (0, 2)
@@ -130,13 +130,13 @@ def test_longer_draw_starts_with_the_shorter_one(name):
         ("low_contrast_noisy", 4.9, 5.5),
     ],
 )
-def test_presets_lie_at_the_distances_that_the_docs_give(name, low, high):
+def test_presets_have_the_documented_distances(name, low, high):
     distance = mahalanobis_distance(get_snr(name).sample(50_000, random_state=0))
     np.testing.assert_allclose(np.percentile(distance, [5, 95]), [low, high], atol=0.07)
     assert name in get_snr.__doc__
 
 
-def test_presets_shift_what_their_names_say():
+def test_presets_have_the_properties_that_their_names_say():
     draws = {name: preset.sample(20_000, random_state=0) for name, preset in SNR_PRESETS.items()}
     ratio = {name: snr[:, 0] / snr[:, 1] for name, snr in draws.items()}
     assert mahalanobis_distance(draws["ulf_measured"]).mean() == pytest.approx(4.5, abs=0.1)
@@ -153,7 +153,7 @@ def test_presets_shift_what_their_names_say():
     np.testing.assert_allclose([ratio["ind1"].min(), ratio["ind1"].max()], [1.13, 1.26], atol=0.01)
 
 
-def test_distances_of_published_pairs():
+def test_distances_of_published_pairs_are_reproduced():
     pairs = [(25, 16), (21, 13), (28, 17), (20, 17), (25, 22), (15, 10), (11.5, 9.6)]
     expected = [4.5, 4.9, 4.3, 5.2, 4.7, 5.6, 6.1]
     np.testing.assert_allclose(mahalanobis_distance(pairs), expected, atol=0.06)
@@ -168,8 +168,8 @@ def test_distances_of_published_pairs():
         ((MEAN, ((1, 0.5), (0.2, 1))), "symmetric"),
         ((MEAN, COVARIANCE, 3, 3), "min_distance < max_distance"),
         ((MEAN, COVARIANCE, -1, 3), "0 <= min_distance"),
-        ((MEAN, COVARIANCE, 60), "no probability"),
-        (((40, 54.14), COVARIANCE, 0, 1, True), "no probability"),
+        ((MEAN, COVARIANCE, 60), "there is no probability"),
+        (((40, 54.14), COVARIANCE, 0, 1, True), "there is no probability"),
     ],
 )
 def test_impossible_gaussians_are_refused(arguments, message):
@@ -185,7 +185,7 @@ def test_impossible_ranges_are_refused(bounds):
         RatioSNR((1, 2), bounds)
 
 
-def test_names_and_distributions_resolve():
+def test_get_snr_accepts_names_and_distributions():
     assert get_snr("ind1") == gaussian(max_distance=1)
     own = RatioSNR((1, 1.2), (20, 30))
     assert get_snr(own) is own

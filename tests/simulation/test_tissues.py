@@ -1,4 +1,4 @@
-"""Tissue maps without a segmentation: overlap with other tools, bias fields and refusals."""
+"""Estimated tissue maps overlap with other tools, and bad input is refused."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_maps_are_probabilities_in_the_order_csf_gm_wm():
     assert min(dice(found == label, labels == label) for label in (1, 2, 3)) > 0.98
 
 
-def test_bias_field_is_taken_out():
+def test_the_bias_field_is_corrected():
     volume, labels = phantom(bias=0.35)
     corrected, plain = (
         classes(estimate_tissue_maps(volume, voxel_size=(3, 3, 3), n_iter=n_iter, random_state=0))
@@ -58,7 +58,7 @@ def test_bias_field_is_taken_out():
         assert overlap[label - 1] > dice(plain == label, labels == label) + 0.03
 
 
-def test_neighbours_help_against_noise():
+def test_smoothing_improves_the_maps_of_noisy_volumes():
     volume, labels = phantom(noise=20)
     smooth, rough = (
         classes(estimate_tissue_maps(volume, smoothing=smoothing, random_state=0))
@@ -68,13 +68,13 @@ def test_neighbours_help_against_noise():
         assert dice(smooth == label, labels == label) > dice(rough == label, labels == label) + 0.02
 
 
-def test_gain_of_the_volume_does_not_matter():
+def test_a_gain_does_not_change_the_maps():
     volume, _ = phantom()
     maps = estimate_tissue_maps(volume, random_state=0)
     np.testing.assert_allclose(estimate_tissue_maps(volume * 1000, random_state=0), maps, atol=5e-3)
 
 
-def test_mask_limits_the_maps():
+def test_maps_are_zero_outside_the_mask():
     volume, labels = phantom()
     mask = labels > 0
     mask[: SHAPE[0] // 2] = False
@@ -93,7 +93,7 @@ def test_voxel_size_is_read_from_the_image(tmp_path):
         np.testing.assert_array_equal(estimate_tissue_maps(given, random_state=0), expected)
 
 
-def test_maps_feed_the_simulator():
+def test_the_simulator_accepts_the_maps():
     volume, _ = phantom()
     maps = estimate_tissue_maps(volume, random_state=0)
     pairs = LowFieldSimulator("ind1", random_state=0).simulate([volume], [maps])
@@ -134,7 +134,7 @@ def test_bad_volumes_are_refused():
     ("name", "lowest"),
     [("ds002748/sub-06", (0.93, 0.90, 0.93)), ("oasis/sub-1011", (0.84, 0.85, 0.90))],
 )
-def test_overlap_with_the_maps_of_other_tools(shared_data, name, lowest):
+def test_maps_overlap_with_the_maps_of_other_tools(shared_data, name, lowest):
     image = nib.load(shared_data / f"{name}_T1w.nii.gz").slicer[::2, ::2, ::2]
     labels = np.asarray(nib.load(shared_data / f"{name}_tissues.nii.gz").dataobj)[::2, ::2, ::2]
     found = classes(estimate_tissue_maps(image, random_state=0))
