@@ -68,10 +68,11 @@ class GaussianSNR:
 
     Notes
     -----
-    Sampling is exact, and its time is bounded, because no draws are rejected. In the whitened plane the Gaussian is isotropic and SNR_WM = SNR_GM is a straight line at a signed
-    distance c from the origin. With phi the angle from the normal of that line, radii up to
-    c / cos(phi) are allowed, so the marginal density of phi is proportional to
-    ``exp(-lo**2 / 2) - exp(-min(hi, c / cos(phi))**2 / 2)``. Its integral is closed through
+    Sampling is exact, and its time is bounded, because no draws are rejected. In the whitened plane
+    the Gaussian is isotropic, and SNR_WM = SNR_GM is a straight line at a signed distance c from
+    the origin. With phi the angle from the normal of that line, radii up to c / cos(phi) are
+    allowed, so that the marginal density of phi is proportional to
+    ``exp(-lo**2 / 2) - exp(-min(hi, c / cos(phi))**2 / 2)``. Its integral has a closed form by
     Craig's form of Owen's T function [1]_ [2]_,
 
     .. math:: \\int_0^\\varphi e^{-c^2 / (2 \\cos^2 t)} dt = 2 \\pi T(c, \\tan \\varphi),

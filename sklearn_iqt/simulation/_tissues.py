@@ -167,8 +167,8 @@ def _check_brain(intensities: NDArray[np.floating]) -> None:
         )
     if len(np.unique(initial_tissue_means(intensities))) < 3:
         raise ValueError(
-            f"{_CALLER}: the volume is constant, or nearly constant, in the mask, so tissues cannot "
-            "be distinguished. Pass a T1-weighted volume and a mask of its brain."
+            f"{_CALLER}: the volume is constant, or nearly constant, in the mask, so that tissues "
+            "cannot be distinguished. Pass a T1-weighted volume and a mask of its brain."
         )
 
 
