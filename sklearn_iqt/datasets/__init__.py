@@ -1,4 +1,4 @@
-"""Brains to try things on: a template, subjects made from it, and a cohort to be fetched."""
+"""Brains for examples: a template, subjects made from it, and a cohort to download."""
 
 from sklearn_iqt.datasets._icbm152 import load_icbm152
 from sklearn_iqt.datasets._openneuro import fetch_ds002748

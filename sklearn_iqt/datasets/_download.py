@@ -1,8 +1,8 @@
 """Download a file whose size and MD5 checksum are known.
 
-pooch does not do this: it starts an interrupted file again, stores everything that a server sends
-before it looks at the checksum, and asks again for a file that is not there. With a downloader of
-our own for these three, pooch would save only the loop over attempts and the checksum, and add
+pooch is not used, because it restarts an interrupted download, stores everything that a server
+sends before it compares the checksum, and retries if a file does not exist. With our downloader
+for these three cases, pooch would replace only the loop over attempts and the checksum, and add
 three dependencies.
 """
 
@@ -34,7 +34,7 @@ class _DownloadError(Exception):
 
 
 def is_whole(path: Path, size: int, md5: str) -> bool:
-    """Return whether a file is there and has this size and checksum."""
+    """Return whether a file exists and has this size and checksum."""
     try:
         return path.stat().st_size == size and _md5(path) == md5
     except FileNotFoundError:
@@ -42,23 +42,23 @@ def is_whole(path: Path, size: int, md5: str) -> bool:
 
 
 def download(url: str, target: Path, size: int, md5: str, *, caller: str, bar: tqdm) -> None:
-    """Download one file, in several attempts if necessary, and give it its name once it is right.
+    """Download one file, in several attempts if necessary, and rename it once it is complete.
 
     Parameters
     ----------
     url : str
         Address of the file.
     target : pathlib.Path
-        File to write. Until it is complete, its bytes are in a hidden file beside it, from which
-        the next attempt or call goes on.
+        File to write. Until it is complete, its bytes are in a hidden file in the same folder. The
+        next attempt or call continues this file.
     size : int
         Bytes that the file must have.
     md5 : str
         Checksum that the file must have, in hexadecimal digits.
     caller : str
-        Used in messages.
+        Function that messages name.
     bar : tqdm
-        Progress bar, which moves by the bytes of this file.
+        Progress bar, which is advanced by the bytes of this file.
 
     Raises
     ------
@@ -88,7 +88,7 @@ def download(url: str, target: Path, size: int, md5: str, *, caller: str, bar: t
             failure = error
     raise OSError(
         f"{caller}: {url} could not be downloaded in {_ATTEMPTS} attempts: {failure}. Complete "
-        "files are kept; call again to go on."
+        "files are kept. Call again to continue."
     )
 
 
@@ -114,10 +114,10 @@ def _resume(url: str, part: Path, size: int) -> Iterator[int]:
         request.add_header("Range", f"bytes={start}-")
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT) as response:
-            start = _check_answer(response, part, start, size)
+            start = _check_response(response, part, start, size)
             yield from _store(response, part, start, size)
     except urllib.error.HTTPError as error:
-        if error.code == 416:  # the server cannot go on from there
+        if error.code == 416:  # the server cannot continue from this byte
             part.unlink(missing_ok=True)
         elif error.code != 429 and error.code < 500:
             raise
@@ -127,7 +127,7 @@ def _resume(url: str, part: Path, size: int) -> Iterator[int]:
 
 
 def _store(response: Any, part: Path, start: int, size: int) -> Iterator[int]:
-    """Write an answer to a partial file, starting at a byte; yield how many bytes the file has."""
+    """Write a response to a partial file from a byte on, and yield how many bytes the file has."""
     n_bytes = start
     with open(part, "r+b" if start else "wb") as stream:
         stream.seek(start)
@@ -143,8 +143,8 @@ def _store(response: Any, part: Path, start: int, size: int) -> Iterator[int]:
         raise _DownloadError(f"the server sent only {n_bytes} of {size} bytes")
 
 
-def _check_answer(response: Any, part: Path, start: int, size: int) -> int:
-    """Return the byte at which the answer starts, or refuse an answer about another file."""
+def _check_response(response: Any, part: Path, start: int, size: int) -> int:
+    """Return the byte at which the response starts, or refuse a response with another file."""
     length = response.headers.get("Content-Length")
     if response.status == 206 and start:
         sent = response.headers.get("Content-Range", "")

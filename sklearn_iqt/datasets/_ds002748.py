@@ -1,8 +1,8 @@
 """The T1-weighted scans of OpenNeuro ds002748: subject, bytes, MD5.
 
-These are the git-annex keys (backend MD5E) in the data set's own repository,
-github.com/OpenNeuroDatasets/ds002748. The T1-weighted scans are the same in all versions from 1.0.1
-on; 1.0.0 had an empty file for sub-49.
+They come from the git-annex keys (backend MD5E) in the repository of the data set,
+github.com/OpenNeuroDatasets/ds002748. The T1-weighted scans are the same in all versions since
+1.0.1; version 1.0.0 had an empty file for sub-49.
 """
 
 _TABLE = """\
@@ -80,7 +80,7 @@ _TABLE = """\
 72 3032200 bac39558c78d213592fb3defd6ef9290
 """
 
-# What a file must be, by the label of its subject.
+# Size in bytes and MD5 checksum of the file of each subject.
 FILES: dict[str, tuple[int, str]] = {
     f"sub-{label}": (int(size), md5) for label, size, md5 in map(str.split, _TABLE.splitlines())
 }

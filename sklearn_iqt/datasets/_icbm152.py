@@ -1,4 +1,4 @@
-"""The ICBM152 template and its tissue maps, as they ship inside nilearn."""
+"""The ICBM152 template and its tissue maps, which are part of nilearn."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["load_icbm152"]
 _DESCRIPTION = """\
 ICBM 152 nonlinear symmetric template, version 2009a, T1-weighted, with its probabilities of grey
 and white matter, as distributed with nilearn: the average of 152 young adults at 1 mm, skull
-stripped. The probability of cerebrospinal fluid is what the other two leave of the brain mask.
+stripped. The probability of cerebrospinal fluid is one minus the other two, inside the brain.
 
 V. S. Fonov et al., "Unbiased average age-appropriate atlases for pediatric studies", NeuroImage 54
 (2011) 313-327. Copyright (C) 1993-2009 Louis Collins, McConnell Brain Imaging Centre, Montreal
@@ -30,7 +30,7 @@ def load_icbm152() -> Bunch:
     sklearn.utils.Bunch
         ``image``, a Nifti1Image of shape (197, 233, 189), float32, at 1 mm, oriented to right,
         anterior and superior, with intensities in [0, 1] and 0 outside the brain; ``tissues``, a
-        float32 array of shape (3, 197, 233, 189) of CSF, GM and WM that sums to one inside the
+        float32 array of shape (3, 197, 233, 189) with CSF, GM and WM, which sum to 1 inside the
         brain and to 0 outside; ``affine`` of shape (4, 4); and ``description``.
 
     Raises
@@ -63,7 +63,7 @@ def load_icbm152() -> Bunch:
         )
     )
     tissues = np.stack([np.clip(brain - grey - white, 0, 1), grey, white])
-    # Each map was scaled to [0, 1] on its own, so that sums miss one by a little.
+    # Each map was scaled to [0, 1] separately, so that their sums are not exactly one.
     tissues /= np.where(brain, tissues.sum(axis=0), 1)
     affine = np.asarray(template.affine, dtype=np.float64)
     image = Nifti1Image(volume, affine)

@@ -1,4 +1,4 @@
-"""Brains of OpenNeuro, downloaded once into a folder of the user and checked at every call."""
+"""Brains of OpenNeuro, which are downloaded once into a folder and checked in every call."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _AUTHORS = ("Bezmaternykh DD", "Melnikov ME", "Savelov AA", "Petrovskii ED")
 _TITLE = "Resting state with closed eyes for patients with depression and healthy participants"
 _DESCRIPTION = f"""\
 OpenNeuro ds002748: {_TITLE}, by {", ".join(_AUTHORS)}. T1-weighted scans at 3 T of 72 adults, as
-published, with nothing done to them; strip skulls before tissues are estimated or low-field scans
-are simulated. The functional scans are not fetched.
+published, without any processing. Strip skulls before you estimate tissues or simulate low-field
+scans. The functional scans are not downloaded.
 
 Licence: {_LICENSE}. Source: https://openneuro.org/datasets/ds002748.
 """
@@ -45,11 +45,11 @@ def fetch_ds002748(
     Parameters
     ----------
     subjects : sequence of str or int, default=None
-        Labels such as ``"sub-01"``, ``"01"`` or ``1``, of ``sub-01`` to ``sub-72``. All by
-        default, which are 241 MB.
+        Labels such as ``"sub-01"``, ``"01"`` or ``1``, from ``sub-01`` to ``sub-72``. All subjects
+        by default, which are 241 MB.
     data_home : path, default=None
-        Folder that gets the folder ``ds002748``. By default that of the environment variable
-        ``SKLEARN_IQT_DATA``, or else ``~/sklearn_iqt_data``.
+        Folder in which the folder ``ds002748`` is created. By default the folder in the environment
+        variable ``SKLEARN_IQT_DATA`` if it is set, otherwise ``~/sklearn_iqt_data``.
     base_url : str, default="https://s3.amazonaws.com/openneuro.org"
         Address, http or https, of a copy of OpenNeuro's public bucket.
     verbose : int, default=0
@@ -58,25 +58,25 @@ def fetch_ds002748(
     Returns
     -------
     sklearn.utils.Bunch
-        ``images``, a list of paths of NIfTI files, one for each subject in the order asked for;
-        ``subjects``, a list of their labels; ``license``; ``description``; and ``data_dir``, the
-        folder, which is a BIDS dataset.
+        ``images``, a list of paths of NIfTI files, one for each subject in the order of
+        ``subjects``; ``subjects``, a list of their labels; ``license``; ``description``; and
+        ``data_dir``, the folder, which is a BIDS dataset.
 
     Raises
     ------
     ValueError
         If there is no such subject, or the address is not http or https.
     OSError
-        If a file cannot be downloaded or is not the one that was published. Complete files are
+        If a file cannot be downloaded or differs from the published file. Complete files are
         kept, and the next call continues from there.
 
     Notes
     -----
-    Every file must have the size and the MD5 checksum that the data set's own repository has for
-    it; only then does it get its name. Every call checks this, also for files downloaded before.
-    MD5 detects damage, but not files that someone has crafted; https protects against those. Two
-    processes should not download the same file into one folder at the same time: they damage each
-    other's download, though never the result.
+    A file gets its final name only if its size and MD5 checksum are the same as in the repository
+    of the data set. Every call checks this, also for files that were downloaded before. MD5 detects
+    damage, but not a file that someone has manipulated; https protects against this. Two processes
+    should not download the same file into one folder at the same time, because they damage the
+    download of each other, though not the result.
 
     References
     ----------
@@ -94,7 +94,7 @@ def fetch_ds002748(
     if not base_url.startswith(("http://", "https://")):
         raise ValueError(f"{_CALLER}: base_url must be an http or https address, got {base_url!r}.")
     if isinstance(subjects, (str, int)):
-        raise ValueError(f"{_CALLER}: subjects must be a sequence; pass [{subjects!r}].")
+        raise ValueError(f"{_CALLER}: subjects must be a sequence. Pass [{subjects!r}].")
     labels = list(FILES) if subjects is None else [_label(subject) for subject in subjects]
     home = data_home or os.environ.get("SKLEARN_IQT_DATA") or "~/sklearn_iqt_data"
     data_dir = Path(home).expanduser() / "ds002748"
@@ -126,13 +126,13 @@ def _label(subject: str | int) -> str:
     label = f"sub-{number.zfill(2)}"
     if label not in FILES:
         raise ValueError(
-            f"{_CALLER}: subjects are sub-01 to sub-72, as labels or numbers, got {subject!r}."
+            f"{_CALLER}: subjects must be labels or numbers from sub-01 to sub-72, got {subject!r}."
         )
     return label
 
 
 def _describe(data_dir: Path) -> None:
-    """Make the folder a BIDS dataset that other tools accept."""
+    """Write the description that makes the folder a valid BIDS dataset."""
     path = data_dir / "dataset_description.json"
     if path.exists():
         return

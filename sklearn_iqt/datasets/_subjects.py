@@ -24,9 +24,9 @@ __all__ = ["make_subjects"]
 _STEP = 4
 # Two scales of anatomy: (smoothness in mm, root mean square of the displacement in mm).
 _LOBES, _GYRI = (14.0, 2.5), (5.0, 0.7)
-# Nowhere does the warp squeeze tissue to less than this part of its volume.
+# The warp does not compress tissue to less than this fraction of its volume.
 _MIN_JACOBIAN = 0.3
-# One brain has sharper tissue borders than an average of 152.
+# A single brain has sharper tissue borders than an average of 152 brains.
 _SHARPNESS = 3
 
 
@@ -41,19 +41,22 @@ def make_subjects(
     """Make T1-weighted brains of several subjects by warping the ICBM152 template at random.
 
     Each subject has its own smooth deformation of a few mm, size, pose, tissue contrast, bias
-    field and texture. They stand in for a cohort where none can be shipped; a model that is
-    learned from them has seen one anatomy only and is not for patients.
+    field and texture. The subjects replace a real cohort in examples, because a real cohort cannot
+    be distributed with the package. A model that is trained on them has seen only one anatomy and
+    must not be used for patients.
 
     Parameters
     ----------
     n_subjects : int, default=4
         Number of subjects, at least 1.
     shape : sequence of 3 ints, default=(160, 192, 160)
-        Voxels of 1 mm along each axis, around the centre of the brain; the default holds it all.
+        Voxels of 1 mm along each axis, around the centre of the brain. The default shape holds the
+        whole brain.
     random_state : int, RandomState instance or None, default=None
-        Subject number n depends on the seed and on n alone, not on how many there are.
+        Determines the subjects. Subject number n depends only on the seed and on n, not on
+        ``n_subjects``.
     n_jobs : int, default=None
-        Threads; the result does not depend on it.
+        Number of threads, which does not change the result.
     verbose : int, default=0
         Whether to show progress.
 
@@ -61,9 +64,9 @@ def make_subjects(
     -------
     sklearn.utils.Bunch
         ``images``, a list of Nifti1Image of the given shape, float32, skull stripped, in arbitrary
-        units of a few hundred; ``tissues``, a list of float32 arrays of shape (3, i, j, k) of CSF,
-        GM and WM that sum to one inside the brain and to 0 outside; ``affine`` of shape (4, 4);
-        and ``description``.
+        units of a few hundred; ``tissues``, a list of float32 arrays of shape (3, i, j, k) with
+        CSF, GM and WM, which sum to 1 inside the brain and to 0 outside; ``affine`` of shape
+        (4, 4); and ``description``.
 
     Raises
     ------
@@ -75,9 +78,9 @@ def make_subjects(
     Notes
     -----
     The displacement is Gaussian noise, smoothed at the scales of lobes (14 mm) and of gyri (5 mm),
-    plus a rotation and a change of size, and is reduced wherever needed so that the deformation
-    never folds: its Jacobian stays above 0.3. WM is 1.35 to 1.55 times as bright as GM, as
-    measured on T1-weighted scans at 1.5 and 3 T.
+    plus a rotation and a change of size. It is reduced if necessary, so that the deformation does
+    not fold: its Jacobian stays above 0.3. WM is 1.35 to 1.55 times as bright as GM, as measured in
+    T1-weighted scans at 1.5 and 3 T.
 
     Examples
     --------
@@ -121,7 +124,7 @@ def make_subjects(
 def _make_atlas(template: Bunch) -> list[NDArray]:
     """Return the detail of the template as splines, followed by its tissue maps."""
     volume = np.asarray(template.image.dataobj)
-    # What the tissue maps do not explain.
+    # The detail is the ratio of the volume to a model of constant tissues.
     means = [volume[tissue > 0.9].mean() for tissue in template.tissues]
     model = np.tensordot(means, template.tissues, axes=1)
     detail = np.where(volume > 0, volume / np.maximum(model, 1e-3), 1).astype(np.float32)
@@ -154,12 +157,12 @@ def _make_subject(
 
 
 def _random_warp(shape: tuple[int, ...], rng: np.random.RandomState) -> NDArray[np.float32]:
-    """Return where in the atlas, relative to its crop, each voxel of a subject comes from."""
+    """Return the position in the crop of the atlas that each voxel of a subject comes from."""
     displacement = np.stack(
         [sum(_random_field(shape, *scale, rng) for scale in (_LOBES, _GYRI)) for _ in range(3)]
     )
     grid = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij")).astype(np.float32)
-    # Smaller steps until nothing is folded; hardly ever needed.
+    # Reduce the displacement until it does not fold, which is rarely needed.
     while _jacobian(displacement).min() < _MIN_JACOBIAN:
         displacement *= 0.8
     pose = Rotation.from_rotvec(rng.normal(0, math.radians(2), 3)).as_matrix()
@@ -181,15 +184,15 @@ def _jacobian(displacement: NDArray[np.float32]) -> NDArray[np.float32]:
 def _random_field(
     shape: tuple[int, ...], smoothness: float, rms: float, rng: np.random.RandomState
 ) -> NDArray[np.float32]:
-    """Return Gaussian noise, smoothed by a Gaussian of so many voxels, with this amplitude."""
+    """Return Gaussian noise with a smoothness in voxels and a root mean square."""
     coarse = [-(-n // _STEP) for n in shape]
     sigma = smoothness / _STEP
-    # Drawn beyond the borders too, so that voxels there are like all others.
+    # Noise is drawn beyond the borders as well, so that voxels there have the same statistics.
     margin = math.ceil(2 * sigma)
     noise = rng.standard_normal([n + 2 * margin for n in coarse]).astype(np.float32)
     field = ndimage.gaussian_filter(noise, sigma)
-    # The amplitude that white noise is left with: a number, not the sample's, which a small
-    # field would make too large.
+    # Divide by the expected amplitude of smoothed white noise, not by the amplitude of the sample,
+    # which would make small fields too strong.
     field *= rms * (2 * math.sqrt(math.pi) * sigma) ** 1.5
     inner = tuple(slice(margin, margin + n) for n in coarse)
     fine = upsample(field[inner], _STEP)

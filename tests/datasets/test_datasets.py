@@ -1,4 +1,4 @@
-"""The brains that stand in for a cohort."""
+"""The template, and the subjects made from it."""
 
 import sys
 
@@ -35,7 +35,7 @@ def test_the_template_is_one_skull_stripped_brain(template):
     assert "ICBM" in template.description
 
 
-def test_its_tissue_maps_share_out_the_brain(template):
+def test_the_tissue_maps_sum_to_one_in_the_brain(template):
     volume = template.image.get_fdata(dtype=np.float32)
     assert template.tissues.dtype == np.float32
     assert template.tissues.min() == 0
@@ -73,7 +73,7 @@ def test_subjects_differ_in_anatomy_and_stay_in_place(subjects, template):
             assert 0.4 < (one == other).mean() < 0.95
 
 
-def test_a_subject_depends_on_its_seed_and_number_alone(subjects):
+def test_a_subject_depends_only_on_its_seed_and_number(subjects):
     fewer = make_subjects(2, shape=SHAPE, random_state=0, n_jobs=2)
     for ours, theirs in zip(fewer.images, subjects.images, strict=False):
         np.testing.assert_array_equal(ours.dataobj, theirs.dataobj)
@@ -99,11 +99,11 @@ def test_the_jacobian_of_a_linear_map_is_its_determinant(rng):
     np.testing.assert_allclose(_jacobian(displacement), np.linalg.det(matrix))
 
 
-def test_fields_have_the_amplitude_and_smoothness_that_are_asked_for():
+def test_fields_have_the_requested_amplitude_and_smoothness():
     field = _random_field((160, 160, 160), 8.0, 3.0, np.random.RandomState(0))
     assert field.shape == (160, 160, 160)
     assert abs(field.std() / 3 - 1) < 0.15
-    # Noise that a Gaussian smoothed has gradients of rms / (sigma sqrt 2).
+    # Noise that is smoothed by a Gaussian has gradients of rms / (sigma sqrt 2).
     gradient = np.gradient(field, axis=1)[8:-8, 8:-8, 8:-8].std()
     assert abs(gradient / (3 / (8 * np.sqrt(2))) - 1) < 0.15
 
@@ -120,7 +120,7 @@ def test_the_default_grid_holds_the_whole_brain():
     assert 1.5e6 < (volume > 0).sum() < 2.3e6
 
 
-def test_the_simulator_takes_them(subjects):
+def test_the_simulator_accepts_the_subjects(subjects):
     pairs = LowFieldSimulator("ind1", random_state=0).simulate(subjects.images, subjects.tissues)
     assert [low.shape for low in pairs.low] == [(64, 48, 10)] * 3
     assert np.all(pairs.mahalanobis < 1)
@@ -136,7 +136,7 @@ def test_the_simulator_takes_them(subjects):
         ({"shape": (32.0, 32, 32)}, "shape must be three integers"),
     ],
 )
-def test_wrong_parameters_are_named(params, match):
+def test_wrong_parameters_are_refused(params, match):
     with pytest.raises(ValueError, match=match):
         make_subjects(**params)
 

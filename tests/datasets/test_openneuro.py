@@ -1,4 +1,4 @@
-"""The download, against a local server that misbehaves in many ways."""
+"""Downloads from a local server with many faults."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ def content(label):
 
 
 class Server:
-    """Serve the files of a data set; each request takes the next fault of a list, if any."""
+    """Serve the files of a data set, where each request takes the next fault of a list, if any."""
 
     def __init__(self):
         self.faults = []
@@ -93,12 +93,12 @@ class Server:
         try:
             request.wfile.write(sent)
         except OSError:
-            assert fault  # the client has hung up on us, as it should
+            assert fault  # the client has closed the connection, as it should
 
 
 @pytest.fixture
 def server(monkeypatch):
-    """A server that behaves until a test gives it faults."""
+    """A server without faults, to which a test can add faults."""
     known = {
         label: (SIZE, hashlib.md5(content(label)).hexdigest())
         for label in ("sub-01", "sub-02", "sub-03", "sub-72")
@@ -133,7 +133,7 @@ def leave_part(target, content):
     part_of(target).write_bytes(content)
 
 
-def test_files_come_once_and_in_the_order_asked_for(fetch, server, tmp_path):
+def test_files_are_downloaded_once_and_returned_in_the_requested_order(fetch, server, tmp_path):
     brains = fetch(["sub-03", "01"])
     assert brains.subjects == ["sub-03", "sub-01"]
     assert brains.license == "CC0"
@@ -162,7 +162,7 @@ def test_the_folder_is_a_bids_dataset(fetch):
 
 
 @pytest.mark.parametrize("where", ["variable", "home"])
-def test_the_folder_can_be_set_once_for_all(where, server, tmp_path, monkeypatch):
+def test_the_folder_can_be_set_by_a_variable(where, server, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
     monkeypatch.setenv("SKLEARN_IQT_DATA", str(tmp_path / "set") if where == "variable" else "")
@@ -203,7 +203,7 @@ def test_an_interrupted_download_continues_in_the_next_call(fetch, server, targe
     assert target.read_bytes() == content("sub-01")
 
 
-def test_a_corrupted_download_never_gets_its_name(fetch, server, target):
+def test_a_corrupted_download_is_never_renamed(fetch, server, target):
     server.faults = ["corrupt"] * 10
     with pytest.raises(OSError, match=r"sub-01_T1w.*the checksum of the file is wrong.*call again"):
         fetch()
@@ -214,7 +214,7 @@ def test_a_corrupted_download_never_gets_its_name(fetch, server, target):
     assert target.read_bytes() == content("sub-01")
 
 
-def test_a_damaged_beginning_is_thrown_away(fetch, server, target):
+def test_a_damaged_partial_file_is_deleted(fetch, server, target):
     leave_part(target, b"x" * 20_000)
     fetch()
     assert target.read_bytes() == content("sub-01")
@@ -224,7 +224,7 @@ def test_a_damaged_beginning_is_thrown_away(fetch, server, target):
 @pytest.mark.parametrize(
     "fault", ["other range", "lying range", "other total", "no content range", "longer", 416]
 )
-def test_an_answer_to_another_question_is_not_used(fault, fetch, server, target):
+def test_a_response_with_other_bytes_is_not_used(fault, fetch, server, target):
     leave_part(target, content("sub-01")[:20_000])
     server.faults = [fault]
     fetch()
@@ -241,7 +241,7 @@ def test_a_server_without_ranges_sends_the_whole_file(fetch, server, target):
 
 
 @pytest.mark.parametrize("n_bytes", [SIZE, SIZE + 5])
-def test_a_part_that_is_complete_or_too_long(n_bytes, fetch, server, target):
+def test_a_partial_file_may_be_complete_or_too_long(n_bytes, fetch, server, target):
     leave_part(target, (content("sub-01") + b"12345")[:n_bytes])
     fetch()
     assert target.read_bytes() == content("sub-01")
@@ -257,7 +257,7 @@ def test_another_file_is_refused(fault, fetch, server, target):
     assert not part_of(target).exists()
 
 
-def test_no_more_than_the_file_is_ever_stored(fetch, server, target, monkeypatch):
+def test_no_more_bytes_than_the_file_has_are_stored(fetch, server, target, monkeypatch):
     server.faults = ["longer, no length"]
     monkeypatch.setattr(_download, "_ATTEMPTS", 1)
     with pytest.raises(OSError, match=f"sent more than {SIZE} bytes"):
@@ -266,14 +266,14 @@ def test_no_more_than_the_file_is_ever_stored(fetch, server, target, monkeypatch
     assert part_of(target).stat().st_size <= SIZE
 
 
-def test_a_length_is_optional(fetch, server, target):
+def test_a_server_does_not_have_to_send_a_length(fetch, server, target):
     server.faults = ["no length"]
     fetch()
     assert target.read_bytes() == content("sub-01")
 
 
 @pytest.mark.parametrize("faults", [[503], [429], [500, "truncated", 502]])
-def test_a_server_may_be_busy_for_a_while(faults, fetch, server, target):
+def test_a_busy_server_is_asked_again(faults, fetch, server, target):
     server.faults = list(faults)
     fetch()
     assert target.read_bytes() == content("sub-01")
@@ -281,14 +281,14 @@ def test_a_server_may_be_busy_for_a_while(faults, fetch, server, target):
 
 
 @pytest.mark.parametrize("fault", [403, 404])
-def test_what_is_not_there_is_not_asked_for_again(fault, fetch, server):
+def test_a_missing_file_is_not_requested_again(fault, fetch, server):
     server.faults = [fault]
     with pytest.raises(OSError, match=rf"{fault}.*sub-01_T1w.*base_url"):
         fetch()
     assert len(server.requests) == 1
 
 
-def test_what_was_complete_stays_when_another_fails(fetch, server, tmp_path):
+def test_complete_files_are_kept_if_another_download_fails(fetch, server, tmp_path):
     with pytest.raises(OSError, match="404"):
         fetch(["sub-01", "sub-72", "sub-02"])
     fetch(["sub-01", "sub-02"])
@@ -299,7 +299,7 @@ def test_what_was_complete_stays_when_another_fails(fetch, server, tmp_path):
     ]
 
 
-def test_nobody_answers(fetch, server, target):
+def test_a_missing_server_is_reported(fetch, server, target):
     server.close()
     with pytest.raises(OSError, match=r"could not be downloaded in 4 attempts.*refused"):
         fetch()
@@ -307,7 +307,7 @@ def test_nobody_answers(fetch, server, target):
 
 
 @pytest.mark.parametrize("damage", ["shorter", "changed"])
-def test_a_file_that_was_damaged_since_is_fetched_again(damage, fetch, server, target):
+def test_a_file_that_was_damaged_later_is_downloaded_again(damage, fetch, server, target):
     fetch()
     whole = content("sub-01")
     target.write_bytes(whole[:-1] if damage == "shorter" else whole[:-1] + b"\0")
@@ -319,26 +319,26 @@ def test_a_file_that_was_damaged_since_is_fetched_again(damage, fetch, server, t
 @pytest.mark.parametrize(
     "subject", ["sub-99", "73", 0, -1, "", "../../etc", "sub-01/../sub-02", "sub-01\n", None, 1.0]
 )
-def test_only_subjects_of_the_data_set_are_asked_for(subject, fetch, server):
+def test_only_subjects_of_the_data_set_are_requested(subject, fetch, server):
     with pytest.raises(ValueError, match="sub-01 to sub-72"):
         fetch(["sub-01", subject])
     assert server.requests == []
 
 
 @pytest.mark.parametrize("subjects", ["sub-01", 1])
-def test_a_single_subject_is_a_sequence_of_one(subjects, fetch):
+def test_a_single_subject_must_be_in_a_sequence(subjects, fetch):
     with pytest.raises(ValueError, match="sequence"):
         fetch(subjects)
 
 
 @pytest.mark.parametrize("url", ["file:///etc", "ftp://somewhere", "/folder", ""])
-def test_only_the_web_is_asked(url, tmp_path):
+def test_only_http_addresses_are_accepted(url, tmp_path):
     with pytest.raises(ValueError, match="base_url"):
         fetch_ds002748(["sub-01"], data_home=tmp_path, base_url=url)
     assert not list(tmp_path.iterdir())
 
 
-def test_verbose_is_loud_only_when_asked(fetch, capsys):
+def test_progress_is_shown_only_if_requested(fetch, capsys):
     fetch()
     assert capsys.readouterr() == ("", "")
     fetch(["sub-02"], verbose=1)
@@ -349,16 +349,16 @@ def test_verbose_is_loud_only_when_asked(fetch, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_what_is_known_of_the_files():
+def test_sizes_and_checksums_are_plausible():
     assert list(FILES) == [f"sub-{n:02d}" for n in range(1, 73)]
     checksums = [md5 for _, md5 in FILES.values()]
     assert len(set(checksums)) == 72
     assert all(re.fullmatch("[0-9a-f]{32}", md5) for md5 in checksums)
-    # Heads at about 1 mm, compressed; that of nothing is d41d8cd9.
+    # Heads at about 1 mm, compressed. The checksum of an empty file would start with d41d8cd9.
     assert all(2e6 < size < 5e6 for size, _ in FILES.values())
     assert sum(size for size, _ in FILES.values()) == 241_168_479
 
 
-def test_all_subjects_are_fetched_by_default(fetch, server, monkeypatch):
+def test_all_subjects_are_downloaded_by_default(fetch, server, monkeypatch):
     del _openneuro.FILES["sub-72"]
     assert fetch(None).subjects == ["sub-01", "sub-02", "sub-03"]
