@@ -1,7 +1,7 @@
 """Image quality transfer for 3-D medical volumes, in scikit-learn style.
 
-Public names are imported on first use, so that importing the package stays cheap and never
-imports torch. They are listed in ``__init__.pyi``.
+Public names are imported on first use, so that importing the package is fast and does not import
+torch. They are listed in ``__init__.pyi``.
 """
 
 from __future__ import annotations
@@ -20,6 +20,6 @@ def __getattr__(name: str) -> Any:
     try:
         return _load(name)
     except MissingExtraError as missing:
-        # An AttributeError would lose the message in "from sklearn_iqt import", and any other error
-        # breaks hasattr, "import *" and inspect.
+        # An AttributeError would hide the message in "from sklearn_iqt import", and any other error
+        # would break hasattr, "import *" and inspect.
         return stand_in(name, str(missing))

@@ -1,4 +1,4 @@
-"""Parameters that hold one number for each axis of a volume."""
+"""Check of parameters that hold one number for each axis of a volume."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ def per_axis(value: Any, name: str, caller: str) -> tuple[int, int, int]:
     Parameters
     ----------
     value : int or sequence of 3 ints
-        One number for all axes, or one each.
+        One number for all axes, or one for each axis.
     name, caller : str
-        Used in the message.
+        Name of the parameter, and the class or function that the message names.
 
     Returns
     -------
@@ -32,6 +32,6 @@ def per_axis(value: Any, name: str, caller: str) -> tuple[int, int, int]:
     if len(numbers) != 3 or not all(isinstance(v, Integral) and int(v) >= 1 for v in numbers):
         raise ValueError(
             f"{caller}: {name} must be a positive integer or three of them, one for each axis "
-            f"(i, j, k); got {value!r}."
+            f"(i, j, k), got {value!r}."
         )
     return tuple(int(v) for v in numbers)  # type: ignore[return-value]

@@ -1,4 +1,4 @@
-"""Where the HTML representation of an estimator finds its page of the documentation."""
+"""Links from the HTML representation of an estimator to its page of the documentation."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ _BUILT = Path(__file__).parents[1] / "docs" / "_build" / "html"
 
 
 def documentation_url() -> str:
-    """Return the address of the documentation, or an empty text if there is none.
+    """Return the address of the documentation, or an empty string if there is no documentation.
 
-    The environment variable ``SKLEARN_IQT_DOCS_URL`` comes first, then the address in the
-    metadata of the package, then the folder of a checkout where ``make docs`` puts the pages.
+    The address is the environment variable ``SKLEARN_IQT_DOCS_URL`` if it is set. Otherwise it is
+    the address in the metadata of the package, or the folder in which ``make docs`` builds the
+    pages.
 
     Returns
     -------
     str
-        Address without a slash at its end.
+        Address without a trailing slash.
     """
     address = os.environ.get("SKLEARN_IQT_DOCS_URL") or _published_url()
     if not address and (_BUILT / "api" / "index.html").is_file():
@@ -29,14 +30,14 @@ def documentation_url() -> str:
 def _published_url() -> str:
     try:
         urls = metadata.metadata("sklearn-iqt").get_all("Project-URL") or []
-    except metadata.PackageNotFoundError:  # run from its source
+    except metadata.PackageNotFoundError:  # run from the source without an installation
         return ""
-    named = dict(entry.split(", ", 1) for entry in urls)
-    return named.get("Documentation", "")
+    by_label = dict(entry.split(", ", 1) for entry in urls)
+    return by_label.get("Documentation", "")
 
 
 class DocLinkMixin:
-    """Link the HTML representation of an estimator to its page, if there is documentation."""
+    """Add a link to the documentation, if available, to the HTML representation of an estimator."""
 
     _doc_link_module = "sklearn_iqt"
 

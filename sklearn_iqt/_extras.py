@@ -12,9 +12,9 @@ from sklearn_iqt.exceptions import MissingExtraError
 
 @contextmanager
 def needs_extra(caller: str, extra: str, *packages: str) -> Iterator[None]:
-    """Import optional packages in this context, so that a missing one names its extra.
+    """Name the extra to install if an import of optional packages in this context fails.
 
-    A package that is installed and broken keeps its own error.
+    An error of a package that is installed but broken is raised unchanged.
     """
     try:
         yield
@@ -22,14 +22,14 @@ def needs_extra(caller: str, extra: str, *packages: str) -> Iterator[None]:
         if (error.name or "").partition(".")[0] not in packages:
             raise
         raise MissingExtraError(
-            f"{caller} needs {' and '.join(packages)}, which this Python does not have. "
+            f"{caller} needs {' and '.join(packages)}, but {error.name} is not installed. "
             f'Run pip install "sklearn-iqt[{extra}]".'
         ) from error
 
 
 @cache
 def stand_in(name: str, message: str) -> type:
-    """Return a class that can be imported and looked at, and whose use raises the error."""
+    """Return a class that can be imported and inspected, but raises the error when it is used."""
 
     def __new__(cls: type, *args: Any, **kwargs: Any) -> NoReturn:
         raise MissingExtraError(message)

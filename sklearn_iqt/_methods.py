@@ -31,7 +31,7 @@ class Method:
     extra: str | None = None
 
     def load(self) -> type:
-        """Return the class; its module is imported now."""
+        """Import the module and return the class."""
         return getattr(importlib.import_module(self.module), self.class_name)
 
 
@@ -66,18 +66,18 @@ METHODS = (
         "InterpolationIQT",
         "sklearn_iqt.compose",
         "interpolation",
-        "cubic splines, nothing is learned: the baseline",
+        "cubic splines, a baseline that learns nothing",
     ),
     Method(
         "IntensityCurveIQT",
         "sklearn_iqt.compose",
         "curve",
-        "cubic splines and one intensity curve: a baseline for contrast",
+        "cubic splines and one intensity curve, a baseline for contrast",
     ),
     Method(
         "TissueMatchingIQT",
         "sklearn_iqt.compose",
         "tissue-matching",
-        "tissue contrast of the high volumes, then cubic splines: a baseline for contrast",
+        "tissue contrast of the high volumes and cubic splines, a baseline for contrast",
     ),
 )

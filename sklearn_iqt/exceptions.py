@@ -14,16 +14,16 @@ class VolumeReadError(ValueError):
 
 
 class GeometryMismatchError(ValueError):
-    """Volumes that belong together do not fit: shapes, scale or affines disagree."""
+    """The shapes, scales or affines of volumes do not match."""
 
 
 class MissingExtraError(ImportError):
-    """An optional dependency is not installed; the message names the extra that brings it."""
+    """An optional dependency is not installed. The message names the extra to install."""
 
 
 class UntrustedModelError(ValueError):
-    """A model file is damaged, of an unknown kind, or asks for more than parameters and arrays."""
+    """A model file is damaged, has an unknown format, or holds more than parameters and arrays."""
 
 
 class PatchGeometryWarning(UserWarning):
-    """Rows do not have the length of a patch, so what needs geometry cannot be used on them."""
+    """Rows do not have the length of a patch, so that methods for volumes cannot be used."""
