@@ -171,7 +171,7 @@ def _reference(
 ) -> tuple[Nifti1Header, NDArray[np.float64], tuple[int, int, int]]:
     """Return header, affine and shape of an image or file without reading its voxels.
 
-    The affine that the user passes takes the place of the affine of an image, which may have none.
+    If the user passes an affine, it replaces the affine of an image, which may then be missing.
     """
     if isinstance(like, SpatialImage):
         if like.affine is None and affine is None:
