@@ -127,7 +127,7 @@ def _resume(url: str, part: Path, size: int) -> Iterator[int]:
 
 
 def _store(response: Any, part: Path, start: int, size: int) -> Iterator[int]:
-    """Write a response to a partial file from a byte on, and yield how many bytes the file has."""
+    """Write a response to a partial file at a byte, and yield how many bytes the file has."""
     n_bytes = start
     with open(part, "r+b" if start else "wb") as stream:
         stream.seek(start)

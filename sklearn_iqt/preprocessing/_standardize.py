@@ -164,7 +164,7 @@ class _IntensityScaler(DocLinkMixin, TransformerMixin, BaseEstimator):
 
 
 class PercentileScaler(_IntensityScaler):
-    """Scale each volume by percentiles of its own foreground.
+    """Scale each volume by percentiles of its foreground.
 
     Nothing is learned. Each volume is scaled linearly and independently of other volumes, so that
     a gain on a volume has no effect on the result.
