@@ -37,7 +37,7 @@ def rng():
 
 @pytest.fixture(scope="session")
 def browser():
-    """A Chromium without a window; without one, tests are skipped, or fail where it is required."""
+    """A Chromium without a window. If there is no Chromium, tests are skipped or, in CI, fail."""
     missing = pytest.fail if os.environ.get("SKLEARN_IQT_REQUIRE_BROWSER") else pytest.skip
     try:
         from playwright.sync_api import sync_playwright

@@ -19,7 +19,7 @@ SMALL_LOW = {"patch_size": (8, 8, 2), "stride": (4, 4, 1)}
 
 
 def regressors():
-    """Estimators that enhance volumes, quick enough for small ones."""
+    """Estimators that enhance volumes, in configurations that are quick on small volumes."""
     return [
         InterpolationIQT(),
         IntensityCurveIQT(random_state=0),
@@ -45,7 +45,7 @@ RAGGED = ((12, 13, 4), (14, 12, 5), (12, 12, 4), (13, 15, 4))
 
 
 def make_pairs(shapes=RAGGED, seed=0):
-    """Blobs on a dark background, averaged over four voxels along k."""
+    """Bright boxes on a dark background, whose low volumes are means of four voxels along k."""
     rng = np.random.default_rng(seed)
     low, high = [], []
     for i, j, k in shapes:

@@ -1,4 +1,4 @@
-"""Importing the package is cheap, and works without torch."""
+"""Importing the package is fast, and works without torch."""
 
 import subprocess
 import sys
@@ -29,7 +29,7 @@ def test_importing_the_package_imports_no_torch():
 
 
 @pytest.mark.parametrize("name", sklearn_iqt.__all__)
-def test_every_public_name_is_there(name):
+def test_every_public_name_can_be_imported(name):
     assert getattr(sklearn_iqt, name) is not None
     assert name in dir(sklearn_iqt)
 
@@ -59,7 +59,7 @@ WITHOUT_TORCH = WITHOUT.format(package="torch")
 
 
 @pytest.mark.processes
-def test_without_torch_the_package_can_be_looked_at():
+def test_the_package_can_be_inspected_without_torch():
     looks = """
 import doctest, inspect
 assert all(hasattr(sklearn_iqt, name) for name in sklearn_iqt.__all__)
@@ -74,7 +74,7 @@ print("torch" in sys.modules)
 
 
 @pytest.mark.processes
-def test_without_torch_doctests_of_the_rest_are_collected():
+def test_doctests_of_other_modules_are_collected_without_torch():
     options = (
         "['--doctest-modules', '--collect-only', '-q', '-p', 'no:cacheprovider', 'sklearn_iqt']"
     )
@@ -85,7 +85,7 @@ def test_without_torch_doctests_of_the_rest_are_collected():
 
 @pytest.mark.processes
 @pytest.mark.parametrize("package", ["torch", "skorch"])
-def test_without_torch_a_net_names_the_extra(package):
+def test_a_net_names_the_extra_if_torch_is_missing(package):
     uses = """
 for use in (
     "from sklearn_iqt import DDLRegressor; DDLRegressor(8)",
@@ -103,7 +103,7 @@ for use in (
 
 @pytest.mark.processes
 @pytest.mark.parametrize("error", ["ImportError", "ModuleNotFoundError"])
-def test_a_broken_torch_is_not_called_a_missing_one(error):
+def test_a_broken_torch_is_not_reported_as_missing(error):
     code = f"""
 import sys
 class Broken:

@@ -1,4 +1,4 @@
-"""Estimators learn from volumes that lie on each other, or say which do not."""
+"""Estimators learn from volumes that are in the same place, and name the volumes that are not."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def moved(affine, millimetres):
         (scaled_affine(LOW, (1, 1, 4), "corner"), "They fit with alignment='corner'"),
     ],
 )
-def test_a_high_volume_elsewhere_is_refused(image, model, affine, advice):
+def test_a_high_volume_in_another_place_is_refused(image, model, affine, advice):
     low, high = [image(LOW, 6) for _ in range(2)], [image(HIGH, 24), image(affine, 24)]
     with pytest.raises(GeometryMismatchError, match=r"y\[1\] and X\[1\]") as error:
         model.fit(low, high)
     assert advice in str(error.value)
 
 
-def test_a_mask_elsewhere_is_refused(image):
+def test_a_mask_in_another_place_is_refused(image):
     model = PatchwiseRegressor(max_patches=50).fit([image(LOW, 6)], [image(HIGH, 24)])
     with pytest.raises(GeometryMismatchError, match=r"mask\[0\] and X\[0\] lie up to 7 mm"):
         model.predict([image(LOW, 6)], mask=[image(moved(LOW, 7), 6)])
@@ -83,7 +83,7 @@ def test_arrays_have_no_place(image):
 
 
 @pytest.mark.parametrize("estimator", [InterpolationIQT(), PatchwiseRegressor(max_patches=50)])
-def test_an_image_far_from_those_learned_from_is_refused(image, estimator, tmp_path):
+def test_an_image_with_very_different_voxels_is_refused(image, estimator, tmp_path):
     low, high = [image(LOW, 6) for _ in range(2)], [image(HIGH, 24) for _ in range(2)]
     path = save_model(estimator.fit(low, high), tmp_path / "model.iqt")
     for model in (estimator, load_model(path)):
@@ -94,7 +94,7 @@ def test_an_image_far_from_those_learned_from_is_refused(image, estimator, tmp_p
         thick = image(LOW @ np.diag([1, 1, 2.5, 1]), 6)
         with pytest.raises(GeometryMismatchError, match=r"X\[1\] has .* 1 x 1 x 10 mm"):
             model.predict([low[0], thick])
-        # Arrays have no size of voxels, and half and twice are near enough.
+        # Arrays have no voxel size, and a ratio of two is still accepted.
         model.predict([enhanced[0].get_fdata()])
         model.predict([image(LOW @ np.diag([1, 2, 0.5, 1]), 6)])
 
@@ -109,7 +109,7 @@ def test_a_scan_enhanced_by_two_is_refused_and_turned_axes_are_named(image):
         model.predict([turned])
 
 
-def test_nothing_is_known_of_the_voxels_of_arrays(image, tmp_path):
+def test_the_voxel_size_of_arrays_is_not_known(image, tmp_path):
     low, high = image(LOW, 6), image(HIGH, 24)
     model = PatchwiseRegressor(max_patches=50)
     assert model.fit([low], [high]).spacing_ is not None

@@ -1,4 +1,4 @@
-"""What is shown while the package works: nothing unless asked for."""
+"""Progress is shown only with verbose."""
 
 import re
 from functools import partial
@@ -30,7 +30,7 @@ LOW = [volume.reshape(12, 12, 4, 4).mean(axis=-1) for volume in HIGH]
 
 
 @pytest.mark.parametrize("long", [True, False])
-def test_a_long_training_says_so_after_its_first_steps(long, monkeypatch, capfd, tmp_path):
+def test_a_long_training_is_reported_after_its_first_steps(long, monkeypatch, capfd, tmp_path):
     monkeypatch.setattr(_progress, "LONG_MINUTES", 0 if long else 60)
     net = AnisoUNetRegressor(
         2,
@@ -49,14 +49,14 @@ def test_a_long_training_says_so_after_its_first_steps(long, monkeypatch, capfd,
     assert "12/12" in err
     assert ("AnisoUNetRegressor: 7 more steps" in err) == long
     assert ("max_steps" in err) == long
-    # A training that goes on shows what was done before.
+    # A training that continues shows the steps of the earlier fit.
     net.set_params(max_steps=14).fit(LOW, HIGH)
     err = capfd.readouterr().err
     assert "14/14" in err
     assert "0/14" not in err.replace("10/14", "")
 
 
-def bar_of(capfd):
+def captured_bar(capfd):
     out, err = capfd.readouterr()
     assert out == ""
     return err
@@ -66,15 +66,15 @@ ESTIMATORS = regressors()
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=map(name, ESTIMATORS))
-def test_estimators_show_progress_if_asked_and_else_nothing(estimator, capfd):
+def test_estimators_show_progress_only_if_asked(estimator, capfd):
     estimator = clone(estimator).fit(LOW, HIGH)
     estimator.predict(LOW)
     estimator.score(LOW, HIGH)
-    assert bar_of(capfd) == ""
+    assert captured_bar(capfd) == ""
     estimator.set_params(verbose=1).fit(LOW, HIGH)
-    assert re.search(f"{type(estimator).__name__}.* 100%", bar_of(capfd))
+    assert re.search(f"{type(estimator).__name__}.* 100%", captured_bar(capfd))
     estimator.predict(LOW)
-    assert re.search(f"{type(estimator).__name__}: enhancing: 100%", bar_of(capfd))
+    assert re.search(f"{type(estimator).__name__}: enhancing: 100%", captured_bar(capfd))
 
 
 def test_a_bar_moves_within_a_volume(capfd, monkeypatch):
@@ -88,7 +88,7 @@ def test_a_bar_moves_within_a_volume(capfd, monkeypatch):
         estimator.fit(LOW, HIGH)
         capfd.readouterr()
         estimator.predict(LOW)
-        parts = [int(part) for part in re.findall(r"enhancing: +(\d+)%", bar_of(capfd))]
+        parts = [int(part) for part in re.findall(r"enhancing: +(\d+)%", captured_bar(capfd))]
         assert parts == sorted(parts)
         assert parts[-1] == 100
         assert len({part for part in parts if 0 < part < 50}) > 1
@@ -98,31 +98,31 @@ def test_a_bar_counts_volumes_where_there_are_several(capfd):
     ridge = PatchwiseRegressor(max_patches=100, verbose=1).fit(LOW, HIGH)
     capfd.readouterr()
     ridge.predict(LOW)
-    assert "2.0/2" in bar_of(capfd)
+    assert "2.0/2" in captured_bar(capfd)
     ridge.predict(LOW[:1])
-    assert "/1" not in bar_of(capfd)
+    assert "/1" not in captured_bar(capfd)
 
 
 @pytest.mark.parametrize(
     "scaler", [NyulScaler(), PercentileScaler(), TissueScaler()], ids=lambda s: type(s).__name__
 )
-def test_scalers_show_progress_if_asked_and_else_nothing(scaler, capfd):
+def test_scalers_show_progress_only_if_asked(scaler, capfd):
     scaler.fit_transform(HIGH)
-    assert bar_of(capfd) == ""
+    assert captured_bar(capfd) == ""
     scaler.set_params(verbose=1).fit_transform(HIGH)
-    shown = bar_of(capfd).splitlines()[-1]
+    shown = captured_bar(capfd).splitlines()[-1]
     assert f"{type(scaler).__name__}: 100%" in shown
 
 
 @pytest.mark.parametrize("measure", [nrmse, psnr, ssim])
-def test_measures_show_progress_if_asked_and_else_nothing(measure, capfd):
+def test_measures_show_progress_only_if_asked(measure, capfd):
     quiet = measure(HIGH, [volume + 1 for volume in HIGH])
-    assert bar_of(capfd) == ""
+    assert captured_bar(capfd) == ""
     assert measure(HIGH, [volume + 1 for volume in HIGH], verbose=1) == quiet
-    assert f"{measure.__name__}: 100%" in bar_of(capfd)
+    assert f"{measure.__name__}: 100%" in captured_bar(capfd)
 
 
-def test_simulation_shows_progress_if_asked_and_else_nothing(capfd):
+def test_simulation_shows_progress_only_if_asked(capfd):
     labels = np.ones((8, 8, 16), dtype=np.uint8)
     labels[2:], labels[5:] = 2, 3
     high = np.array([0, 50, 100, 150], np.float32)[labels]
@@ -130,14 +130,14 @@ def test_simulation_shows_progress_if_asked_and_else_nothing(capfd):
     simulator.simulate([high], [labels])
     estimate_tissue_maps(high + np.random.default_rng(0).normal(size=high.shape), random_state=0)
     PatchTransformer().fit_transform([high])
-    assert bar_of(capfd) == ""
+    assert captured_bar(capfd) == ""
     simulator.set_params(verbose=1).simulate([high], [labels])
-    assert "LowFieldSimulator: 100%" in bar_of(capfd)
+    assert "LowFieldSimulator: 100%" in captured_bar(capfd)
 
 
-def test_made_subjects_show_progress_if_asked_and_else_nothing(capfd):
+def test_made_subjects_show_progress_only_if_asked(capfd):
     pytest.importorskip("nilearn")
     make_subjects(2, shape=(16, 16, 16), random_state=0)
-    assert bar_of(capfd) == ""
+    assert captured_bar(capfd) == ""
     make_subjects(2, shape=(16, 16, 16), random_state=0, verbose=1)
-    assert "make_subjects: 100%" in bar_of(capfd)
+    assert "make_subjects: 100%" in captured_bar(capfd)

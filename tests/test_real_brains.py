@@ -1,4 +1,4 @@
-"""IQT-SRep on real brains: better than interpolation, and in the right place."""
+"""On real brains, IQT-SRep is better than interpolation and does not shift volumes."""
 
 import numpy as np
 import pytest
@@ -45,7 +45,7 @@ def test_sparse_codes_beat_interpolation_for_every_subject(experiment):
 
 
 def test_nothing_is_shifted(experiment):
-    """Half a voxel would be 0.5 here, and the wrong alignment 1.5 along k."""
+    """A shift by half a voxel would be 0.5 here, and a wrong alignment 1.5 along k."""
     test, estimates = experiment
     for estimate in estimates:
         for truth, volume in zip(test.high, estimate, strict=True):
@@ -56,7 +56,7 @@ def test_nothing_is_shifted(experiment):
 
 
 def test_no_seams_between_patches(experiment):
-    """Errors step across the borders of patches no more than those of interpolation do there."""
+    """Steps of the error at the borders of patches are not larger than with interpolation."""
     test, estimates = experiment
     for axis in range(3):
         excess = []

@@ -1,4 +1,4 @@
-"""Every estimator is a good citizen of scikit-learn, on rows and on volumes."""
+"""Every estimator keeps the contract of scikit-learn, on rows and on volumes."""
 
 import pickle
 import warnings
@@ -60,7 +60,7 @@ def test_check_estimator(estimator):
 
 @every_estimator
 @pytest.mark.parametrize("container", ["stack", "list", "objects", "images", "paths"])
-def test_containers_in_and_out(estimator, container, tmp_path, fit_once):
+def test_predictions_have_the_same_container_as_the_input(estimator, container, tmp_path, fit_once):
     shapes = [(12, 13, 4)] * 3
     low, high = make_pairs(shapes)
     affine = np.diag([-1.0, 1.0, 4.0, 1.0])
@@ -97,14 +97,14 @@ def test_containers_in_and_out(estimator, container, tmp_path, fit_once):
 
 
 @every_estimator
-def test_gain_on_the_input_is_gain_on_the_output(estimator, fit_once):
+def test_a_gain_of_the_input_is_a_gain_of_the_output(estimator, fit_once):
     low, _ = make_pairs(RAGGED)
     once, thrice = fit_once(estimator).predict([low[3], 3 * low[3]])
     np.testing.assert_allclose(thrice, 3 * once, rtol=1e-4, atol=1e-2)
 
 
 @every_estimator
-def test_same_seed_same_bits_and_inputs_untouched(estimator):
+def test_the_same_seed_gives_the_same_bits_and_inputs_are_not_changed(estimator):
     low, high = make_pairs(RAGGED)
     for volume in (*low, *high):
         volume.flags.writeable = False
@@ -115,7 +115,7 @@ def test_same_seed_same_bits_and_inputs_untouched(estimator):
 
 
 @every_estimator
-def test_clone_and_pickle_round_trip(estimator, fit_once):
+def test_a_pickled_estimator_predicts_the_same(estimator, fit_once):
     low, _ = make_pairs(RAGGED)
     fitted = fit_once(estimator)
     restored = pickle.loads(pickle.dumps(fitted))
@@ -136,7 +136,7 @@ def test_score_is_the_mean_over_volumes(estimator, fit_once):
 
 
 @every_estimator
-def test_spread_of_the_overlaps(estimator, fit_once):
+def test_the_spread_of_overlaps_is_returned_or_refused(estimator, fit_once):
     low, _ = make_pairs(RAGGED)
     fitted = fit_once(estimator)
     if fitted._volume_tags.no_spread_reason is not None:
@@ -151,7 +151,7 @@ def test_spread_of_the_overlaps(estimator, fit_once):
 
 
 @every_estimator
-def test_cross_validation_by_subject(estimator):
+def test_estimators_are_cross_validated_by_subject(estimator):
     low, high = make_pairs(RAGGED)
     groups = ["a", "b", "b", "c"]
     scoring = {"nrmse": neg_nrmse_scorer, "psnr": psnr_scorer}
@@ -175,7 +175,7 @@ class Doubler(TransformerMixin, BaseEstimator):
 
 
 @pytest.mark.processes
-def test_grid_search_over_the_method_and_its_patches_inside_a_pipeline():
+def test_a_method_and_its_patches_are_searched_inside_a_pipeline():
     low, high = make_pairs([*RAGGED, (12, 12, 4), (12, 13, 4)])
     groups = [0, 0, 1, 1, 2, 2]
     pipeline = Pipeline(
@@ -199,7 +199,7 @@ def test_grid_search_over_the_method_and_its_patches_inside_a_pipeline():
 
 
 @every_estimator
-def test_parameters_of_the_default_patcher_are_searched_by_name(estimator):
+def test_parameters_of_the_default_patcher_can_be_set_by_name(estimator):
     if "patcher" not in estimator.get_params():
         assert not any(name.startswith("patcher__") for name in estimator.get_params())
         return
@@ -216,7 +216,7 @@ def test_a_nested_patcher_lists_only_what_the_estimator_uses(estimator):
     assert nested <= {"patch_size", "stride", "window", "background"}
 
 
-def test_default_score_and_ssim_in_a_learning_curve():
+def test_a_learning_curve_uses_the_default_score_and_ssim():
     low, high = make_pairs([(16, 16, 4)] * 4)
     for scoring in (None, ssim_scorer):
         sizes, _, scores = learning_curve(
@@ -256,7 +256,7 @@ def test_patches_outside_the_mask_are_interpolated():
 
 @every_estimator
 @pytest.mark.parametrize("shape", [(3, 3, 1), (1, 12, 4), (9, 2, 3)])
-def test_volumes_smaller_than_a_patch(estimator, shape, fit_once):
+def test_volumes_may_be_smaller_than_a_patch(estimator, shape, fit_once):
     if isinstance(estimator, TissueMatchingIQT):
         pytest.skip("a few voxels have no tissues to match")
     fitted = fit_once(estimator)
@@ -278,7 +278,9 @@ def test_volumes_smaller_than_a_patch(estimator, shape, fit_once):
         lambda v: v.astype(np.float16),
     ],
 )
-def test_dtypes_and_layouts(estimator, variant, tmp_path, fit_once):
+def test_dtypes_and_memory_layouts_do_not_change_predictions(
+    estimator, variant, tmp_path, fit_once
+):
     low, high = make_pairs(RAGGED[:1])
     low = [np.round(volume) for volume in low]
     fitted = fit_once(estimator)
@@ -292,7 +294,7 @@ def test_dtypes_and_layouts(estimator, variant, tmp_path, fit_once):
 
 
 @every_estimator
-def test_names_of_columns_are_those_of_the_last_fit(estimator, fit_once):
+def test_column_names_come_from_the_last_fit(estimator, fit_once):
     pd = pytest.importorskip("pandas")
     low, high = make_pairs(RAGGED)
     estimator = clone(estimator)
@@ -330,7 +332,7 @@ def test_constant_volumes_stay_constant_and_empty_ones_are_refused(estimator, fi
 
 
 @every_estimator
-def test_mismatches_are_refused_by_name(estimator):
+def test_mismatches_are_named_in_the_error(estimator):
     low, high = make_pairs(RAGGED)
     estimator = clone(estimator)
     title = type(estimator).__name__
@@ -359,7 +361,7 @@ def test_mismatches_are_refused_by_name(estimator):
 @pytest.mark.parametrize("alignment", ["center", "corner"])
 @pytest.mark.parametrize("scale", [(1, 1, 4), (2, 1, 3), (2, 2, 2), 1])
 def test_a_ramp_is_not_shifted(alignment, scale):
-    """Coordinates in, coordinates out: half a voxel of shift would show here."""
+    """The intensities are coordinates, so that a shift by half a voxel is visible."""
     factor = np.ones(3, int) * scale
     shape = factor * 12
     ramp = sum(np.meshgrid(*(np.arange(n) + 50.0 for n in shape), indexing="ij"))
@@ -376,7 +378,7 @@ def test_a_ramp_is_not_shifted(alignment, scale):
     np.testing.assert_allclose(out[inner], ramp[inner], rtol=1e-5)
 
 
-def test_rows_that_are_no_patches_are_said(rng):
+def test_rows_that_do_not_hold_patches_give_a_warning(rng):
     with pytest.warns(PatchGeometryWarning, match="not patches of"):
         fitted = CoupledDictionaryIQT(8).fit(rng.random((30, 4)), rng.random(30))
     with pytest.raises(ValueError, match="cannot enhance volumes"):
@@ -406,7 +408,7 @@ def test_a_mistyped_alignment_is_refused():
         upsample(np.zeros((4, 4, 4)), (1, 1, 2), alignment="centre")
 
 
-def test_all_background_is_refused():
+def test_volumes_without_patches_of_foreground_are_refused():
     low, high = make_pairs(RAGGED)
     masks = [np.zeros(volume.shape) for volume in low]
     for mask in masks:

@@ -1,4 +1,4 @@
-"""What the wheel holds, and what it asks for."""
+"""Files and dependencies of the wheel."""
 
 import re
 import shutil

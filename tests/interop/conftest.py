@@ -1,4 +1,4 @@
-"""A model, and a scan whose grid is oblique, flipped and shifted."""
+"""A model, and scans with an oblique, flipped and shifted grid."""
 
 from __future__ import annotations
 
@@ -30,5 +30,5 @@ def model(pairs):
 
 @pytest.fixture(scope="session")
 def enhanced(model, pairs):
-    """What the model makes of the first scan."""
+    """The prediction of the model for the first scan."""
     return model.predict(pairs.low[:1])[0]

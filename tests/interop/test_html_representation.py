@@ -1,4 +1,4 @@
-"""Notebooks show estimators with links to their pages of the documentation."""
+"""The HTML representation of an estimator links to its page of the documentation."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def site(monkeypatch):
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
-    """Names of the pages that the documentation has."""
+    """Names of the pages of the documentation."""
     folder = tmp_path_factory.mktemp("api")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(DOCS))
@@ -55,13 +55,13 @@ def pages(tmp_path_factory):
 
 
 def links(estimator):
-    """Pages that the representation links to, without the place in the page."""
+    """Pages that the representation links to, without the position in the page."""
     found = re.findall(r'href="([^"#]*)', estimator._repr_html_())
     return {link for link in found if link}
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: type(e).__name__)
-def test_an_estimator_links_to_a_page_that_there_is(site, pages, estimator):
+def test_an_estimator_links_to_a_page_that_exists(site, pages, estimator):
     ours = {link for link in links(estimator) if "scikit-learn.org" not in link}
     name = type(estimator).__name__
     assert any(link.endswith(f".{name}.html") for link in ours)
@@ -77,7 +77,7 @@ def test_in_a_pipeline_each_step_has_its_own_link(site):
     } <= links(pipeline)
 
 
-def test_pages_built_in_the_checkout_are_linked_to(monkeypatch, tmp_path):
+def test_pages_in_the_checkout_are_linked(monkeypatch, tmp_path):
     page = tmp_path / "a folder" / "api" / "sklearn_iqt.preprocessing.TissueScaler.html"
     page.parent.mkdir(parents=True)
     for name in ("index.html", page.name):
@@ -96,7 +96,7 @@ def test_without_documentation_there_is_no_link(monkeypatch, tmp_path):
     assert "TissueScaler" in TissueScaler()._repr_html_()
 
 
-def test_the_published_address_is_that_of_the_metadata(monkeypatch):
+def test_the_published_address_comes_from_the_metadata(monkeypatch):
     class Metadata:
         def get_all(self, name):
             return {"Project-URL": ["Source, https://code.example", f"Documentation, {SITE}"]}[name]
@@ -106,7 +106,7 @@ def test_the_published_address_is_that_of_the_metadata(monkeypatch):
     assert links(TissueScaler()) == {f"{SITE}/api/sklearn_iqt.preprocessing.TissueScaler.html"}
 
 
-def test_an_estimator_of_someone_else_does_not_link_to_our_pages(site):
+def test_an_estimator_of_another_package_does_not_link_to_our_pages(site):
     class Mine(BaseIQTRegressor):
         def __init__(self, patcher=None):
             self.patcher = patcher

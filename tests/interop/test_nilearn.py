@@ -1,4 +1,4 @@
-"""nilearn takes what we predict: maskers, resampling and plots."""
+"""Maskers, resampling and plots of nilearn accept predictions."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def mask(pairs, enhanced):
     return Nifti1Image(brain.astype(np.uint8), enhanced.affine)
 
 
-def test_a_masker_reads_the_voxels_of_a_prediction_and_puts_them_back(enhanced, mask):
+def test_a_masker_reads_and_restores_the_voxels_of_a_prediction(enhanced, mask):
     masker = NiftiMasker(mask, standardize=None).fit()
     row = masker.transform(enhanced)
     voxels, inside = np.asarray(enhanced.dataobj), np.asarray(mask.dataobj) > 0
@@ -38,7 +38,7 @@ def test_a_masker_reads_the_voxels_of_a_prediction_and_puts_them_back(enhanced, 
     np.testing.assert_allclose(np.squeeze(back.get_fdata()), np.where(inside, voxels, 0), rtol=1e-6)
 
 
-def test_a_masker_finds_the_brain_of_predictions_by_itself(model, pairs, mask):
+def test_a_masker_finds_the_brain_in_predictions(model, pairs, mask):
     masker = NiftiMasker(mask_strategy="background", standardize=None)
     rows = masker.fit_transform(list(model.predict(pairs.low)))
     found = np.asarray(masker.mask_img_.dataobj) > 0
@@ -48,7 +48,7 @@ def test_a_masker_finds_the_brain_of_predictions_by_itself(model, pairs, mask):
     assert overlap > 0.9
 
 
-def test_a_masker_takes_the_file_that_was_saved(enhanced, mask, tmp_path):
+def test_a_masker_accepts_a_saved_file(enhanced, mask, tmp_path):
     path = save_volume(enhanced, tmp_path / "enhanced.nii.gz")
     from_file, from_image = (
         NiftiMasker(mask, standardize=None).fit().transform(x) for x in (str(path), enhanced)
@@ -56,16 +56,16 @@ def test_a_masker_takes_the_file_that_was_saved(enhanced, mask, tmp_path):
     np.testing.assert_allclose(from_file, from_image, rtol=1e-6)
 
 
-def test_nilearn_sees_the_prediction_where_the_scan_was(pairs, enhanced):
+def test_a_resampled_prediction_has_the_place_of_the_scan(pairs, enhanced):
     low, high = pairs.low[0], pairs.high[0]
     np.testing.assert_allclose(enhanced.affine, high.affine, atol=1e-5)
     resampled = resample_to_img(enhanced, low, force_resample=True, copy_header=True)
-    inner = (slice(1, -1),) * 3  # rounding puts voxels of the faces out of the field of view
+    inner = (slice(1, -1),) * 3  # rounding moves the outermost voxels out of the field of view
     ours, scan = (np.asarray(image.dataobj)[inner] for image in (resampled, low))
     assert np.corrcoef(ours.ravel(), scan.ravel())[0, 1] > 0.95
 
 
-def test_plot_anat_draws_a_prediction_with_the_brain_in_its_middle(enhanced, tmp_path):
+def test_plot_anat_draws_a_prediction_with_the_brain_in_the_middle(enhanced, tmp_path):
     path = tmp_path / "anat.png"
     plain = {"draw_cross": False, "annotate": False, "colorbar": False}
     display = plot_anat(enhanced, cut_coords=(0, 0, 20), vmin=0, black_bg=True, **plain)
@@ -84,7 +84,7 @@ def test_plot_anat_draws_a_prediction_with_the_brain_in_its_middle(enhanced, tmp
     display.close()
 
 
-def test_plot_anat_takes_a_file_and_finds_where_to_cut(enhanced, tmp_path):
+def test_plot_anat_accepts_a_file_and_cuts_it_near_its_centre(enhanced, tmp_path):
     path = save_volume(enhanced, tmp_path / "enhanced.nii.gz")
     display = plot_anat(str(path))
     center = enhanced.affine @ [*(np.asarray(enhanced.shape) / 2), 1]

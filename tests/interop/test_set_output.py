@@ -1,4 +1,4 @@
-"""Tables come out as data frames when they are asked for; volumes never do."""
+"""Tables are returned as data frames on request, and volumes are never."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_patches_are_a_frame_with_a_column_for_each_voxel(pair):
     np.testing.assert_array_equal(frame.to_numpy(), rows)
 
 
-def test_a_frame_of_patches_goes_through_a_regressor_and_back_into_volumes(pair):
+def test_a_frame_of_patches_is_predicted_and_merged_into_volumes(pair):
     _, high = pair
     patcher = PatchTransformer(4).set_output(transform="pandas")
     frame = patcher.fit_transform(high)
@@ -59,7 +59,7 @@ def test_codes_of_rows_are_a_frame_with_a_column_for_each_atom(rng):
     assert isinstance(model.predict(rows), np.ndarray)
 
 
-def test_codes_of_volumes_are_no_frame_and_the_error_says_so(pair):
+def test_codes_of_volumes_cannot_be_a_frame(pair):
     low, high = pair
     model = clone(DICTIONARIES).fit(low, high).set_output(transform="pandas")
     with pytest.raises(ValueError, match=r"sparse matrices, not a pandas data frame; call set_out"):
@@ -70,7 +70,7 @@ def test_codes_of_volumes_are_no_frame_and_the_error_says_so(pair):
 @pytest.mark.parametrize(
     "scaler", [NyulScaler(), PercentileScaler(), TissueScaler()], ids=lambda s: type(s).__name__
 )
-def test_a_pipeline_asks_all_steps_and_scaled_volumes_stay_volumes(pair, scaler):
+def test_scaled_volumes_stay_volumes_in_a_pipeline_with_pandas_output(pair, scaler):
     _, high = pair
     pipeline = make_pipeline(clone(scaler), PatchTransformer(4))
     rows = pipeline.fit_transform(list(high))
@@ -87,7 +87,7 @@ def test_a_pipeline_asks_all_steps_and_scaled_volumes_stay_volumes(pair, scaler)
     [DICTIONARIES, PatchwiseRegressor(max_patches=200, random_state=0)],
     ids=["srep", "ridge"],
 )
-def test_predictions_are_volumes_whatever_is_set(pair, model):
+def test_predictions_are_volumes_with_pandas_output(pair, model):
     low, high = pair
     images = [Nifti1Image(volume, np.diag([1, 1, 4, 1])) for volume in low]
     with sklearn.config_context(transform_output="pandas"):

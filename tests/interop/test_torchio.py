@@ -1,4 +1,4 @@
-"""Scans go in and out of TorchIO, and keep their place."""
+"""Scans are passed to and from TorchIO, and keep their place."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def to_nibabel(image):
     return Nifti1Image(image.numpy()[0], image.affine)
 
 
-def test_a_prediction_is_an_image_of_torchio(enhanced, tmp_path):
+def test_torchio_reads_a_prediction(enhanced, tmp_path):
     path = save_volume(enhanced, tmp_path / "enhanced.nii.gz")
     from_file = tio.ScalarImage(path)
     from_array = tio.ScalarImage(tensor=np.asarray(enhanced.dataobj)[None], affine=enhanced.affine)
@@ -26,7 +26,7 @@ def test_a_prediction_is_an_image_of_torchio(enhanced, tmp_path):
         np.testing.assert_array_equal(image.numpy()[0], np.asarray(enhanced.dataobj))
 
 
-def test_a_scan_goes_through_a_transform_and_into_predict(model, pairs, enhanced, tmp_path):
+def test_a_transformed_scan_can_be_enhanced(model, pairs, enhanced, tmp_path):
     path = save_volume(pairs.low[0], tmp_path / "low.nii.gz")
     noisy = tio.RandomNoise(std=(5, 5))(tio.ScalarImage(path))
     result = model.predict([to_nibabel(noisy)])[0]
@@ -34,7 +34,7 @@ def test_a_scan_goes_through_a_transform_and_into_predict(model, pairs, enhanced
     difference = np.asarray(result.dataobj) - np.asarray(enhanced.dataobj)
     assert 0 < np.abs(difference).mean() < 20
 
-    # What TorchIO writes, we read.
+    # Files that TorchIO writes can be read.
     noisy.save(tmp_path / "noisy.nii.gz")
     again = model.predict([tmp_path / "noisy.nii.gz"])[0]
     np.testing.assert_allclose(again.affine, result.affine, atol=1e-4)
@@ -43,7 +43,7 @@ def test_a_scan_goes_through_a_transform_and_into_predict(model, pairs, enhanced
     )
 
 
-def test_a_flip_is_one_of_voxels_not_of_the_head(model, pairs, enhanced):
+def test_a_flip_changes_the_voxels_but_not_the_place(model, pairs, enhanced):
     low = tio.ScalarImage(tensor=np.asarray(pairs.low[0].dataobj)[None], affine=pairs.low[0].affine)
     flipped = tio.RandomFlip(axes=0, flip_probability=1)(low)
     result = model.predict([to_nibabel(flipped)])[0]
@@ -52,7 +52,7 @@ def test_a_flip_is_one_of_voxels_not_of_the_head(model, pairs, enhanced):
     assert np.corrcoef(mirrored.ravel(), np.asarray(enhanced.dataobj).ravel())[0, 1] > 0.99
 
 
-def test_a_crop_in_torchio_moves_the_prediction_along(model, pairs, enhanced):
+def test_a_crop_moves_the_prediction(model, pairs, enhanced):
     low = tio.ScalarImage(tensor=np.asarray(pairs.low[0].dataobj)[None], affine=pairs.low[0].affine)
     cropped = tio.Crop((4, 0, 6, 0, 1, 0))(low)
     result = model.predict([to_nibabel(cropped)])[0]
@@ -61,14 +61,14 @@ def test_a_crop_in_torchio_moves_the_prediction_along(model, pairs, enhanced):
     assert result.shape == tuple(np.subtract(enhanced.shape, (4, 6, 4)))
 
 
-def test_a_transform_of_torchio_takes_a_prediction_as_it_is(enhanced):
+def test_a_transform_accepts_a_prediction_directly(enhanced):
     blurred = tio.RandomBlur(std=(1, 1))(enhanced)
     assert isinstance(blurred, Nifti1Image)
     np.testing.assert_allclose(blurred.affine, enhanced.affine, atol=1e-5)
     assert np.asarray(blurred.dataobj).std() < np.asarray(enhanced.dataobj).std()
 
 
-def test_a_resampled_prediction_is_where_the_scan_was(pairs, enhanced, tmp_path):
+def test_a_resampled_prediction_has_the_place_of_the_scan(pairs, enhanced, tmp_path):
     low = tio.ScalarImage(save_volume(pairs.low[0], tmp_path / "low.nii.gz"))
     image = tio.ScalarImage(tensor=np.asarray(enhanced.dataobj)[None], affine=enhanced.affine)
     resampled = tio.Resample(low)(image)
@@ -78,7 +78,7 @@ def test_a_resampled_prediction_is_where_the_scan_was(pairs, enhanced, tmp_path)
     assert np.corrcoef(resampled.numpy()[0][brain], scan[brain])[0, 1] > 0.8
 
 
-def test_training_pairs_go_through_one_augmentation(model, pairs):
+def test_training_pairs_can_be_augmented_together(model, pairs):
     augmented = [
         tio.RandomGamma(log_gamma=(0.1, 0.1))(
             tio.Subject(

@@ -1,4 +1,4 @@
-"""On a real dask cluster of two processes: the results are those of a serial run."""
+"""A dask cluster of two processes gives the same results as a serial run."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def unet():
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory):
-    """Two worker processes on the loopback address, each with one thread, minded by nannies."""
+    """Two worker processes on the loopback address, with one thread and one nanny each."""
     settings = {
         "temporary_directory": str(tmp_path_factory.mktemp("dask")),
         "distributed.comm.timeouts.connect": HANG_GUARD,
@@ -81,20 +81,20 @@ def client(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def both_workers(client):
-    """Wait for both: with a single one left, joblib computes in the process of the test."""
+    """Wait for both workers. With only one, joblib would compute in the process of the test."""
     client.wait_for_workers(2, timeout=HANG_GUARD)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread():
-    """As many threads as a worker has, so that sums are taken in the same order."""
+    """Use one thread, like a worker, so that sums are computed in the same order."""
     with threadpool_limits(1):
         yield
 
 
 @pytest.fixture(scope="module")
 def scans(tmp_path_factory):
-    """Paths of low and high volumes: three subjects, two scans each."""
+    """Paths of low and high volumes of three subjects with two scans each."""
     folder = tmp_path_factory.mktemp("scans")
     brains = make_subjects(6, shape=(40, 48, 24), random_state=0)
     pairs = LowFieldSimulator(random_state=0).simulate(brains.images, brains.tissues)
@@ -105,13 +105,13 @@ def scans(tmp_path_factory):
 
 
 def enhance(model, path, folder):
-    """Enhance one scan; the result goes to a file as well."""
+    """Enhance one scan, save it, and return the path."""
     return str(save_volume(model.predict([path])[0], Path(folder) / Path(path).name))
 
 
 def die_once(marker):
-    """Kill the worker that is the first to come here."""
-    get_worker()  # an error where there is none
+    """Kill the first worker that calls this function."""
+    get_worker()  # raises an error outside a worker
     try:
         os.close(os.open(marker, os.O_CREAT | os.O_EXCL))
     except FileExistsError:
@@ -167,7 +167,7 @@ def assert_same_search(search, expected, scans):
     [lambda: clone(DICTIONARIES), lambda: clone(FOREST), unet],
     ids=["dictionaries", "forest", "net"],
 )
-def test_predictions_are_those_of_a_serial_run(client, scans, tmp_path, make):
+def test_predictions_agree_with_a_serial_run(client, scans, tmp_path, make):
     low, high = scans
     model = make().fit(low, high)
     with parallel_config(backend="dask", scatter=[model]):
@@ -179,7 +179,7 @@ def test_predictions_are_those_of_a_serial_run(client, scans, tmp_path, make):
         np.testing.assert_allclose(load_volume(file).affine, expected.affine, atol=1e-5)
 
 
-def test_cross_validation_gives_the_scores_of_a_serial_run(client, scans):
+def test_scores_of_cross_validation_agree_with_a_serial_run(client, scans):
     low, high = scans
     options = {"cv": GroupKFold(3), "groups": SUBJECTS, "scoring": neg_nrmse_scorer}
     serial = cross_val_score(FOREST, low, high, **options)
@@ -188,7 +188,7 @@ def test_cross_validation_gives_the_scores_of_a_serial_run(client, scans):
     np.testing.assert_array_equal(spread, serial)
 
 
-def test_predictions_of_held_out_scans_are_those_of_a_serial_run(client, scans):
+def test_predictions_of_cross_validation_agree_with_a_serial_run(client, scans):
     low, high = scans
     serial = cross_val_predict(FOREST, low, high, cv=GroupKFold(3), groups=SUBJECTS)
     with parallel_config(backend="dask"):
@@ -198,13 +198,13 @@ def test_predictions_of_held_out_scans_are_those_of_a_serial_run(client, scans):
         np.testing.assert_array_equal(ours.affine, theirs.affine)
 
 
-def test_a_grid_search_finds_what_a_serial_one_finds(client, scans, serial_search):
+def test_a_grid_search_agrees_with_a_serial_run(client, scans, serial_search):
     with parallel_config(backend="dask"):
         search = grid_search().fit(*scans, groups=SUBJECTS)
     assert_same_search(search, serial_search, scans)
 
 
-def test_a_worker_that_is_killed_loses_no_prediction(client, scans, fitted, tmp_path):
+def test_no_prediction_is_lost_if_a_worker_is_killed(client, scans, fitted, tmp_path):
     low, _ = scans
     before, marker = pids(client), str(tmp_path / "killed")
     with parallel_config(backend="dask"):
@@ -217,7 +217,7 @@ def test_a_worker_that_is_killed_loses_no_prediction(client, scans, fitted, tmp_
     assert len(pids(client) & before) == 1
 
 
-def test_a_worker_that_is_killed_loses_nothing_of_a_search(client, scans, serial_search, tmp_path):
+def test_no_score_of_a_search_is_lost_if_a_worker_is_killed(client, scans, serial_search, tmp_path):
     before, marker = pids(client), str(tmp_path / "killed")
     with parallel_config(backend="dask"):
         scoring = functools.partial(score_or_die, marker=marker)
@@ -236,22 +236,22 @@ def test_coding_stays_in_the_worker(client, scans, fitted, tmp_path):
 
 @pytest.fixture
 def sent(client, monkeypatch):
-    """Bytes of everything that goes to the workers."""
+    """Numbers of bytes that are sent to the workers."""
     sizes = []
 
-    def weigh(send):
-        def weighed(*args, **kwargs):
+    def measured(send):
+        def send_and_measure(*args, **kwargs):
             sizes.append(len(cloudpickle.dumps((args, kwargs))))
             return send(*args, **kwargs)
 
-        return weighed
+        return send_and_measure
 
     for name in ("submit", "scatter"):
-        monkeypatch.setattr(client, name, weigh(getattr(client, name)))
+        monkeypatch.setattr(client, name, measured(getattr(client, name)))
     return sizes
 
 
-def test_volumes_travel_as_paths(client, scans, fitted, sent, tmp_path):
+def test_volumes_are_sent_as_paths(client, scans, fitted, sent, tmp_path):
     low, high = scans
     with parallel_config(backend="dask", client=client):
         cross_val_score(FOREST, low, high, cv=GroupKFold(3), groups=SUBJECTS, n_jobs=-1)
@@ -261,7 +261,7 @@ def test_volumes_travel_as_paths(client, scans, fitted, sent, tmp_path):
     assert sum(sent) < os.path.getsize(high[0])
 
 
-def test_arrays_would_have_been_noticed(client, scans, fitted, sent):
+def test_arrays_would_be_larger_than_the_limit(client, scans, fitted, sent):
     with parallel_config(backend="dask", client=client):
         Parallel()(delayed(fitted.predict)([volume]) for volume in voxels(scans[0][:1]))
     assert sum(sent) > os.path.getsize(scans[0][0])
