@@ -205,7 +205,7 @@ def test_an_interrupted_download_continues_in_the_next_call(fetch, server, targe
 
 def test_a_corrupted_download_is_never_renamed(fetch, server, target):
     server.faults = ["corrupt"] * 10
-    with pytest.raises(OSError, match=r"sub-01_T1w.*the checksum of the file is wrong.*call again"):
+    with pytest.raises(OSError, match=r"sub-01_T1w.*the checksum of the file is wrong.*Call again"):
         fetch()
     assert not target.exists()
     assert not part_of(target).exists()

@@ -395,7 +395,7 @@ def test_degrading_is_a_blur_by_the_slice_profile_and_sampling(rng):
         ({"thickness": (1, 1, np.inf)}, "thickness must be one finite number"),
         ({"thickness": np.nan}, "thickness must be"),
         ({"alignment": "centre"}, "alignment must be"),
-        ({"scale": (1, 1, 9)}, "use a larger volume"),
+        ({"scale": (1, 1, 9)}, "Pass a larger volume"),
     ],
 )
 def test_degrading_refuses_what_it_cannot_do(parameters, match):

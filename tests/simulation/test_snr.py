@@ -189,7 +189,7 @@ def test_get_snr_accepts_names_and_distributions():
     assert get_snr("ind1") == gaussian(max_distance=1)
     own = RatioSNR((1, 1.2), (20, 30))
     assert get_snr(own) is own
-    with pytest.raises(ValueError, match=r"unknown SNR distribution 'ind3'; choose one of.*ind1"):
+    with pytest.raises(ValueError, match=r"unknown SNR distribution 'ind3'\. Choose one of.*ind1"):
         get_snr("ind3")
     for wrong in (3.0, GaussianSNR):
         with pytest.raises(TypeError, match="sample"):
