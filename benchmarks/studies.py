@@ -219,12 +219,13 @@ def write_report(output, options):
 
 def check_options(file, record, options):
     """Return the record of a finished study; refuse one with another cohort, seed or split."""
-    made = json.loads(record.read_text()) if record.exists() else {}
+    if not record.exists():
+        raise SystemExit(f"{file} has no record {record.name}. Choose another --output.")
+    made = json.loads(record.read_text())
     changed = [key for key in options if made.get(key) != options[key]]
     if changed:
         raise SystemExit(
-            f"{file} has no record, or was made with other values of {', '.join(changed)}. Choose "
-            "another --output."
+            f"{file} was made with other values of {', '.join(changed)}. Choose another --output."
         )
     return made
 
