@@ -14,10 +14,9 @@ from sklearn.decomposition import SparseCoder
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, gen_batches
 
-from sklearn_iqt.dictionary._lanes import panel_width
-from sklearn_iqt.dictionary._lasso import lasso_rows
+from sklearn_iqt.dictionary._lasso import Workspace, lasso_rows, make_problem, make_workspace
 from sklearn_iqt.dictionary._pursuit import omp_rows
-from sklearn_iqt.dictionary._slopes import cut_panels, multiply
+from sklearn_iqt.dictionary._slopes import multiply, pad_columns
 
 __all__ = ["SOLVERS", "sparse_encode"]
 
@@ -127,17 +126,23 @@ def sparse_encode(
             n_jobs=n_jobs,
         )
         return sparse.csr_matrix(coder.transform(X), dtype=X.dtype)
-    n_atoms = len(dictionary)
-    # Compiled code looks at panels of atoms; those added here correlate with nothing.
-    dictionary = np.pad(dictionary, ((0, -n_atoms % panel_width(dictionary)), (0, 0)))
-    panels = cut_panels(dictionary)
-    precise = dictionary if solver == "batch_omp" else dictionary.astype(np.float64)
-    gram = multiply(precise, cut_panels(precise), len(precise))
+    if solver == "batch_omp":
+        columns = pad_columns(dictionary)
+        padded = columns.T[:, : dictionary.shape[1]]
+        gram = multiply(np.ascontiguousarray(padded), columns, len(padded))
 
-    def encode(rows: slice) -> tuple[Any, ...]:
-        if solver == "batch_omp":
-            return _omp_block(X[rows], panels, gram, n_nonzero_coefs)
-        return lasso_rows(X[rows], dictionary, gram, panels, float(alpha), float(tol))
+        def encode(rows: slice) -> tuple[Any, ...]:
+            return *omp_rows(X[rows], columns, gram, n_nonzero_coefs), True
+
+    else:
+        problem = make_problem(dictionary, alpha, tol)
+        idle: list[Workspace] = []
+
+        def encode(rows: slice) -> tuple[Any, ...]:
+            workspace = idle.pop() if idle else make_workspace(problem)
+            found = lasso_rows(X[rows], problem, workspace)
+            idle.append(workspace)
+            return found
 
     with ThreadPoolExecutor(_n_threads(n_jobs)) as pool:
         blocks = list(pool.map(encode, gen_batches(len(X), BLOCK)))
@@ -149,19 +154,10 @@ def sparse_encode(
         )
     atoms, codes, counts = (np.concatenate(part) for part in list(zip(*blocks, strict=True))[:3])
     indptr = np.concatenate([[0], np.cumsum(counts)])
-    return sparse.csr_matrix((codes, atoms, indptr), shape=(len(X), n_atoms))
+    return sparse.csr_matrix((codes, atoms, indptr), shape=(len(X), len(dictionary)))
 
 
 def _n_threads(n_jobs: int | None) -> int:
     """Return how many threads joblib would start; its own pool takes 13 ms to come and go."""
     backend, default = get_active_backend(require="sharedmem")
     return backend.effective_n_jobs(default if n_jobs is None else n_jobs)
-
-
-def _omp_block(X: Any, panels: Any, gram: Any, n_nonzero_coefs: int) -> tuple[Any, ...]:
-    atoms = np.empty((len(X), n_nonzero_coefs), np.int32)
-    codes = np.empty((len(X), n_nonzero_coefs), X.dtype)
-    counts = np.empty(len(X), np.int64)
-    omp_rows(multiply(X, panels, len(gram)), gram, n_nonzero_coefs, atoms, codes, counts)
-    used = np.arange(n_nonzero_coefs) < counts[:, None]
-    return atoms[used], codes[used], counts, True

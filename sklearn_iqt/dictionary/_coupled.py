@@ -21,7 +21,7 @@ from sklearn_iqt.base import BasePatchRegressor, VolumeTags
 from sklearn_iqt.dictionary._coding import SOLVERS, sparse_encode
 from sklearn_iqt.dictionary._features import feature_operator, fit_projection
 from sklearn_iqt.dictionary._learning import ksvd, normalize_atoms
-from sklearn_iqt.dictionary._slopes import cut_panels, multiply
+from sklearn_iqt.dictionary._slopes import multiply, pad_columns
 from sklearn_iqt.io import as_volumes, is_rows
 from sklearn_iqt.patches import PatchTransformer, chunks, cut_patches, rows_per_chunk
 
@@ -299,7 +299,7 @@ class CoupledDictionaryIQT(TransformerMixin, BasePatchRegressor):
         projection = self.projection_.astype(X.dtype, copy=False)
         return sparse_encode(
             # Not by BLAS, whose threads go on waiting on the cores that code.
-            multiply(np.ascontiguousarray(X), cut_panels(projection), len(projection)),
+            multiply(np.ascontiguousarray(X), pad_columns(projection), len(projection)),
             self.dictionary_low_,
             alpha=self.alpha,
             solver=self.solver,

@@ -5,11 +5,12 @@ slopes of all atoms for a group of signals. Where they show that a code is not o
 steepest atoms become candidates. They join the code one after the other, and its weights move to
 the minimum for the signs that they have, or to where the first of them is used up: its atom leaves.
 
-For the atoms in use, the inverse of their Gram is kept up to date. Each of them has a place. The
-weight of a free place is zero, as are its row and column of the inverse, so that nothing need be
-moved when an atom leaves. Weights, inverses and the Gram are in double precision and padded to
-whole vectors. A code that rounding leads astray is put back to what it was before the round, and
-given up.
+The inverse of the Gram of the atoms in a code is kept up to date, in double precision, as weights
+are. A code that rounding leads astray is put back to what it was before the round, and given up.
+
+The ``n`` atoms of a code take the first ``n`` places of its arrays. Loops over places run on to a
+multiple of ``WIDTH`` (see ``_compiling.py``). There the inverse is zero, and vectors are zero where
+they are added to it and finite elsewhere.
 """
 
 from __future__ import annotations
@@ -17,33 +18,33 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit as numba_njit
 
-from sklearn_iqt.dictionary._lanes import (
-    count_lanes,
-    fill,
-    gather,
-    largest,
-    load,
-    lowest_bit,
-    mask_of,
-    maximum,
-    minimum,
-    n_lanes,
-    smallest,
-    store,
-    total,
-    where,
+from sklearn_iqt.dictionary._compiling import (
+    WIDTH,
+    aligned_empty,
+    aligned_zeros,
+    compiled,
+    compiled_entry,
+    compiled_sum,
+    round_up,
 )
-from sklearn_iqt.dictionary._slopes import GROUP, ROWS, compute_slopes
+from sklearn_iqt.dictionary._slopes import (
+    GROUP,
+    ROWS,
+    STRETCH,
+    count_steep,
+    multiply,
+    multiply_group,
+    pad_columns,
+)
 
-__all__ = ["lasso_rows"]
+__all__ = ["Problem", "Workspace", "lasso_rows", "make_problem", "make_workspace"]
 
 MAX_ROUNDS = 200
-# Atoms that may become candidates in the first round, and in each later one: whole vectors.
+# Atoms that may become candidates in the first round, and in each later one; up to WIDTH.
 N_FIRST, N_LATER = 24, 16
 # Steps of the search for the slope that lets just enough atoms become candidates.
-N_HALVINGS = 6
+N_BISECTIONS = 6
 # The numbers in the inverses of a group of signals above which it is made smaller, down to ROWS
 # signals, so that they stay in the cache.
 ROOM = 2**21
@@ -51,430 +52,534 @@ ROOM = 2**21
 RENEWAL = 30
 # By how much a round may raise an objective: what rounding may do, and far less than going astray.
 WORSE = 1e-3
-# What is left of a weight that would change its sign by rounding. It is not zero, as the place of
-# an atom in use may not be taken for a free one.
+# What is left of a weight that would change its sign by rounding; zero would have no sign.
 TINY = 1e-60
-# Numbers of double precision in a vector.
-LANES = n_lanes(np.empty(0))
-
-# Only what Python calls needs a wrapper, which takes as long to compile as the function.
-OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
-# numba's types do not know all of its options.
-njit: Any = numba_njit
-compiled = njit(**OPTIONS, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+# What a round does to a code.
+OPTIMAL, IMPROVED, ASTRAY = 0, 1, 2
 
 
-class Active(NamedTuple):
-    """The atoms in use, by place, with their weights and slopes, and room to compute in."""
+class Problem(NamedTuple):
+    """Atoms, as they are and as padded columns, their Gram and squared norms, and the penalty.
 
-    atoms: Any
-    code: Any
-    slopes: Any
-    inverse: Any
-    step: Any
-    scratch: Any
-    products: Any
-    solved: Any
-
-
-class Candidates(NamedTuple):
-    """Atoms that may join; ``gram[m]`` has their products with the atom at place m.
-
-    ``line`` has those with the atom that joins.
+    A slope may miss its target by ``slack`` and by ``rounding`` times the norm of what is left of a
+    signal. An atom is a combination of others if less than ``singular`` of its norm is left.
     """
 
-    atoms: Any
-    slopes: Any
+    dictionary: Any
+    columns: Any
     gram: Any
-    line: Any
+    norms: Any
+    alpha: float
+    slack: float
+    rounding: float
+    longest: float
+    singular: float
+
+
+class Group(NamedTuple):
+    """Signals that are coded together.
+
+    ``left`` lists those whose code is not yet optimal: residuals and slopes are in its order, all
+    else in that of the signals.
+    """
+
+    left: Any
+    counts: Any
+    slacks: Any
+    objectives: Any
+    atoms: Any
+    weights: Any
+    inverses: Any
+    residuals: Any
+    slopes: Any
+
+
+class Scratch(NamedTuple):
+    """Room to compute the code of one signal in.
+
+    ``near`` lists the candidates. Row k of ``near_gram`` has the products of candidate k and the
+    atoms of the code.
+    """
+
+    slopes: Any
+    step: Any
+    products: Any
+    solved: Any
+    vector: Any
+    rest: Any
+    near: Any
+    near_slopes: Any
+    near_gram: Any
+    near_column: Any
+    atoms_before: Any
+    weights_before: Any
+
+
+class Code(NamedTuple):
+    """The atoms of one code, their weights and slopes, and the inverse of their Gram."""
+
+    atoms: Any
+    weights: Any
+    slopes: Any
+    inverse: Any
+
+
+class Workspace(NamedTuple):
+    """What :func:`lasso_rows` computes in. It holds nothing from one call to the next."""
+
+    group: Group
+    scratch: Scratch
+
+
+def make_problem(dictionary: np.ndarray, alpha: float, tol: float) -> Problem:
+    """Return what signals over a dictionary have in common."""
+    precise = dictionary.astype(np.float64)
+    gram = multiply(precise, pad_columns(precise), len(precise))
+    eps = float(np.finfo(dictionary.dtype).eps)
+    longest = float(np.sqrt(gram.diagonal().max()))
+    return Problem(
+        dictionary,
+        pad_columns(dictionary),
+        gram,
+        gram.diagonal().copy(),
+        float(alpha),
+        float(tol * alpha),
+        2 * eps * longest,
+        longest,
+        # The inverse would hold its reciprocal, by which the rounding of slopes is multiplied.
+        max(eps**0.8, 1e-8),
+    )
+
+
+def make_workspace(problem: Problem) -> Workspace:
+    """Return room to compute the codes of any number of signals in."""
+    dtype = problem.dictionary.dtype
+    capacity = min(problem.dictionary.shape)
+    places, (n_features, n_atoms) = round_up(capacity), problem.columns.shape
+    size = max(min(GROUP, ROOM // places**2) // ROWS, 1) * ROWS
+    group = Group(
+        left=np.empty(size, np.int64),
+        counts=np.empty(size, np.int64),
+        slacks=np.empty(size),
+        objectives=np.empty(size),
+        atoms=np.empty((size, capacity), np.int32),
+        weights=aligned_zeros((size, places)),
+        # Cleared as places are taken: few are.
+        inverses=aligned_empty((size, places, places)),
+        residuals=aligned_zeros((size, n_features), dtype),
+        slopes=aligned_empty((size, n_atoms), dtype),
+    )
+    scratch = Scratch(
+        slopes=aligned_zeros((places,)),
+        step=aligned_zeros((places,)),
+        products=aligned_zeros((places,)),
+        solved=aligned_zeros((places,)),
+        vector=aligned_zeros((places,)),
+        rest=aligned_zeros((round_up(n_features),)),
+        near=np.empty(n_atoms + 1, np.int32),
+        near_slopes=aligned_zeros((WIDTH,)),
+        near_gram=aligned_zeros((WIDTH, places)),
+        near_column=aligned_zeros((WIDTH,)),
+        atoms_before=np.empty(capacity, np.int32),
+        weights_before=np.empty(capacity),
+    )
+    return Workspace(group, scratch)
+
+
+def lasso_rows(
+    X: np.ndarray, problem: Problem, workspace: Workspace
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool]:
+    """Return the atoms and weights of the codes of rows, how many, and whether all are optimal."""
+    capacity = min(problem.dictionary.shape)
+    atoms = np.empty(len(X) * capacity, np.int32)
+    weights = np.empty(len(X) * capacity, X.dtype)
+    counts = np.empty(len(X), np.int64)
+    n_found, converged = _encode(
+        X, problem, workspace.group, workspace.scratch, atoms, weights, counts
+    )
+    return atoms[:n_found], weights[:n_found], counts, converged
+
+
+# Vectors and matrices ----------------------------------------------------------------------------
 
 
 @compiled
-def _steepest(slopes):  # pragma: no cover  (compiled)
-    steepest = fill(slopes.dtype.type(0))
-    for k in range(0, len(slopes), n_lanes(slopes)):
-        steepest = maximum(steepest, abs(load(slopes, k)))
-    return largest(steepest)
+def _padded(n):  # pragma: no cover  (compiled)
+    return (n + WIDTH - 1) // WIDTH * WIDTH
 
 
-@compiled
-def _count_above(slopes, threshold):  # pragma: no cover  (compiled)
-    count = 0
-    for k in range(0, len(slopes), n_lanes(slopes)):
-        count += count_lanes(abs(load(slopes, k)) > threshold)
-    return count
-
-
-@compiled
-def _choose(candidates, limit, slopes, threshold):  # pragma: no cover  (compiled)
-    """List the atoms whose slope exceeds a threshold, if there are too many only steep ones."""
-    if _count_above(slopes, threshold) > limit:
-        low, high = threshold, _steepest(slopes)
-        for _ in range(N_HALVINGS):
-            middle = (low + high) / 2
-            if _count_above(slopes, middle) >= limit:
-                low = middle
-            else:
-                high = middle
-        threshold = low
-    n = 0
-    for k in range(0, len(slopes), n_lanes(slopes)):
-        mask = mask_of(abs(load(slopes, k)) > threshold)
-        while mask and n < limit:
-            atom = k + lowest_bit(mask)
-            candidates.atoms[n], candidates.slopes[n] = atom, slopes[atom]
-            mask &= mask - 1
-            n += 1
-    # The last vector is filled with copies, which change as the first does.
-    for k in range(n, (n + LANES - 1) // LANES * LANES):
-        candidates.atoms[k], candidates.slopes[k] = candidates.atoms[0], candidates.slopes[0]
-    return n
-
-
-@compiled
-def _find_steepest(slopes, n):  # pragma: no cover  (compiled)
-    steepest = abs(load(slopes, 0))
-    for k in range(LANES, n, LANES):
-        steepest = maximum(steepest, abs(load(slopes, k)))
-    height = largest(steepest)
-    for k in range(0, n, LANES):
-        mask = mask_of(abs(load(slopes, k)) >= height)
-        if mask:
-            return k + lowest_bit(mask)
-    return 0
-
-
-@compiled
-def _multiply(product, inverse, vector, n):  # pragma: no cover  (compiled)
-    for k in range(0, n, LANES):
-        sums = vector[0] * load(inverse, 0, k)
-        for m in range(1, n):
-            sums += vector[m] * load(inverse, m, k)
-        store(sums, product, k)
-
-
-@compiled
+@compiled_sum
 def _dot(a, b, n):  # pragma: no cover  (compiled)
-    products = load(a, 0) * load(b, 0)
-    for k in range(LANES, n, LANES):
-        products += load(a, k) * load(b, k)
-    return total(products)
+    total = 0.0
+    for k in range(_padded(n)):
+        total += a[k] * b[k]
+    return total
+
+
+@compiled_sum
+def _multiply(result, rows, vector, n_rows, n):  # pragma: no cover  (compiled)
+    width = _padded(n)
+    for m in range(n_rows):
+        row, total = rows[m], 0.0
+        for k in range(width):
+            total += row[k] * vector[k]
+        result[m] = total
 
 
 @compiled
 def _add_outer(inverse, vector, scale, n):  # pragma: no cover  (compiled)
     """Add a multiple of the outer product of a vector with itself."""
-    for k in range(0, n, LANES):
-        part = scale * load(vector, k)
+    width = _padded(n)
+    for m in range(n):
+        row, factor = inverse[m], scale * vector[m]
+        for k in range(width):
+            row[k] += factor * vector[k]
+
+
+@compiled
+def _steepest(slopes, n):  # pragma: no cover  (compiled)
+    best = 0
+    for k in range(1, n):
+        if abs(slopes[k]) > abs(slopes[best]):
+            best = k
+    return best
+
+
+# The inverse of the Gram of the atoms of a code --------------------------------------------------
+
+
+@compiled
+def _solve_gram(code, n, scratch):  # pragma: no cover  (compiled)
+    """Multiply products by the inverse; return what the combination takes off a squared norm."""
+    solved = scratch.solved
+    _multiply(solved, code.inverse, scratch.products, n, n)
+    for k in range(n, _padded(n + 1)):
+        solved[k] = 0
+    return _dot(scratch.products, solved, n)
+
+
+@compiled
+def _extend_inverse(code, n, scratch, pivot):  # pragma: no cover  (compiled)
+    """Add the row and the column of an atom, given what the others leave of its squared norm."""
+    inverse, solved = code.inverse, scratch.solved
+    if n % WIDTH == 0:
         for m in range(n):
-            store(load(inverse, m, k) + vector[m] * part, inverse, m, k)
+            for k in range(n, n + WIDTH):
+                inverse[m, k] = 0
+    for k in range(_padded(n + 1)):
+        inverse[n, k] = 0
+    solved[n] = -1
+    _add_outer(inverse, solved, 1 / pivot, n + 1)
 
 
 @compiled
-def _free_place(code, n):  # pragma: no cover  (compiled)
-    for place in range(n):
-        if code[place] == 0:
-            return place
-    return n
-
-
-@compiled
-def _is_in_use(active, atom, n):  # pragma: no cover  (compiled)
-    for m in range(n):  # noqa: SIM110 (numba compiles no generators)
-        if active.atoms[m] == atom and active.code[m] != 0:
-            return True
-    return False
-
-
-@compiled
-def _open_places(inverse, n):  # pragma: no cover  (compiled)
-    """Clear the next vector of places, which may hold what another signal has left."""
-    for m in range(n + LANES):
-        for k in range(0 if m >= n else n, n + LANES, LANES):
-            store(fill(0.0), inverse, m, k)
-
-
-@compiled
-def _leave(active, place, n):  # pragma: no cover  (compiled)
-    """Take an atom out of use."""
-    inverse, row = active.inverse, active.scratch
-    for k in range(0, n, LANES):
-        store(load(inverse, place, k), row, k)
+def _shrink_inverse(code, n, scratch, place):  # pragma: no cover  (compiled)
+    """Remove the row and the column at a place; the last ones come there."""
+    inverse, row, last = code.inverse, scratch.vector, n - 1
+    for k in range(_padded(n)):
+        row[k] = inverse[place, k]
     _add_outer(inverse, row, -1 / row[place], n)
+    inverse[place, place] = inverse[last, last]
+    for k in range(last):
+        if k != place:
+            inverse[place, k] = inverse[k, place] = inverse[last, k]
+    for k in range(n):
+        inverse[k, last] = 0
+
+
+@compiled
+def _renew_inverse(code, n, scratch, problem):  # pragma: no cover  (compiled)
+    """Compute the inverse anew, which many changes have made inexact."""
     for m in range(n):
-        inverse[place, m] = inverse[m, place] = 0
-    active.code[place] = 0
+        line = problem.gram[code.atoms[m]]
+        for k in range(n):
+            scratch.products[k] = line[code.atoms[k]] if k < m else 0
+        norm = line[code.atoms[m]]
+        pivot = norm - _solve_gram(code, m, scratch)
+        _extend_inverse(code, m, scratch, max(pivot, problem.singular * norm))
+
+
+# Rounds ------------------------------------------------------------------------------------------
 
 
 @compiled
-def _reach(code, step, n, limit):  # pragma: no cover  (compiled)
-    """Return how far a step can go, and the place of the weight that ends it, or -1."""
-    nearest = fill(limit)
-    for k in range(0, n, LANES):
-        weight, move = load(code, k), load(step, k)
-        nearest = where(weight * move < 0, minimum(nearest, -weight / move), nearest)
-    reach = smallest(nearest)
-    if reach < limit:
-        for place in range(n):
-            if code[place] * step[place] < 0 and -code[place] / step[place] <= reach:
-                return reach, place
-    return limit, -1
+def _choose_candidates(scratch, slopes, threshold, bound, limit):  # pragma: no cover  (compiled)
+    """List atoms whose slope exceeds a threshold; where there are too many, only steep ones.
 
-
-@compiled
-def _take_step(active, reach, n, candidates, n_candidates):  # pragma: no cover  (compiled)
-    """Change the weights; the slopes of the candidates follow."""
-    for k in range(0, n, LANES):
-        before = load(active.code, k)
-        after = before + reach * load(active.step, k)
-        crossed = (before != 0) & (before * after <= 0)
-        store(where(crossed, np.copysign(TINY, before), after), active.code, k)
-    for k in range(0, n_candidates, LANES):
-        change = active.step[0] * load(candidates.gram, 0, k)
-        for m in range(1, n):
-            change += active.step[m] * load(candidates.gram, m, k)
-        store(load(candidates.slopes, k) - reach * change, candidates.slopes, k)
-
-
-@compiled
-def _renew(active, n, gram, singular):  # pragma: no cover  (compiled)
-    """Compute the inverse of the atoms in use anew, which many changes have made inexact."""
-    products, solved = active.products, active.solved
-    for k in range(0, n, LANES):
-        _open_places(active.inverse, k)
-    for place in range(n):
-        if active.code[place] != 0:
-            line = gram[active.atoms[place]]
-            for m in range(n):
-                joined = m < place and active.code[m] != 0
-                products[m] = line[active.atoms[m]] if joined else 0
-            _multiply(solved, active.inverse, products, n)
-            norm = line[active.atoms[place]]
-            pivot = max(norm - _dot(products, solved, n), singular * norm)
-            solved[place] = -1
-            _add_outer(active.inverse, solved, 1 / pivot, n)
-
-
-@compiled
-def _settle(active, n, candidates, n_candidates, alpha):  # pragma: no cover  (compiled)
-    """Go to the minimum for the present signs; atoms whose weight is used up on the way leave."""
-    excess, place = active.scratch, 0
-    while place >= 0:
-        for m in range(n):
-            excess[m] = active.slopes[m] - np.copysign(alpha, active.code[m])
-        _multiply(active.step, active.inverse, excess, n)
-        reach, place = _reach(active.code, active.step, n, 1.0)
-        for m in range(n):
-            active.slopes[m] -= reach * excess[m]
-        _take_step(active, reach, n, candidates, n_candidates)
-        if place >= 0:
-            _leave(active, place, n)
-
-
-@compiled
-def _solve(
-    active, n, settled, candidates, n_candidates, gram, norms, alpha, slack, singular
-):  # pragma: no cover  (compiled)
-    """Minimise over the atoms in use and the candidates; return the number of places."""
-    products, solved = active.products, active.solved
-    for m in range(n):
-        line = gram[active.atoms[m]]
-        for k in range(0, n_candidates, LANES):
-            store(gather(line, candidates.atoms, k), candidates.gram, m, k)
-    if not settled:
-        _settle(active, n, candidates, n_candidates, alpha)
-    # Each lowers the objective. Atoms may come and go and come again, but few do.
-    for _ in range(4 * n_candidates):
-        best = _find_steepest(candidates.slopes, n_candidates)
-        atom, slope = candidates.atoms[best], candidates.slopes[best]
-        sign, excess = np.copysign(1.0, slope), abs(slope) - alpha
-        if excess <= slack:
-            break
-        if _is_in_use(active, atom, n):
-            # Its slope would be alpha but for rounding.
-            candidates.slopes[best] = 0
-            continue
-        place = _free_place(active.code, n)
-        if place == n and n % LANES == 0 and n < len(active.atoms):
-            _open_places(active.inverse, n)
-        n = min(max(n, place + 1), len(active.atoms))
-        line = gram[atom]
-        # Early, as the Gram is far away.
-        for k in range(0, n_candidates, LANES):
-            store(gather(line, candidates.atoms, k), candidates.line, k)
-        for m in range(n):
-            products[m] = candidates.gram[m, best]
-        _multiply(solved, active.inverse, products, n)
-        norm, weight = norms[atom], 0.0
-        pivot = norm - _dot(products, solved, n)
-        while place == len(active.atoms) or (place >= 0 and pivot <= singular * norm):
-            # The atom takes over from those that it combines until one of them is used up.
-            for k in range(0, n, LANES):
-                store(-sign * load(solved, k), active.step, k)
-            reach, place = _reach(active.code, active.step, n, np.inf)
-            if place >= 0:
-                weight += sign * reach
-                _take_step(active, reach, n, candidates, 0)
-                _leave(active, place, n)
-                _multiply(solved, active.inverse, products, n)
-                pivot = norm - _dot(products, solved, n)
-        if place < 0:
-            # Only rounding can say that this combination lowers the objective.
-            candidates.slopes[best] = 0
-            continue
-        solved[place] = -1
-        _add_outer(active.inverse, solved, 1 / pivot, n)
-        active.atoms[place], active.slopes[place], active.code[place] = atom, slope, weight
-        for k in range(0, n_candidates, LANES):
-            store(load(candidates.line, k), candidates.gram, place, k)
-        if weight == 0:
-            length = sign * excess / pivot
-            for k in range(0, n, LANES):
-                store(-length * load(solved, k), active.step, k)
-            reach, leaving = _reach(active.code, active.step, n, 1.0)
-            active.slopes[place] -= reach * sign * excess
-            _take_step(active, reach, n, candidates, n_candidates)
-            if leaving < 0:
-                continue
-            _leave(active, leaving, n)
-        _settle(active, n, candidates, n_candidates, alpha)
+    No slope exceeds the bound. Return how many there are.
+    """
+    near, kind = scratch.near, slopes.dtype.type
+    n_steep = count_steep(slopes, kind(threshold))
+    if n_steep == 0:
+        return 0
+    if n_steep > limit:
+        for _ in range(N_BISECTIONS):
+            middle = np.sqrt(threshold * bound)
+            if count_steep(slopes, kind(middle)) >= limit:
+                threshold = middle
+            else:
+                bound = middle
+    n, least = 0, kind(threshold)
+    for start in range(0, len(slopes), STRETCH):
+        if count_steep(slopes[start : start + STRETCH], least) > 0:
+            for atom in range(start, min(start + STRETCH, len(slopes))):
+                near[n] = atom
+                n += not abs(slopes[atom]) <= least
+    n = min(n, limit)
+    for k in range(n):
+        scratch.near_slopes[k] = slopes[near[k]]
     return n
 
 
 @compiled
-def _subtract_atoms(residual, rest, signal, dictionary, atoms, code, n, alpha):
-    # pragma: no cover  (compiled)
-    """Compute what a code leaves of a signal, in double precision; return the objective."""
-    for feature in range(len(signal)):
-        rest[feature] = signal[feature]
-    objective = 0.0
-    for m in range(n):
-        weight, atom = code[m], dictionary[atoms[m]]
-        if weight != 0:
-            objective += alpha * abs(weight)
-            for feature in range(len(signal)):
-                rest[feature] -= weight * atom[feature]
-    for feature in range(len(signal)):
-        residual[feature] = rest[feature]
-    return objective + _dot(rest, rest, len(rest)) / 2
-
-
-@compiled
-def _forget(active, candidates):  # pragma: no cover  (compiled)
-    """Clear all that a code led astray has left, which need not be finite."""
-    for m in range(len(active.code)):
-        active.code[m] = active.slopes[m] = active.step[m] = active.scratch[m] = 0
-        active.products[m] = active.solved[m] = 0
-        for k in range(len(candidates.slopes)):
-            candidates.gram[m, k] = candidates.slopes[k] = 0
-
-
-@compiled
-def _look_up(own_slopes, atoms, code, n, slopes, alpha, slack):  # pragma: no cover  (compiled)
-    """Take the slopes of the atoms in use out of all; return whether they are as they should be."""
+def _take_out_slopes(code, n, slopes, alpha, slack):  # pragma: no cover  (compiled)
+    """Move the slopes of a code out of those of all atoms; return whether they are on target."""
     settled = True
     for m in range(n):
-        if code[m] != 0:
-            own_slopes[m] = slopes[atoms[m]]
-            slopes[atoms[m]] = 0
-            settled &= abs(own_slopes[m] - np.copysign(alpha, code[m])) <= slack
+        code.slopes[m] = slopes[code.atoms[m]]
+        slopes[code.atoms[m]] = 0
+        settled &= abs(code.slopes[m] - np.copysign(alpha, code.weights[m])) <= slack
     return settled
 
 
-@njit(**OPTIONS)
-def lasso_rows(X, dictionary, gram, panels, alpha, tol):
-    # pragma: no cover  (compiled)
-    """Return the atoms and weights of the codes of rows, how many, and whether all are optimal.
+@compiled
+def _find_end(code, n, scratch, limit):  # pragma: no cover  (compiled)
+    """Return how far the step can go, and the place whose weight is used up there, or -1."""
+    leaving = -1
+    for m in range(n):
+        weight, move = code.weights[m], scratch.step[m]
+        if weight * (weight + limit * move) < 0:
+            limit, leaving = -weight / move, m
+    return limit, leaving
 
-    Panels hold the atoms again, as many as one is wide, feature by feature.
+
+@compiled
+def _take_step(code, n, scratch, length, n_near):  # pragma: no cover  (compiled)
+    """Change the weights; the slopes of the candidates follow."""
+    for m in range(n):
+        before = code.weights[m]
+        after = before + length * scratch.step[m]
+        code.weights[m] = np.copysign(TINY, before) if before * after < 0 else after
+    changes = scratch.vector
+    _multiply(changes, scratch.near_gram, scratch.step, n_near, n)
+    for k in range(n_near):
+        scratch.near_slopes[k] -= length * changes[k]
+
+
+@compiled
+def _leave(code, n, scratch, place):  # pragma: no cover  (compiled)
+    """Take an atom out of a code; the last one gets its place. Return how many are left."""
+    _shrink_inverse(code, n, scratch, place)
+    last = n - 1
+    code.atoms[place], code.weights[place] = code.atoms[last], code.weights[last]
+    code.slopes[place], scratch.products[place] = code.slopes[last], scratch.products[last]
+    for k in range(WIDTH):
+        scratch.near_gram[k, place] = scratch.near_gram[k, last]
+    return last
+
+
+@compiled
+def _settle(code, n, scratch, n_near, alpha):  # pragma: no cover  (compiled)
+    """Go to the minimum for the present signs; atoms whose weight is used up on the way leave.
+
+    Return how many are left.
     """
-    n_signals, n_features = X.shape
-    capacity = min(dictionary.shape)
-    padded = (capacity + LANES - 1) // LANES * LANES
-    found_atoms = np.empty(n_signals * capacity, np.int32)
-    found_codes = np.empty(n_signals * capacity, X.dtype)
-    found_counts = np.zeros(n_signals, np.int64)
+    excess, step, leaving = scratch.solved, scratch.step, 0
+    while leaving >= 0:
+        for m in range(n):
+            excess[m] = code.slopes[m] - np.copysign(alpha, code.weights[m])
+        _multiply(step, code.inverse, excess, n, n)
+        for k in range(n, _padded(n)):
+            step[k] = 0
+        length, leaving = _find_end(code, n, scratch, 1.0)
+        for m in range(n):
+            code.slopes[m] -= length * excess[m]
+        _take_step(code, n, scratch, length, n_near)
+        if leaving >= 0:
+            n = _leave(code, n, scratch, leaving)
+    return n
+
+
+@compiled
+def _take_over(code, n, scratch, sign):  # pragma: no cover  (compiled)
+    """Let a candidate take over from the atoms that it combines until one of them leaves.
+
+    Return its weight, and how many are left.
+    """
+    for m in range(_padded(n)):
+        scratch.step[m] = -sign * scratch.solved[m]
+    length, leaving = _find_end(code, n, scratch, np.inf)
+    if leaving < 0:
+        return 0.0, n
+    _take_step(code, n, scratch, length, 0)
+    return sign * length, _leave(code, n, scratch, leaving)
+
+
+@compiled
+def _join(code, n, scratch, n_near, candidate, problem):  # pragma: no cover  (compiled)
+    """Let a candidate join a code; return how many atoms that has then."""
+    products, solved, step, alpha = scratch.products, scratch.solved, scratch.step, problem.alpha
+    atom, slope = scratch.near[candidate], scratch.near_slopes[candidate]
+    norm, sign, excess, weight = problem.norms[atom], np.sign(slope), abs(slope) - alpha, 0.0
+    # Early, as the Gram is far away.
+    for k in range(n_near):
+        scratch.near_column[k] = problem.gram[atom, scratch.near[k]]
+    for m in range(_padded(n)):
+        products[m] = scratch.near_gram[candidate, m]
+    pivot = norm - _solve_gram(code, n, scratch)
+    while n == len(code.atoms) or pivot <= problem.singular * norm:
+        taken, n_left = _take_over(code, n, scratch, sign)
+        if n_left == n:
+            # Only rounding can say that this combination lowers the objective.
+            scratch.near_slopes[candidate] = 0
+            return n
+        weight, n = weight + taken, n_left
+        pivot = norm - _solve_gram(code, n, scratch)
+    _extend_inverse(code, n, scratch, pivot)
+    code.atoms[n], code.slopes[n], code.weights[n] = atom, slope, weight
+    for k in range(n_near):
+        scratch.near_gram[k, n] = scratch.near_column[k]
+    n += 1
+    if weight == 0:
+        # The others are on target, so that the new column of the inverse is the direction.
+        for m in range(_padded(n)):
+            step[m] = -sign * excess / pivot * solved[m]
+        length, leaving = _find_end(code, n, scratch, 1.0)
+        code.slopes[n - 1] -= length * sign * excess
+        _take_step(code, n, scratch, length, n_near)
+        if leaving < 0:
+            return n
+        n = _leave(code, n, scratch, leaving)
+    return _settle(code, n, scratch, n_near, alpha)
+
+
+@compiled
+def _minimise(code, n, settled, scratch, n_near, slack, problem):  # pragma: no cover  (compiled)
+    """Minimise over the atoms of a code and the candidates; return how many are in the code."""
+    for m in range(n):
+        line = problem.gram[code.atoms[m]]
+        for k in range(n_near):
+            scratch.near_gram[k, m] = line[scratch.near[k]]
+    if not settled:
+        n = _settle(code, n, scratch, n_near, problem.alpha)
+    # Each lowers the objective. Atoms may come and go and come again, but few do.
+    for _ in range(4 * n_near):
+        best = _steepest(scratch.near_slopes, n_near)
+        if abs(scratch.near_slopes[best]) - problem.alpha <= slack:
+            break
+        in_use = False
+        for m in range(n):
+            in_use |= code.atoms[m] == scratch.near[best]
+        if in_use:
+            # Its slope would be alpha but for rounding.
+            scratch.near_slopes[best] = 0
+        else:
+            n = _join(code, n, scratch, n_near, best, problem)
+    return n
+
+
+@compiled
+def _subtract_atoms(residual, rest, signal, code, n, problem):  # pragma: no cover  (compiled)
+    """Compute what a code leaves of a signal, in double precision; return the objective."""
+    for f in range(len(signal)):
+        rest[f] = signal[f]
+    penalty = 0.0
+    for m in range(n):
+        weight, atom = code.weights[m], problem.dictionary[code.atoms[m]]
+        penalty += problem.alpha * abs(weight)
+        for f in range(len(signal)):
+            rest[f] -= weight * atom[f]
+    for f in range(len(signal)):
+        residual[f] = rest[f]
+    return penalty + _dot(rest, rest, len(signal)) / 2
+
+
+@compiled
+def _undo(code, n, scratch):  # pragma: no cover  (compiled)
+    """Put a code back to before the round, and clear what need not be finite."""
+    for m in range(n):
+        code.atoms[m], code.weights[m] = scratch.atoms_before[m], scratch.weights_before[m]
+    for m in range(len(scratch.step)):
+        scratch.slopes[m] = scratch.step[m] = scratch.products[m] = 0
+        scratch.solved[m] = scratch.vector[m] = 0
+        if m >= n:
+            code.weights[m] = 0
+
+
+@compiled
+def _improve(signal, position, n_next, n_rounds, problem, group, scratch):
+    # pragma: no cover  (compiled)
+    """Improve one code by a round, given all slopes, and compute what it leaves of the signal."""
+    i, slopes = group.left[position], group.slopes[position]
+    n, slack = group.counts[i], group.slacks[i]
+    code = Code(group.atoms[i], group.weights[i], scratch.slopes, group.inverses[i])
+    settled = _take_out_slopes(code, n, slopes, problem.alpha, slack)
+    limit = N_LATER if n_rounds else N_FIRST
+    bound = problem.longest * np.sqrt(2 * group.objectives[i])
+    n_near = _choose_candidates(scratch, slopes, problem.alpha + slack, bound, limit)
+    if settled and n_near == 0:
+        return OPTIMAL
+    if n_rounds % RENEWAL == RENEWAL - 1:
+        _renew_inverse(code, n, scratch, problem)
+    for m in range(n):
+        scratch.atoms_before[m], scratch.weights_before[m] = code.atoms[m], code.weights[m]
+    n_now = _minimise(code, n, settled, scratch, n_near, slack, problem)
+    residual = group.residuals[n_next]
+    objective = _subtract_atoms(residual, scratch.rest, signal, code, n_now, problem)
+    if not objective <= group.objectives[i] * (1 + WORSE):
+        _undo(code, n, scratch)
+        return ASTRAY
+    group.objectives[i], group.counts[i], group.left[n_next] = objective, n_now, i
+    return IMPROVED
+
+
+@compiled
+def _start(X, problem, group, scratch):  # pragma: no cover  (compiled)
+    """Begin with empty codes; return whether no signal is too large to compute with."""
+    finite = True
+    for i in range(len(X)):
+        code = Code(group.atoms[i], group.weights[i], scratch.slopes, group.inverses[i])
+        objective = _subtract_atoms(group.residuals[i], scratch.rest, X[i], code, 0, problem)
+        group.left[i], group.counts[i], group.objectives[i] = i, 0, objective
+        group.slacks[i] = problem.slack + problem.rounding * np.sqrt(2 * objective)
+        finite &= np.isfinite(group.slacks[i])
+    return finite
+
+
+@compiled
+def _collect(i, group, atoms, weights, n_found):  # pragma: no cover  (compiled)
+    """Append a code to those found and clear it; return how many atoms it has."""
+    n = 0
+    for m in range(group.counts[i]):
+        weight = weights.dtype.type(group.weights[i, m])
+        if weight != 0 and np.isfinite(weight):
+            atoms[n_found + n], weights[n_found + n] = group.atoms[i, m], weight
+            n += 1
+        group.weights[i, m] = 0
+    return n
+
+
+@compiled_entry
+def _encode(X, problem, group, scratch, atoms, weights, counts):  # pragma: no cover  (compiled)
+    """Find all codes, a group at a time; return how many atoms, and whether all are optimal."""
     n_found, converged = 0, True
-    eps = np.finfo(X.dtype).eps
-    # A pivot this small says that an atom is a combination of those in use. The inverse would hold
-    # its reciprocal, by which the rounding of slopes is multiplied.
-    singular = max(eps**0.8, 1e-8)
-    norms = np.diag(gram).copy()
-    longest = np.sqrt(norms.max())
-
-    group = min(GROUP, ROOM // padded**2, n_signals + ROWS - 1)
-    group = max(group // ROWS, 1) * ROWS
-    signals, counts, slack = np.empty(group, np.int64), np.empty(group, np.int64), np.empty(group)
-    residual = np.zeros((group, n_features), X.dtype)
-    slopes = np.empty((group, len(dictionary)), X.dtype)
-    atoms, codes = np.zeros((group, capacity), np.int32), np.zeros((group, padded))
-    # Cleared as places are opened: few are, and in the cache.
-    inverses = np.empty((group, padded, padded))
-    limit = max(N_FIRST, N_LATER)
-    candidates = Candidates(
-        np.zeros(limit, np.int32), np.zeros(limit), np.zeros((padded, limit)), np.zeros(limit)
-    )
-    own_slopes, step, scratch = np.zeros(padded), np.zeros(padded), np.zeros(padded)
-    products, solved = np.zeros(padded), np.zeros(padded)
-    objectives, rest = np.empty(group), np.zeros(n_features + -n_features % LANES)
-    atoms_before, code_before = np.zeros(capacity, np.int32), np.zeros(padded)
-
-    for first in range(0, n_signals, group):
-        n_group = n_left = min(group, n_signals - first)
-        for i in range(n_group):
-            signals[i], counts[i] = i, 0
-            objectives[i] = _subtract_atoms(
-                residual[i], rest, X[first + i], dictionary, atoms[i], codes[i], 0, alpha
-            )
-            # What rounding makes of a slope that is zero.
-            slack[i] = tol * alpha + 2 * eps * np.sqrt(2 * objectives[i]) * longest
-            converged &= np.isfinite(slack[i])
+    for first in range(0, len(X), len(group.left)):
+        signals = X[first : first + len(group.left)]
+        converged &= _start(signals, problem, group, scratch)
+        n_left = len(signals)
         for n_rounds in range(MAX_ROUNDS + 1):
-            compute_slopes(slopes, residual, panels, n_left)
-            limit = N_LATER if n_rounds else N_FIRST
+            multiply_group(group.slopes, group.residuals, problem.columns, n_left)
             n_next = 0
             for position in range(n_left):
-                i, row = signals[position], slopes[position]
-                own, code = atoms[i], codes[i]
-                settled = _look_up(own_slopes, own, code, counts[i], row, alpha, slack[i])
-                n_candidates = _choose(candidates, limit, row, alpha + slack[i])
-                if settled and n_candidates == 0:
-                    continue
-                active = Active(own, code, own_slopes, inverses[i], step, scratch, products, solved)
-                n_before = counts[i]
-                if n_rounds % RENEWAL == RENEWAL - 1:
-                    _renew(active, n_before, gram, singular)
-                for m in range(n_before):
-                    atoms_before[m], code_before[m] = own[m], code[m]
-                counts[i] = _solve(
-                    active, n_before, settled, candidates, n_candidates, gram, norms, alpha,
-                    slack[i], singular,
-                )  # fmt: skip
-                objective = _subtract_atoms(
-                    residual[n_next], rest, X[first + i], dictionary, own, code, counts[i], alpha
-                )
-                if not objective <= objectives[i] * (1 + WORSE):
-                    _forget(active, candidates)
-                    for m in range(n_before):
-                        own[m], code[m] = atoms_before[m], code_before[m]
-                    counts[i] = n_before
-                    converged = False
-                    continue
-                objectives[i] = objective
-                signals[n_next] = i
-                n_next += 1
+                signal = signals[group.left[position]]
+                outcome = _improve(signal, position, n_next, n_rounds, problem, group, scratch)
+                n_next += outcome == IMPROVED
+                converged &= outcome != ASTRAY
             n_left = n_next
             if n_left == 0:
                 break
         converged &= n_left == 0
-        for i in range(n_group):
-            n = counts[i]
-            for m in range(n):
-                weight = X.dtype.type(codes[i, m])
-                converged &= np.isfinite(weight)
-                if weight != 0 and np.isfinite(weight):
-                    found_atoms[n_found], found_codes[n_found] = atoms[i, m], weight
-                    found_counts[first + i] += 1
-                    n_found += 1
-                codes[i, m] = 0
-    return found_atoms[:n_found], found_codes[:n_found], found_counts, converged
+        for i in range(len(signals)):
+            counts[first + i] = _collect(i, group, atoms, weights, n_found)
+            n_found += counts[first + i]
+    return n_found, converged

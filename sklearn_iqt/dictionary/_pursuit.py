@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numba import njit as numba_njit
 
-from sklearn_iqt.dictionary._lanes import load, mask_of, n_lanes
+from sklearn_iqt.dictionary._compiling import WIDTH, aligned_empty, compiled, compiled_entry
+from sklearn_iqt.dictionary._slopes import STRETCH, count_steep, multiply
 
 __all__ = ["omp_rows"]
 
 # A pivot below this fraction says that an atom is a combination of those before it (rounding of
 # float32).
 SINGULAR = 1e-6
-
-# Only what Python calls needs a wrapper, which takes as long to compile as the function.
-OPTIONS: dict[str, Any] = {"cache": True, "nogil": True}
-# numba's types do not know all of its options.
-njit: Any = numba_njit
-compiled = njit(**OPTIONS, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
 @compiled
@@ -57,59 +49,79 @@ def _backward(factor, rhs, n):  # pragma: no cover  (compiled)
 
 @compiled
 def _steepest(slopes):  # pragma: no cover  (compiled)
-    """Find the atom of the largest slope; a vector of them is passed over at once."""
-    largest, best = slopes.dtype.type(-1), 0
-    for start in range(0, len(slopes), n_lanes(slopes)):
-        if mask_of(abs(load(slopes, start)) > largest):
-            for atom in range(start, start + n_lanes(slopes)):
-                if abs(slopes[atom]) > largest:
-                    largest, best = abs(slopes[atom]), atom
+    """Find the atom of the largest slope."""
+    best = 0
+    for start in range(0, len(slopes), STRETCH):
+        if count_steep(slopes[start : start + STRETCH], abs(slopes[best])) > 0:
+            for atom in range(start, min(start + STRETCH, len(slopes))):
+                if abs(slopes[atom]) > abs(slopes[best]):
+                    best = atom
     return best
 
 
 @compiled
 def _subtract_atoms(residual, correlation, gram, atoms, code, n):  # pragma: no cover  (compiled)
-    """Correlations of all atoms with what a code leaves of the signal."""
-    for atom in range(len(residual)):
+    """Compute correlations of all atoms with what a code leaves of the signal."""
+    width = len(residual) // WIDTH * WIDTH
+    for atom in range(width):
         residual[atom] = correlation[atom]
     for m in range(n):
-        weight = residual.dtype.type(code[m])
-        row = gram[atoms[m]]
-        for atom in range(len(residual)):
+        weight, row = residual.dtype.type(code[m]), gram[atoms[m]]
+        for atom in range(width):
             residual[atom] -= weight * row[atom]
 
 
-@njit(**OPTIONS)
-def omp_rows(correlations, gram, n_nonzero, atoms_out, codes_out, counts):
+@compiled_entry
+def _pursue(correlations, gram, residual, factor, weights, atoms, codes, counts):
     # pragma: no cover  (compiled)
     """Choose atoms greedily for each row of correlations, solving for all weights after each."""
-    n_atoms = len(gram)
-    residual = np.empty(n_atoms, correlations.dtype)
-    factor = np.empty((n_nonzero, n_nonzero))
-    weights = np.empty(n_nonzero)
+    n_nonzero = len(weights)
     for signal in range(len(correlations)):
-        correlation = correlations[signal]
-        for atom in range(n_atoms):
+        correlation, chosen = correlations[signal], atoms[signal]
+        for atom in range(len(residual)):
             residual[atom] = correlation[atom]
-        atoms = atoms_out[signal]
         least = 1e-6 * abs(correlation[_steepest(correlation)])
         n = 0
         while n < n_nonzero:
-            best_atom = _steepest(residual)
-            if abs(residual[best_atom]) <= least:
+            best = _steepest(residual)
+            if abs(residual[best]) <= least:
                 break
-            atoms[n] = best_atom
+            chosen[n] = best
             for row in range(n + 1):
-                weights[row] = correlation[atoms[row]]
+                weights[row] = correlation[chosen[row]]
                 for column in range(row + 1):
-                    factor[row, column] = gram[atoms[row], atoms[column]]
+                    factor[row, column] = gram[chosen[row], chosen[column]]
             if _factor(factor, n + 1) <= n:
                 break
             _forward(factor, weights, n + 1)
             _backward(factor, weights, n + 1)
             n += 1
             for row in range(n):
-                codes_out[signal, row] = weights[row]
+                codes[signal, row] = weights[row]
             if n < n_nonzero:
-                _subtract_atoms(residual, correlation, gram, atoms, weights, n)
+                _subtract_atoms(residual, correlation, gram, chosen, weights, n)
         counts[signal] = n
+
+
+def omp_rows(
+    X: np.ndarray, columns: np.ndarray, gram: np.ndarray, n_nonzero_coefs: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the atoms and weights of the codes of rows, and how many.
+
+    Atoms are given as padded columns, and the Gram of these.
+    """
+    atoms = np.empty((len(X), n_nonzero_coefs), np.int32)
+    codes = np.empty((len(X), n_nonzero_coefs), X.dtype)
+    counts = np.empty(len(X), np.int64)
+    _pursue(
+        multiply(X, columns, len(gram)),
+        gram,
+        aligned_empty((len(gram),), X.dtype),
+        np.empty((n_nonzero_coefs, n_nonzero_coefs)),
+        np.empty(n_nonzero_coefs),
+        atoms,
+        codes,
+        counts,
+    )
+    used = np.arange(n_nonzero_coefs) < counts[:, None]
+    return atoms[used], codes[used], counts

@@ -1,29 +1,38 @@
-"""Compiled products of many signals and all atoms, which each signal's code starts from.
+"""Slopes: compiled products of many signals and all atoms, and the steep ones among them.
 
-There is no BLAS in the coder: its threads go on waiting for work after a product, on the cores that
+The coder does not use BLAS: its threads wait for more work after each product, on the cores that
 code.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numba import njit as numba_njit
 
-from sklearn_iqt.dictionary._lanes import load_panel, panel_width, store
+from sklearn_iqt.dictionary._compiling import (
+    WIDTH,
+    aligned_empty,
+    aligned_zeros,
+    compiled,
+    compiled_entry,
+    round_up,
+)
 
-__all__ = ["GROUP", "ROWS", "compute_slopes", "cut_panels", "multiply"]
+__all__ = [
+    "GROUP", "ROWS", "STRETCH", "count_steep", "multiply", "multiply_group", "pad_columns",
+]  # fmt: skip
 
-# Signals whose products are computed at a time, and before the next thing is done with them.
-ROWS, GROUP = 6, 96
+# Rows and features that one pass over the columns multiplies. Their 24 products fit the registers
+# of a processor with 32; others read them from the cache.
+ROWS, FEATURES = 6, 4
+# Rows that are multiplied before the next thing is done with them: a whole number of passes, and
+# few enough to stay in the cache.
+GROUP = 96
+# Slopes among which a search first counts the steep ones, which is faster than looking at each.
+STRETCH = 4 * WIDTH
 
-# numba's types do not know all of its options.
-njit: Any = numba_njit
 
-
-def cut_panels(atoms: np.ndarray) -> np.ndarray:
-    """Return atoms a panel at a time, feature by feature; those that fill up the last are zero.
+def pad_columns(atoms: np.ndarray) -> np.ndarray:
+    """Return atoms as columns, with zeros up to whole passes of the loops over them.
 
     Parameters
     ----------
@@ -32,55 +41,90 @@ def cut_panels(atoms: np.ndarray) -> np.ndarray:
 
     Returns
     -------
-    ndarray of shape (n_panels, n_features, width)
-        A copy.
+    ndarray of shape (n_features rounded up to FEATURES, n_atoms rounded up to WIDTH)
+        A copy, C-contiguous and aligned.
     """
-    width = panel_width(atoms)
-    padded = np.pad(atoms, ((0, -len(atoms) % width), (0, 0)))
-    return np.ascontiguousarray(padded.reshape(-1, width, atoms.shape[1]).swapaxes(1, 2))
+    n_atoms, n_features = atoms.shape
+    columns = aligned_zeros((round_up(n_features, FEATURES), round_up(n_atoms)), atoms.dtype)
+    columns[:n_features, :n_atoms] = atoms.T
+    return columns
 
 
-@njit(cache=True, nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
-def compute_slopes(slopes, signals, panels, n_rows):  # pragma: no cover  (compiled)
-    """Multiply ``ROWS`` rows at a time by panels of atoms."""
-    if panels.shape[2] != panel_width(slopes):
-        raise ValueError("the panels were cut for another processor; clear numba's cache")
-    for panel in range(len(panels)):
-        atoms, start = panels[panel], panel * panel_width(slopes)
-        for row in range(0, n_rows, ROWS):
-            a = b = c = d = e = f = 0 * load_panel(atoms, 0, 0)
-            for feature in range(len(atoms)):
-                values = load_panel(atoms, feature, 0)
-                a += signals[row, feature] * values
-                b += signals[row + 1, feature] * values
-                c += signals[row + 2, feature] * values
-                d += signals[row + 3, feature] * values
-                e += signals[row + 4, feature] * values
-                f += signals[row + 5, feature] * values
-            store(a, slopes, row, start)
-            store(b, slopes, row + 1, start)
-            store(c, slopes, row + 2, start)
-            store(d, slopes, row + 3, start)
-            store(e, slopes, row + 4, start)
-            store(f, slopes, row + 5, start)
+@compiled
+def count_steep(slopes, threshold):  # pragma: no cover  (compiled)
+    """Count slopes above a threshold, and those that are not numbers: they are not optimal."""
+    count = 0
+    for k in range(len(slopes) // WIDTH * WIDTH):
+        count += not abs(slopes[k]) <= threshold
+    return count
 
 
-@njit(cache=True, nogil=True)
-def multiply(rows, panels, n_atoms):  # pragma: no cover  (compiled)
-    """Return the products of all rows and all atoms, in one thread and without BLAS.
+@compiled
+def _four(row, f):  # pragma: no cover  (compiled)
+    return row[f], row[f + 1], row[f + 2], row[f + 3]
 
-    Rows are C-contiguous and of the precision of the panels.
+
+@compiled
+def multiply_group(products, rows, columns, n_rows):  # pragma: no cover  (compiled)
+    """Multiply rows by columns, ``ROWS`` at a time, so that some more than ``n_rows`` may be.
+
+    Rows and products are padded as columns are.
     """
-    group = np.zeros((GROUP, rows.shape[1]), rows.dtype)
-    slopes = np.empty((GROUP, len(panels) * panels.shape[2]), rows.dtype)
-    products = np.empty((len(rows), n_atoms), rows.dtype)
+    # The compiler does not know that it is a multiple, and has no code for numbers left over if so.
+    width = columns.shape[1] // WIDTH * WIDTH
+    for i in range(0, n_rows, ROWS):
+        p, q, r = products[i], products[i + 1], products[i + 2]
+        s, t, u = products[i + 3], products[i + 4], products[i + 5]
+        for k in range(width):
+            p[k] = q[k] = r[k] = s[k] = t[k] = u[k] = 0
+        for f in range(0, len(columns), FEATURES):
+            a, b, c = _four(rows[i], f), _four(rows[i + 1], f), _four(rows[i + 2], f)
+            d, e, g = _four(rows[i + 3], f), _four(rows[i + 4], f), _four(rows[i + 5], f)
+            column_w, column_x = columns[f], columns[f + 1]
+            column_y, column_z = columns[f + 2], columns[f + 3]
+            for k in range(width):
+                w, x, y, z = column_w[k], column_x[k], column_y[k], column_z[k]
+                p[k] = p[k] + a[0] * w + a[1] * x + a[2] * y + a[3] * z
+                q[k] = q[k] + b[0] * w + b[1] * x + b[2] * y + b[3] * z
+                r[k] = r[k] + c[0] * w + c[1] * x + c[2] * y + c[3] * z
+                s[k] = s[k] + d[0] * w + d[1] * x + d[2] * y + d[3] * z
+                t[k] = t[k] + e[0] * w + e[1] * x + e[2] * y + e[3] * z
+                u[k] = u[k] + g[0] * w + g[1] * x + g[2] * y + g[3] * z
+
+
+@compiled_entry
+def _multiply_all(products, rows, columns, group, group_products):
+    # pragma: no cover  (compiled)
     for first in range(0, len(rows), GROUP):
         n_group = min(GROUP, len(rows) - first)
-        for row in range(n_group):
-            for feature in range(rows.shape[1]):
-                group[row, feature] = rows[first + row, feature]
-        compute_slopes(slopes, group, panels, n_group)
-        for row in range(n_group):
-            for atom in range(n_atoms):
-                products[first + row, atom] = slopes[row, atom]
+        for i in range(n_group):
+            for f in range(rows.shape[1]):
+                group[i, f] = rows[first + i, f]
+        multiply_group(group_products, group, columns, n_group)
+        for i in range(n_group):
+            for k in range(products.shape[1]):
+                products[first + i, k] = group_products[i, k]
+
+
+def multiply(rows: np.ndarray, columns: np.ndarray, n_products: int) -> np.ndarray:
+    """Return the products of rows and columns, in one thread and without BLAS.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_rows, n_features), C-contiguous
+        Rows, in the precision of the columns.
+    columns : ndarray
+        What :func:`pad_columns` returned.
+    n_products : int
+        How many of the columns to multiply by.
+
+    Returns
+    -------
+    ndarray of shape (n_rows, n_products)
+        Products, C-contiguous.
+    """
+    products = aligned_empty((len(rows), n_products), rows.dtype)
+    group = aligned_zeros((GROUP, len(columns)), rows.dtype)
+    group_products = aligned_empty((GROUP, columns.shape[1]), rows.dtype)
+    _multiply_all(products, rows, columns, group, group_products)
     return products

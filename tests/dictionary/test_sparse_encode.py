@@ -14,7 +14,7 @@ from sklearn.linear_model import Lasso
 
 from sklearn_iqt.dictionary import _coding, sparse_encode
 from sklearn_iqt.dictionary._learning import normalize_atoms
-from sklearn_iqt.dictionary._slopes import cut_panels, multiply
+from sklearn_iqt.dictionary._slopes import multiply, pad_columns
 
 
 def problem(n_signals, n_atoms, n_features, seed=0, dtype=np.float64):
@@ -188,7 +188,7 @@ def test_products_agree_with_numpy(shape, dtype):
     rng = np.random.default_rng(0)
     rows = rng.standard_normal((n_rows, n_features)).astype(dtype)
     atoms = rng.standard_normal((n_atoms, n_features)).astype(dtype)
-    products = multiply(rows, cut_panels(atoms), n_atoms)
+    products = multiply(rows, pad_columns(atoms), n_atoms)
     assert products.dtype == dtype
     assert products.flags.c_contiguous
     np.testing.assert_allclose(products, rows @ atoms.T, atol=1000 * np.finfo(dtype).eps)
