@@ -52,6 +52,7 @@ compiled_entry = njit(**OPTIONS, fastmath={"contract"})
 INNER = {**OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 compiled = njit(**INNER, fastmath={"contract"})
 # "reassoc" lets a sum be computed as several partial ones.
+inlined = njit(**INNER, fastmath={"contract"}, inline="always")
 compiled_sum = njit(**INNER, fastmath={"contract", "reassoc"})
 
 

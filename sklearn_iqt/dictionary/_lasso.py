@@ -26,6 +26,7 @@ from sklearn_iqt.dictionary._compiling import (
     compiled,
     compiled_entry,
     compiled_sum,
+    inlined,
     round_up,
 )
 from sklearn_iqt.dictionary._slopes import (
@@ -287,7 +288,7 @@ def _shrink_inverse(code, n, scratch, place):  # pragma: no cover  (compiled)
         inverse[k, last] = 0
 
 
-@compiled
+@inlined
 def _renew_inverse(code, n, scratch, problem):  # pragma: no cover  (compiled)
     """Compute the inverse anew, which many changes have made inexact."""
     for m in range(n):
@@ -302,7 +303,7 @@ def _renew_inverse(code, n, scratch, problem):  # pragma: no cover  (compiled)
 # Rounds ------------------------------------------------------------------------------------------
 
 
-@compiled
+@inlined
 def _choose_candidates(scratch, slopes, threshold, bound, limit):  # pragma: no cover  (compiled)
     """List atoms whose slope exceeds a threshold; where there are too many, only steep ones.
 
@@ -331,7 +332,7 @@ def _choose_candidates(scratch, slopes, threshold, bound, limit):  # pragma: no 
     return n
 
 
-@compiled
+@inlined
 def _take_out_slopes(code, n, slopes, alpha, slack):  # pragma: no cover  (compiled)
     """Move the slopes of a code out of those of all atoms; return whether they are on target."""
     settled = True
@@ -354,12 +355,16 @@ def _find_end(code, n, scratch, limit):  # pragma: no cover  (compiled)
 
 
 @compiled
-def _take_step(code, n, scratch, length, n_near):  # pragma: no cover  (compiled)
-    """Change the weights; the slopes of the candidates follow."""
+def _take_step(code, n, scratch, length):  # pragma: no cover  (compiled)
     for m in range(n):
         before = code.weights[m]
         after = before + length * scratch.step[m]
         code.weights[m] = np.copysign(TINY, before) if before * after < 0 else after
+
+
+@compiled
+def _follow_step(n, scratch, length, n_near):  # pragma: no cover  (compiled)
+    """Change the slopes of the candidates as a step does."""
     changes = scratch.vector
     _multiply(changes, scratch.near_gram, scratch.step, n_near, n)
     for k in range(n_near):
@@ -394,13 +399,14 @@ def _settle(code, n, scratch, n_near, alpha):  # pragma: no cover  (compiled)
         length, leaving = _find_end(code, n, scratch, 1.0)
         for m in range(n):
             code.slopes[m] -= length * excess[m]
-        _take_step(code, n, scratch, length, n_near)
+        _take_step(code, n, scratch, length)
+        _follow_step(n, scratch, length, n_near)
         if leaving >= 0:
             n = _leave(code, n, scratch, leaving)
     return n
 
 
-@compiled
+@inlined
 def _take_over(code, n, scratch, sign):  # pragma: no cover  (compiled)
     """Let a candidate take over from the atoms that it combines until one of them leaves.
 
@@ -411,7 +417,7 @@ def _take_over(code, n, scratch, sign):  # pragma: no cover  (compiled)
     length, leaving = _find_end(code, n, scratch, np.inf)
     if leaving < 0:
         return 0.0, n
-    _take_step(code, n, scratch, length, 0)
+    _take_step(code, n, scratch, length)
     return sign * length, _leave(code, n, scratch, leaving)
 
 
@@ -446,14 +452,15 @@ def _join(code, n, scratch, n_near, candidate, problem):  # pragma: no cover  (c
             step[m] = -sign * excess / pivot * solved[m]
         length, leaving = _find_end(code, n, scratch, 1.0)
         code.slopes[n - 1] -= length * sign * excess
-        _take_step(code, n, scratch, length, n_near)
+        _take_step(code, n, scratch, length)
+        _follow_step(n, scratch, length, n_near)
         if leaving < 0:
             return n
         n = _leave(code, n, scratch, leaving)
     return _settle(code, n, scratch, n_near, alpha)
 
 
-@compiled
+@inlined
 def _minimise(code, n, settled, scratch, n_near, slack, problem):  # pragma: no cover  (compiled)
     """Minimise over the atoms of a code and the candidates; return how many are in the code."""
     for m in range(n):
@@ -494,7 +501,7 @@ def _subtract_atoms(residual, rest, signal, code, n, problem):  # pragma: no cov
     return penalty + _dot(rest, rest, len(signal)) / 2
 
 
-@compiled
+@inlined
 def _undo(code, n, scratch):  # pragma: no cover  (compiled)
     """Put a code back to before the round, and clear what need not be finite."""
     for m in range(n):
@@ -506,7 +513,7 @@ def _undo(code, n, scratch):  # pragma: no cover  (compiled)
             code.weights[m] = 0
 
 
-@compiled
+@inlined
 def _improve(signal, position, n_next, n_rounds, problem, group, scratch):
     # pragma: no cover  (compiled)
     """Improve one code by a round, given all slopes, and compute what it leaves of the signal."""
@@ -533,20 +540,22 @@ def _improve(signal, position, n_next, n_rounds, problem, group, scratch):
     return IMPROVED
 
 
-@compiled
+@inlined
 def _start(X, problem, group, scratch):  # pragma: no cover  (compiled)
     """Begin with empty codes; return whether no signal is too large to compute with."""
     finite = True
     for i in range(len(X)):
         code = Code(group.atoms[i], group.weights[i], scratch.slopes, group.inverses[i])
-        objective = _subtract_atoms(group.residuals[i], scratch.rest, X[i], code, 0, problem)
-        group.left[i], group.counts[i], group.objectives[i] = i, 0, objective
+        group.left[i], group.counts[i] = i, 0
+        residual, n = group.residuals[i], group.counts[i]
+        objective = _subtract_atoms(residual, scratch.rest, X[i], code, n, problem)
+        group.objectives[i] = objective
         group.slacks[i] = problem.slack + problem.rounding * np.sqrt(2 * objective)
         finite &= np.isfinite(group.slacks[i])
     return finite
 
 
-@compiled
+@inlined
 def _collect(i, group, atoms, weights, n_found):  # pragma: no cover  (compiled)
     """Append a code to those found and clear it; return how many atoms it has."""
     n = 0
@@ -562,14 +571,14 @@ def _collect(i, group, atoms, weights, n_found):  # pragma: no cover  (compiled)
 @compiled_entry
 def _encode(X, problem, group, scratch, atoms, weights, counts):  # pragma: no cover  (compiled)
     """Find all codes, a group at a time; return how many atoms, and whether all are optimal."""
-    n_found, converged = 0, True
+    n_found, converged = np.int64(0), True
     for first in range(0, len(X), len(group.left)):
         signals = X[first : first + len(group.left)]
         converged &= _start(signals, problem, group, scratch)
         n_left = len(signals)
         for n_rounds in range(MAX_ROUNDS + 1):
             multiply_group(group.slopes, group.residuals, problem.columns, n_left)
-            n_next = 0
+            n_next = np.int64(0)
             for position in range(n_left):
                 signal = signals[group.left[position]]
                 outcome = _improve(signal, position, n_next, n_rounds, problem, group, scratch)
