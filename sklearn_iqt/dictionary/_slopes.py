@@ -53,9 +53,9 @@ def pad_columns(atoms: np.ndarray) -> np.ndarray:
 @compiled
 def count_steep(slopes, threshold):  # pragma: no cover  (compiled)
     """Count slopes above a threshold, and those that are not numbers: they are not optimal."""
-    count = 0
+    count = np.int32(0)  # as wide as most slopes
     for k in range(len(slopes) // WIDTH * WIDTH):
-        count += not abs(slopes[k]) <= threshold
+        count = np.int32(count + np.int32(not abs(slopes[k]) <= threshold))
     return count
 
 
