@@ -177,7 +177,7 @@ def make_workspace(problem: Problem) -> Workspace:
         solved=aligned_zeros((places,)),
         vector=aligned_zeros((places,)),
         rest=aligned_zeros((round_up(n_features),)),
-        near=np.empty(n_atoms + 1, np.int32),
+        near=np.empty(WIDTH, np.int32),
         near_slopes=aligned_zeros((WIDTH,)),
         near_gram=aligned_zeros((places, WIDTH)),
         near_line=aligned_zeros((WIDTH,)),
@@ -322,13 +322,13 @@ def _choose_candidates(scratch, slopes, threshold, bound, limit):  # pragma: no 
                 bound = middle
     n, least = 0, kind(threshold)
     for start in range(0, len(slopes), STRETCH):
-        if count_steep(slopes[start : start + STRETCH], least) > 0:
-            for atom in range(start, min(start + STRETCH, len(slopes))):
-                near[n] = atom
-                n += not abs(slopes[atom]) <= least
-    n = min(n, limit)
-    for k in range(n):
-        scratch.near_slopes[k] = slopes[near[k]]
+        stretch, k = slopes[start : start + STRETCH], 0
+        n_steep = count_steep(stretch, least)
+        while n_steep > 0 and n < limit:
+            if not abs(stretch[k]) <= least:
+                near[n], scratch.near_slopes[n] = start + k, stretch[k]
+                n, n_steep = n + 1, n_steep - 1
+            k += 1
     return n
 
 

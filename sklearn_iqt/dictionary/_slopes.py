@@ -28,7 +28,7 @@ ROWS, FEATURES = 6, 4
 # few enough to stay in the cache.
 GROUP = 96
 # Slopes among which a search first counts the steep ones, which is faster than looking at each.
-STRETCH = 4 * WIDTH
+STRETCH = 2 * WIDTH
 
 
 def pad_columns(atoms: np.ndarray) -> np.ndarray:
