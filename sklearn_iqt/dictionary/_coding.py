@@ -126,10 +126,12 @@ def sparse_encode(
             n_jobs=n_jobs,
         )
         return sparse.csr_matrix(coder.transform(X), dtype=X.dtype)
+    # For signals that cannot be written to, numba would compile everything anew.
+    X = np.require(X, requirements="W")
     if solver == "batch_omp":
         columns = pad_columns(dictionary)
-        padded = columns.T[:, : dictionary.shape[1]]
-        gram = multiply(np.ascontiguousarray(padded), columns, len(padded))
+        padded = np.ascontiguousarray(columns[: dictionary.shape[1]].T)
+        gram = multiply(padded, columns, len(padded))
 
         def encode(rows: slice) -> tuple[Any, ...]:
             return *omp_rows(X[rows], columns, gram, n_nonzero_coefs), True
@@ -139,7 +141,10 @@ def sparse_encode(
         idle: list[Workspace] = []
 
         def encode(rows: slice) -> tuple[Any, ...]:
-            workspace = idle.pop() if idle else make_workspace(problem)
+            try:
+                workspace = idle.pop()
+            except IndexError:
+                workspace = make_workspace(problem)
             found = lasso_rows(X[rows], problem, workspace)
             idle.append(workspace)
             return found

@@ -2,6 +2,7 @@
 
 import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -39,7 +40,9 @@ def objective(X, dictionary, codes, alpha):
 
 
 @pytest.mark.parametrize("alpha", [0.001, 0.05, 0.3, 5.0])
-@pytest.mark.parametrize(("n_atoms", "n_features"), [(20, 50), (64, 16), (300, 40), (1, 5)])
+@pytest.mark.parametrize(
+    ("n_atoms", "n_features"), [(20, 50), (64, 16), (300, 40), (1, 5), (64, 32), (32, 64)]
+)
 def test_lasso_is_optimal(alpha, n_atoms, n_features):
     X, dictionary = problem(700, n_atoms, n_features)
     codes = sparse_encode(X, dictionary, alpha=alpha)
@@ -139,6 +142,25 @@ def test_lasso_agrees_with_scikit_learn(reference):
         np.testing.assert_allclose(ours, theirs, rtol=1e-3)
 
 
+@given(
+    st.integers(1, 80),
+    st.integers(1, 40),
+    st.floats(0.01, 1),
+    st.integers(0, 10**6),
+    st.sampled_from([np.float32, np.float64]),
+)
+@settings(max_examples=40, deadline=None)
+def test_objective_is_never_above_that_of_lasso_lars(n_atoms, n_features, alpha, seed, dtype):
+    X, dictionary = problem(4, n_atoms, n_features, seed, dtype)
+    codes = sparse_encode(X, dictionary, alpha=alpha).astype(np.float64)
+    exact, atoms = X.astype(np.float64), dictionary.astype(np.float64)
+    ours = objective(exact, atoms, codes, alpha)
+    theirs = objective(
+        exact, atoms, sparse_encode(exact, atoms, alpha=alpha, solver="lasso_lars"), alpha
+    )
+    assert (ours <= theirs + 1e-6 * (exact**2).sum(axis=1)).all()
+
+
 @pytest.mark.parametrize("norm", [1e-4, 1e3])
 def test_atoms_of_any_norm_are_coded_exactly(norm):
     X, dictionary = problem(50, 60, 20)
@@ -194,6 +216,19 @@ def test_products_agree_with_numpy(shape, dtype):
     np.testing.assert_allclose(products, rows @ atoms.T, atol=1000 * np.finfo(dtype).eps)
 
 
+@pytest.mark.parametrize("solver", ["batch_lasso", "batch_omp"])
+def test_problems_can_be_coded_at_the_same_time(solver):
+    problems = [problem(2000, 40 + 30 * seed, 20 + 5 * seed, seed) for seed in range(4)]
+
+    def encode(each):
+        return sparse_encode(*each, solver=solver, alpha=0.05, n_jobs=2)
+
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(encode, problems))
+    for each, codes in zip(problems, together, strict=True):
+        assert (encode(each) != codes).nnz == 0
+
+
 def test_threads_are_those_of_joblib(monkeypatch):
     X, dictionary = problem(3000, 50, 20)
     asked = []
@@ -243,12 +278,16 @@ def test_no_atom_is_in_a_code_twice():
     assert all(len(np.unique(row.indices)) == row.nnz for row in codes)
 
 
-@pytest.mark.parametrize("size", [1e160, 1e300])
-def test_signals_too_large_to_compute_with_are_told(size):
-    X, dictionary = problem(4, 10, 6)
+@pytest.mark.parametrize(
+    ("size", "dtype"), [(1e160, np.float64), (1e300, np.float64), (3e38, np.float32)]
+)
+def test_signals_too_large_to_compute_with_are_warned_about(size, dtype):
+    _, dictionary = problem(1, 10, 6)
+    X = np.full((4, 6), size, dtype)
     with pytest.warns(ConvergenceWarning):
-        codes = sparse_encode(X * size, dictionary)
+        codes = sparse_encode(X, np.abs(dictionary))
     assert np.isfinite(codes.data).all()
+    assert (codes.indices < 10).all()
 
 
 def test_signals_without_codes():
