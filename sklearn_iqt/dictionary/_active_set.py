@@ -23,28 +23,20 @@ from sklearn_iqt.dictionary._compiling import (
     inlined,
 )
 
-__all__ = ["Code", "Problem", "Scratch", "dot", "make_scratch", "minimise", "renew_inverse"]
+__all__ = ["Code", "Gram", "Scratch", "dot", "make_scratch", "minimise", "renew_inverse"]
 
 # What is left of a weight that would change its sign by rounding; zero would have no sign.
 TINY = 1e-60
 
 
-class Problem(NamedTuple):
-    """Atoms, as they are and as padded columns, their Gram and squared norms, and the penalty.
+class Gram(NamedTuple):
+    """Products of all atoms with each other, and with themselves, in double precision.
 
-    The slope of an atom in a code should be ``alpha``, and that of another no larger. It may miss
-    that by ``slack``, and by ``rounding`` times the norm of what is left of a signal. An atom is a
-    combination of others if less than ``singular`` of its squared norm is left.
+    An atom is a combination of others if less than ``singular`` of its squared norm is left.
     """
 
-    dictionary: Any
-    columns: Any
-    gram: Any
+    products: Any
     norms: Any
-    longest: float
-    alpha: float
-    slack: float
-    rounding: float
     singular: float
 
 
@@ -160,7 +152,7 @@ def _extend_inverse(code, n, scratch, pivot):  # pragma: no cover  (compiled)
     _add_outer(inverse, solved, 1 / pivot, n + 1)
 
 
-@compiled
+@inlined
 def _shrink_inverse(code, n, scratch, place):  # pragma: no cover  (compiled)
     """Remove the row and the column at a place; the last ones come there."""
     inverse, row, last = code.inverse, scratch.vector, n - 1
@@ -176,15 +168,15 @@ def _shrink_inverse(code, n, scratch, place):  # pragma: no cover  (compiled)
 
 
 @inlined
-def renew_inverse(code, n, scratch, problem):  # pragma: no cover  (compiled)
+def renew_inverse(code, n, scratch, gram):  # pragma: no cover  (compiled)
     """Compute the inverse anew, which many changes have made inexact."""
     for m in range(n):
-        line = problem.gram[code.atoms[m]]
+        line = gram.products[code.atoms[m]]
         for k in range(n):
             scratch.products[k] = line[code.atoms[k]] if k < m else 0
         norm = line[code.atoms[m]]
         pivot = norm - _solve_gram(code, m, scratch)
-        _extend_inverse(code, m, scratch, max(pivot, problem.singular * norm))
+        _extend_inverse(code, m, scratch, max(pivot, gram.singular * norm))
 
 
 @compiled
@@ -271,18 +263,18 @@ def _take_over(code, n, scratch, sign):  # pragma: no cover  (compiled)
 
 
 @compiled
-def _join(code, n, scratch, n_near, candidate, problem):  # pragma: no cover  (compiled)
+def _join(code, n, scratch, n_near, candidate, gram, alpha):  # pragma: no cover  (compiled)
     """Let a candidate join a code; return how many atoms that has then."""
-    products, solved, step, alpha = scratch.products, scratch.solved, scratch.step, problem.alpha
+    products, solved, step = scratch.products, scratch.solved, scratch.step
     atom, slope = scratch.near[candidate], scratch.near_slopes[candidate]
-    norm, sign, excess, weight = problem.norms[atom], np.sign(slope), abs(slope) - alpha, 0.0
+    norm, sign, excess, weight = gram.norms[atom], np.sign(slope), abs(slope) - alpha, 0.0
     # Early, as the Gram is far away.
     for k in range(n_near):
-        scratch.near_line[k] = problem.gram[atom, scratch.near[k]]
+        scratch.near_line[k] = gram.products[atom, scratch.near[k]]
     for m in range(n):
         products[m] = scratch.near_gram[m, candidate]
     pivot = norm - _solve_gram(code, n, scratch)
-    while n == len(code.atoms) or pivot <= problem.singular * norm:
+    while n == len(code.atoms) or pivot <= gram.singular * norm:
         taken, n_left = _take_over(code, n, scratch, sign)
         if n_left == n:
             # Only rounding can say that this combination lowers the objective.
@@ -310,18 +302,19 @@ def _join(code, n, scratch, n_near, candidate, problem):  # pragma: no cover  (c
 
 
 @inlined
-def minimise(code, n, settled, scratch, n_near, slack, problem):  # pragma: no cover  (compiled)
+def minimise(code, n, settled, scratch, n_near, gram, alpha, slack):
+    # pragma: no cover  (compiled)
     """Minimise over the atoms of a code and the candidates; return how many are in the code."""
     for m in range(n):
-        line = problem.gram[code.atoms[m]]
+        line = gram.products[code.atoms[m]]
         for k in range(n_near):
             scratch.near_gram[m, k] = line[scratch.near[k]]
     if not settled:
-        n = _settle(code, n, scratch, n_near, problem.alpha)
+        n = _settle(code, n, scratch, n_near, alpha)
     # Each lowers the objective. Atoms may come and go and come again, but few do.
     for _ in range(4 * n_near):
         best = _steepest(scratch.near_slopes, n_near)
-        if abs(scratch.near_slopes[best]) - problem.alpha <= slack:
+        if abs(scratch.near_slopes[best]) - alpha <= slack:
             break
         in_use = False
         for m in range(n):
@@ -330,5 +323,5 @@ def minimise(code, n, settled, scratch, n_near, slack, problem):  # pragma: no c
             # Its slope would be alpha but for rounding.
             scratch.near_slopes[best] = 0
         else:
-            n = _join(code, n, scratch, n_near, best, problem)
+            n = _join(code, n, scratch, n_near, best, gram, alpha)
     return n

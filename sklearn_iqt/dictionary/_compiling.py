@@ -49,11 +49,13 @@ CACHE_LINE = 64
 
 # numba's types do not know all of its options.
 njit: Any = numba_njit
-# What Python calls. "contract" lets a product and a sum become one instruction.
 OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy", "_nrt": False}
+# Wrappers for C and for Python take as long to compile as a function.
+OPTIONS |= {"no_cfunc_wrapper": True}
+INNER = {**OPTIONS, "no_cpython_wrapper": True}
+# What Python calls. "contract" lets a product and a sum become one instruction.
 compiled_entry = njit(**OPTIONS, fastmath={"contract"})
-# What only compiled functions call: a wrapper for Python takes as long to compile as the function.
-INNER = {**OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+# What only compiled functions call.
 compiled = njit(**INNER, fastmath={"contract"})
 # As a part of the function that calls it.
 inlined = njit(**INNER, fastmath={"contract"}, inline="always")

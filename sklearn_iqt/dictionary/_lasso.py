@@ -15,7 +15,7 @@ import numpy as np
 
 from sklearn_iqt.dictionary._active_set import (
     Code,
-    Problem,
+    Gram,
     Scratch,
     dot,
     make_scratch,
@@ -40,7 +40,7 @@ from sklearn_iqt.dictionary._slopes import (
     pad_columns,
 )
 
-__all__ = ["Workspace", "lasso_rows", "make_problem", "make_workspace"]
+__all__ = ["Problem", "Workspace", "lasso_rows", "make_problem", "make_workspace"]
 
 MAX_ROUNDS = 200
 # Atoms that may become candidates in the first round, and in each later one; up to WIDTH.
@@ -56,6 +56,23 @@ RENEWAL = 30
 WORSE = 1e-3
 # What a round does to a code.
 OPTIMAL, IMPROVED, ASTRAY = 0, 1, 2
+
+
+class Problem(NamedTuple):
+    """Atoms, as they are and as padded columns, their Gram, and the penalty.
+
+    The slope of an atom in a code should be ``alpha``, and that of another no larger. It may miss
+    that by ``slack``, and by ``rounding`` times the norm of what is left of a signal. No atom is
+    longer than ``longest``.
+    """
+
+    dictionary: Any
+    columns: Any
+    gram: Gram
+    longest: float
+    alpha: float
+    slack: float
+    rounding: float
 
 
 class Group(NamedTuple):
@@ -91,20 +108,19 @@ def make_problem(dictionary: np.ndarray, alpha: float, tol: float) -> Problem:
     # cannot be written to, numba would compile everything anew.
     padded = np.ascontiguousarray(columns[: dictionary.shape[1]].T)
     precise = padded.astype(np.float64)
-    gram = multiply(precise, pad_columns(precise), len(precise))
+    products = multiply(precise, pad_columns(precise), len(precise))
+    norms = products.diagonal().copy()
+    longest = float(np.sqrt(norms.max()))
     eps = float(np.finfo(dictionary.dtype).eps)
-    longest = float(np.sqrt(gram.diagonal().max()))
     return Problem(
         dictionary=padded,
         columns=columns,
-        gram=gram,
-        norms=gram.diagonal().copy(),
+        # The inverse holds the reciprocal of what is left, by which rounding is multiplied.
+        gram=Gram(products, norms, singular=max(eps**0.8, 1e-8)),
         longest=longest,
         alpha=float(alpha),
         slack=float(tol * alpha),
         rounding=2 * eps * longest,
-        # The inverse would hold its reciprocal, by which the rounding of slopes is multiplied.
-        singular=max(eps**0.8, 1e-8),
     )
 
 
@@ -163,9 +179,10 @@ def _choose_candidates(scratch, slopes, threshold, bound, limit):  # pragma: no 
     No slope exceeds the bound. Return how many there are.
     """
     near, kind = scratch.near, slopes.dtype.type
-    n_steep = count_steep(slopes, kind(threshold))
+    # A plain zero has a type of its own, for which functions would be compiled once more.
+    n, n_steep = np.int64(0), count_steep(slopes, kind(threshold))
     if n_steep == 0:
-        return 0
+        return n
     if n_steep > limit:
         for _ in range(N_BISECTIONS):
             middle = np.sqrt(threshold * bound)
@@ -173,7 +190,7 @@ def _choose_candidates(scratch, slopes, threshold, bound, limit):  # pragma: no 
                 threshold = middle
             else:
                 bound = middle
-    n, least = 0, kind(threshold)
+    least = kind(threshold)
     for start in range(0, len(slopes), STRETCH):
         stretch, k = slopes[start : start + STRETCH], 0
         n_steep = count_steep(stretch, least)
@@ -227,10 +244,11 @@ def _improve(signal, position, n_next, n_rounds, problem, group, scratch):
     if settled and n_near == 0:
         return OPTIMAL
     if n_rounds % RENEWAL == RENEWAL - 1:
-        renew_inverse(code, n, scratch, problem)
+        renew_inverse(code, n, scratch, problem.gram)
     for m in range(n):
         scratch.atoms_before[m], scratch.weights_before[m] = code.atoms[m], code.weights[m]
-    n_now = minimise(code, n, settled, scratch, n_near, slack, problem)
+    gram, alpha = problem.gram, problem.alpha
+    n_now = minimise(code, n, settled, scratch, n_near, gram, alpha, slack)
     residual = group.residuals[n_next]
     objective = _subtract_atoms(residual, group.rest, signal, code, n_now, problem)
     if not objective <= group.objectives[i] * (1 + WORSE):
@@ -273,7 +291,7 @@ def _collect(i, group, atoms, weights, n_found):  # pragma: no cover  (compiled)
 @compiled_entry
 def _encode(X, problem, group, scratch, atoms, weights, counts):  # pragma: no cover  (compiled)
     """Find all codes, a group at a time; return how many atoms, and whether all are optimal."""
-    # A plain zero has a type of its own, for which functions would be compiled once more.
+    # As in the choice of candidates.
     zero: Any = np.int64(0)
     n_found, converged = zero, True
     for first in range(0, len(X), len(group.left)):
