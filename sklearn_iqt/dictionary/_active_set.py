@@ -56,7 +56,6 @@ class Scratch(NamedTuple):
     code, ``near_line`` those with an atom that joins.
     """
 
-    slopes: Any
     step: Any
     products: Any
     solved: Any
@@ -65,14 +64,11 @@ class Scratch(NamedTuple):
     near_slopes: Any
     near_gram: Any
     near_line: Any
-    atoms_before: Any
-    weights_before: Any
 
 
-def make_scratch(capacity: int, places: int) -> Scratch:
-    """Return room for codes of up to so many atoms, and the places that these are padded to."""
+def make_scratch(places: int) -> Scratch:
+    """Return room for codes of fewer atoms than there are places."""
     return Scratch(
-        slopes=aligned_zeros((places,)),
         step=aligned_zeros((places,)),
         products=aligned_zeros((places,)),
         solved=aligned_zeros((places,)),
@@ -81,8 +77,6 @@ def make_scratch(capacity: int, places: int) -> Scratch:
         near_slopes=aligned_zeros((WIDTH,)),
         near_line=aligned_zeros((WIDTH,)),
         near_gram=aligned_zeros((places, WIDTH)),
-        atoms_before=np.empty(capacity, np.int32),
-        weights_before=np.empty(capacity),
     )
 
 
@@ -152,7 +146,7 @@ def _extend_inverse(code, n, scratch, pivot):  # pragma: no cover  (compiled)
     _add_outer(inverse, solved, 1 / pivot, n + 1)
 
 
-@inlined
+@compiled
 def _shrink_inverse(code, n, scratch, place):  # pragma: no cover  (compiled)
     """Remove the row and the column at a place; the last ones come there."""
     inverse, row, last = code.inverse, scratch.vector, n - 1

@@ -92,6 +92,9 @@ class Group(NamedTuple):
     residuals: Any
     slopes: Any
     rest: Any
+    code_slopes: Any
+    atoms_before: Any
+    weights_before: Any
 
 
 class Workspace(NamedTuple):
@@ -143,8 +146,11 @@ def make_workspace(problem: Problem) -> Workspace:
         residuals=aligned_zeros((size, n_features), dtype),
         slopes=aligned_empty((size, n_atoms), dtype),
         rest=aligned_zeros((round_up(n_features),)),
+        code_slopes=aligned_zeros((places,)),
+        atoms_before=np.empty(capacity, np.int32),
+        weights_before=np.empty(capacity),
     )
-    return Workspace(group, make_scratch(capacity, places))
+    return Workspace(group, make_scratch(places))
 
 
 def lasso_rows(
@@ -219,12 +225,12 @@ def _subtract_atoms(residual, rest, signal, code, n, problem):  # pragma: no cov
 
 
 @inlined
-def _undo(code, n, scratch):  # pragma: no cover  (compiled)
+def _undo(code, n, group, scratch):  # pragma: no cover  (compiled)
     """Put a code back to before the round, and clear what need not be finite."""
     for m in range(n):
-        code.atoms[m], code.weights[m] = scratch.atoms_before[m], scratch.weights_before[m]
+        code.atoms[m], code.weights[m] = group.atoms_before[m], group.weights_before[m]
     for m in range(len(scratch.step)):
-        scratch.slopes[m] = scratch.step[m] = scratch.products[m] = 0
+        code.slopes[m] = scratch.step[m] = scratch.products[m] = 0
         scratch.solved[m] = scratch.vector[m] = 0
         if m >= n:
             code.weights[m] = 0
@@ -236,7 +242,7 @@ def _improve(signal, position, n_next, n_rounds, problem, group, scratch):
     """Improve one code by a round, given all slopes, and compute what it leaves of the signal."""
     i, slopes = group.left[position], group.slopes[position]
     n, slack = group.counts[i], group.slacks[i]
-    code = Code(group.atoms[i], group.weights[i], scratch.slopes, group.inverses[i])
+    code = Code(group.atoms[i], group.weights[i], group.code_slopes, group.inverses[i])
     settled = _take_out_slopes(code, n, slopes, problem.alpha, slack)
     limit = N_LATER if n_rounds else N_FIRST
     bound = problem.longest * np.sqrt(2 * group.objectives[i])
@@ -246,13 +252,13 @@ def _improve(signal, position, n_next, n_rounds, problem, group, scratch):
     if n_rounds % RENEWAL == RENEWAL - 1:
         renew_inverse(code, n, scratch, problem.gram)
     for m in range(n):
-        scratch.atoms_before[m], scratch.weights_before[m] = code.atoms[m], code.weights[m]
+        group.atoms_before[m], group.weights_before[m] = code.atoms[m], code.weights[m]
     gram, alpha = problem.gram, problem.alpha
     n_now = minimise(code, n, settled, scratch, n_near, gram, alpha, slack)
     residual = group.residuals[n_next]
     objective = _subtract_atoms(residual, group.rest, signal, code, n_now, problem)
     if not objective <= group.objectives[i] * (1 + WORSE):
-        _undo(code, n, scratch)
+        _undo(code, n, group, scratch)
         return ASTRAY
     group.objectives[i], group.counts[i], group.left[n_next] = objective, n_now, i
     return IMPROVED
@@ -263,7 +269,7 @@ def _start(X, problem, group, scratch):  # pragma: no cover  (compiled)
     """Begin with empty codes; return whether no signal is too large to compute with."""
     finite = True
     for i in range(len(X)):
-        code = Code(group.atoms[i], group.weights[i], scratch.slopes, group.inverses[i])
+        code = Code(group.atoms[i], group.weights[i], group.code_slopes, group.inverses[i])
         group.left[i], group.counts[i] = i, 0
         residual, n = group.residuals[i], group.counts[i]
         objective = _subtract_atoms(residual, group.rest, X[i], code, n, problem)
