@@ -60,7 +60,7 @@ def synthetic_signals(n_atoms, n_features):
 
 
 def signals_and_atoms(arguments, n_atoms):
-    """Return what the command line asks for."""
+    """Return the signals and atoms that the command line asks for."""
     if not arguments.cohort:
         return synthetic_signals(n_atoms, arguments.components)
     return real_signals(arguments.cohort, n_atoms, arguments.components, arguments.features)

@@ -81,12 +81,12 @@ def make_scratch(places: int) -> Scratch:
 
 
 @compiled
-def _padded(n):  # pragma: no cover  (compiled)
+def _padded(n):
     return (n + WIDTH - 1) // WIDTH * WIDTH
 
 
 @compiled_sum
-def dot(a, b, n):  # pragma: no cover  (compiled)
+def dot(a, b, n):
     total = 0.0
     for k in range(_padded(n)):
         total += a[k] * b[k]
@@ -94,7 +94,7 @@ def dot(a, b, n):  # pragma: no cover  (compiled)
 
 
 @compiled_sum
-def _multiply(result, rows, vector, n_rows, n):  # pragma: no cover  (compiled)
+def _multiply(result, rows, vector, n_rows, n):
     width = _padded(n)
     for m in range(n_rows):
         row, total = rows[m], 0.0
@@ -104,7 +104,7 @@ def _multiply(result, rows, vector, n_rows, n):  # pragma: no cover  (compiled)
 
 
 @compiled
-def _add_outer(inverse, vector, scale, n):  # pragma: no cover  (compiled)
+def _add_outer(inverse, vector, scale, n):
     """Add a multiple of the outer product of a vector with itself."""
     width = _padded(n)
     for m in range(n):
@@ -114,7 +114,7 @@ def _add_outer(inverse, vector, scale, n):  # pragma: no cover  (compiled)
 
 
 @compiled
-def _steepest(slopes, n):  # pragma: no cover  (compiled)
+def _steepest(slopes, n):
     best = 0
     for k in range(1, n):
         if abs(slopes[k]) > abs(slopes[best]):
@@ -123,8 +123,8 @@ def _steepest(slopes, n):  # pragma: no cover  (compiled)
 
 
 @compiled
-def _solve_gram(code, n, scratch):  # pragma: no cover  (compiled)
-    """Multiply products by the inverse; return what the combination takes off a squared norm."""
+def _solve_gram(code, n, scratch):
+    """Multiply products by the inverse; return the part of a squared norm they explain."""
     solved = scratch.solved
     _multiply(solved, code.inverse, scratch.products, n, n)
     for k in range(n, _padded(n + 1)):
@@ -133,8 +133,8 @@ def _solve_gram(code, n, scratch):  # pragma: no cover  (compiled)
 
 
 @compiled
-def _extend_inverse(code, n, scratch, pivot):  # pragma: no cover  (compiled)
-    """Add the row and the column of an atom, given what the others leave of its squared norm."""
+def _extend_inverse(code, n, scratch, pivot):
+    """Add the row and the column of an atom; the pivot is the unexplained part of its norm."""
     inverse, solved = code.inverse, scratch.solved
     if n % WIDTH == 0:
         for m in range(n):
@@ -147,7 +147,7 @@ def _extend_inverse(code, n, scratch, pivot):  # pragma: no cover  (compiled)
 
 
 @compiled
-def _shrink_inverse(code, n, scratch, place):  # pragma: no cover  (compiled)
+def _shrink_inverse(code, n, scratch, place):
     """Remove the row and the column at a place; the last ones come there."""
     inverse, row, last = code.inverse, scratch.vector, n - 1
     for k in range(_padded(n)):
@@ -162,8 +162,8 @@ def _shrink_inverse(code, n, scratch, place):  # pragma: no cover  (compiled)
 
 
 @inlined
-def renew_inverse(code, n, scratch, gram):  # pragma: no cover  (compiled)
-    """Compute the inverse anew, which many changes have made inexact."""
+def renew_inverse(code, n, scratch, gram):
+    """Compute the inverse again, because many changes have made it inexact."""
     for m in range(n):
         line = gram.products[code.atoms[m]]
         for k in range(n):
@@ -174,7 +174,7 @@ def renew_inverse(code, n, scratch, gram):  # pragma: no cover  (compiled)
 
 
 @compiled
-def _find_end(code, n, scratch, limit):  # pragma: no cover  (compiled)
+def _find_end(code, n, scratch, limit):
     """Return how far the step can go, and the place whose weight is used up there, or -1."""
     leaving = -1
     for m in range(n):
@@ -185,7 +185,7 @@ def _find_end(code, n, scratch, limit):  # pragma: no cover  (compiled)
 
 
 @compiled
-def _take_step(code, n, scratch, length):  # pragma: no cover  (compiled)
+def _take_step(code, n, scratch, length):
     for m in range(_padded(n)):
         before = code.weights[m]
         after = before + length * scratch.step[m]
@@ -193,7 +193,7 @@ def _take_step(code, n, scratch, length):  # pragma: no cover  (compiled)
 
 
 @compiled
-def _follow_step(n, scratch, length):  # pragma: no cover  (compiled)
+def _follow_step(n, scratch, length):
     """Change the slopes of the candidates as a step does; four atoms at a time are faster."""
     slopes, step = scratch.near_slopes, scratch.step
     width = len(slopes) // WIDTH * WIDTH
@@ -206,7 +206,7 @@ def _follow_step(n, scratch, length):  # pragma: no cover  (compiled)
 
 
 @compiled
-def _leave(code, n, scratch, place):  # pragma: no cover  (compiled)
+def _leave(code, n, scratch, place):
     """Take an atom out of a code; the last one gets its place. Return how many are left."""
     _shrink_inverse(code, n, scratch, place)
     last = n - 1
@@ -219,7 +219,7 @@ def _leave(code, n, scratch, place):  # pragma: no cover  (compiled)
 
 
 @compiled
-def _settle(code, n, scratch, n_near, alpha):  # pragma: no cover  (compiled)
+def _settle(code, n, scratch, n_near, alpha):
     """Go to the minimum for the present signs; atoms whose weight is used up on the way leave.
 
     Return how many are left.
@@ -242,7 +242,7 @@ def _settle(code, n, scratch, n_near, alpha):  # pragma: no cover  (compiled)
 
 
 @inlined
-def _take_over(code, n, scratch, sign):  # pragma: no cover  (compiled)
+def _take_over(code, n, scratch, sign):
     """Let a candidate take over from the atoms that it combines until one of them leaves.
 
     Return its weight, and how many are left.
@@ -257,7 +257,7 @@ def _take_over(code, n, scratch, sign):  # pragma: no cover  (compiled)
 
 
 @compiled
-def _join(code, n, scratch, n_near, candidate, gram, alpha):  # pragma: no cover  (compiled)
+def _join(code, n, scratch, n_near, candidate, gram, alpha):
     """Let a candidate join a code; return how many atoms that has then."""
     products, solved, step = scratch.products, scratch.solved, scratch.step
     atom, slope = scratch.near[candidate], scratch.near_slopes[candidate]
@@ -297,7 +297,6 @@ def _join(code, n, scratch, n_near, candidate, gram, alpha):  # pragma: no cover
 
 @inlined
 def minimise(code, n, settled, scratch, n_near, gram, alpha, slack):
-    # pragma: no cover  (compiled)
     """Minimise over the atoms of a code and the candidates; return how many are in the code."""
     for m in range(n):
         line = gram.products[code.atoms[m]]

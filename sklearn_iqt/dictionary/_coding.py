@@ -23,8 +23,8 @@ __all__ = ["SOLVERS", "sparse_encode"]
 REFERENCE_SOLVERS = ("lasso_lars", "lasso_cd", "omp")
 SOLVERS = ("auto", "batch_lasso", "batch_omp", *REFERENCE_SOLVERS)
 
-# Signals are coded in blocks of this size whatever the number of threads, so that the codes do not
-# depend on it.
+# Signals are coded in blocks of this size for any number of threads, so that codes do not depend on
+# that number.
 BLOCK = 960
 
 
@@ -47,12 +47,12 @@ def sparse_encode(
     dictionary : array-like of shape (n_atoms, n_features)
         Atoms, of unit norm. (Other norms work; they scale the penalty of their atom.)
     alpha : float, > 0, default=0.01
-        Weight λ of the lasso, 0.5 ||x - a D||² + alpha ||a||₁, whichever solver runs.
+        Weight λ of the lasso, 0.5 ||x - a D||² + alpha ||a||₁, for every solver.
     solver : str, default="auto"
         ``"auto"`` and ``"batch_lasso"`` solve the lasso by an active set for each signal, in
         compiled code on ``n_jobs`` threads. ``"batch_omp"`` is orthogonal matching pursuit in the
-        same way. ``"lasso_lars"``, ``"lasso_cd"`` and ``"omp"`` are those of
-        :class:`sklearn.decomposition.SparseCoder`: slow, and the reference.
+        same way. ``"lasso_lars"``, ``"lasso_cd"`` and ``"omp"`` call
+        :class:`sklearn.decomposition.SparseCoder`, which is slow and serves as the reference.
     n_nonzero_coefs : int, default=None
         Atoms in each code, for the two pursuits; a tenth of the features by default, as in
         scikit-learn.
@@ -126,7 +126,7 @@ def sparse_encode(
             n_jobs=n_jobs,
         )
         return sparse.csr_matrix(coder.transform(X), dtype=X.dtype)
-    # For signals that cannot be written to, numba would compile everything anew.
+    # numba would compile everything again for signals that are read-only.
     X = np.require(X, requirements="W")
     if solver == "batch_omp":
         columns = pad_columns(dictionary)

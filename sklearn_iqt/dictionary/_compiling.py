@@ -1,4 +1,4 @@
-"""How the coder is compiled, and how its arrays lie in memory.
+"""Decorators that compile the coder, and arrays that suit compiled code.
 
 The coder is plain Python that numba compiles. What makes it fast is that a processor computes with
 8 to 16 neighbouring numbers in one instruction, and that the compiler finds such instructions for
@@ -16,17 +16,16 @@ computed as several partial sums, which has to be allowed (``compiled_sum``). Wh
 on the number of terms alone, so that results do not depend on the number of threads, nor on what
 else is coded.
 
-numba counts the references to every array that a function looks at, which took a third of the
-time; with the option ``_nrt`` off it does not, and functions cannot allocate. Python allocates for
-them.
+numba counts the references to every array that a function uses, which took a third of the time.
+With the option ``_nrt`` off it does not. Such functions cannot allocate arrays; Python does it.
 
 A function that is compiled for itself is compiled again within each that calls it, and so on up to
 what Python calls. What is called from one place is therefore ``inlined``: numba sees it as a part
 of its caller. That halves the time to compile.
 
-numba keeps compiled functions on disk and compiles anew when *their* file changes or there is
-another processor. After a change to a file from which another imports compiled functions or
-constants, touch the other, too.
+numba keeps compiled functions on disk. It compiles a function again when *its* file changes or the
+processor is another. After a change to a file from which another file imports compiled functions or
+constants, touch the other file, too.
 """
 
 from __future__ import annotations

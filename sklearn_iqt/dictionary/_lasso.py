@@ -50,7 +50,7 @@ N_BISECTIONS = 6
 # The numbers in the inverses of a group of signals above which it is made smaller, down to ROWS
 # signals, so that they stay in the cache.
 ROOM = 2**21
-# Rounds after which an inverse, which collects errors, is computed anew; few signals take as many.
+# Rounds after which an inverse, which collects errors, is computed again; few signals take as many.
 RENEWAL = 30
 # By how much a round may raise an objective: what rounding may do, and far less than going astray.
 WORSE = 1e-3
@@ -61,9 +61,9 @@ OPTIMAL, IMPROVED, ASTRAY = 0, 1, 2
 class Problem(NamedTuple):
     """Atoms, as they are and as padded columns, their Gram, and the penalty.
 
-    The slope of an atom in a code should be ``alpha``, and that of another no larger. It may miss
-    that by ``slack``, and by ``rounding`` times the norm of what is left of a signal. No atom is
-    longer than ``longest``.
+    The slope of an atom in a code should be ``alpha``, and the slope of any other no larger. The
+    tolerance is ``slack`` plus ``rounding`` times the norm of the signal. ``longest`` is the
+    largest norm of an atom.
     """
 
     dictionary: Any
@@ -78,8 +78,8 @@ class Problem(NamedTuple):
 class Group(NamedTuple):
     """Signals that are coded together.
 
-    ``left`` lists those whose code is not yet optimal: residuals and slopes are in its order, all
-    else in that of the signals.
+    ``left`` lists the signals that need more rounds. Residuals and slopes are in its order, all
+    other arrays in the order of the signals.
     """
 
     left: Any
@@ -98,17 +98,17 @@ class Group(NamedTuple):
 
 
 class Workspace(NamedTuple):
-    """What :func:`lasso_rows` computes in. It holds nothing from one call to the next."""
+    """Arrays for :func:`lasso_rows`, which keeps nothing in them from one call to the next."""
 
     group: Group
     scratch: Scratch
 
 
 def make_problem(dictionary: np.ndarray, alpha: float, tol: float) -> Problem:
-    """Return what signals over a dictionary have in common."""
+    """Return the problem of coding signals over a dictionary."""
     columns = pad_columns(dictionary)
-    # With atoms that are zero, in number as the columns. Nor is it the caller's array: for one that
-    # cannot be written to, numba would compile everything anew.
+    # Padded with atoms that are zero. It is a copy, too: numba would compile everything again for
+    # an array that is read-only.
     padded = np.ascontiguousarray(columns[: dictionary.shape[1]].T)
     precise = padded.astype(np.float64)
     products = multiply(precise, pad_columns(precise), len(precise))
@@ -168,7 +168,7 @@ def lasso_rows(
 
 
 @inlined
-def _take_out_slopes(code, n, slopes, alpha, slack):  # pragma: no cover  (compiled)
+def _take_out_slopes(code, n, slopes, alpha, slack):
     """Move the slopes of a code out of those of all atoms; return whether they are on target."""
     settled = True
     for m in range(n):
@@ -179,13 +179,13 @@ def _take_out_slopes(code, n, slopes, alpha, slack):  # pragma: no cover  (compi
 
 
 @inlined
-def _choose_candidates(scratch, slopes, threshold, bound, limit):  # pragma: no cover  (compiled)
+def _choose_candidates(scratch, slopes, threshold, bound, limit):
     """List atoms whose slope exceeds a threshold; where there are too many, only steep ones.
 
     No slope exceeds the bound. Return how many there are.
     """
     near, kind = scratch.near, slopes.dtype.type
-    # A plain zero has a type of its own, for which functions would be compiled once more.
+    # numba would compile functions once more for a literal zero.
     n, n_steep = np.int64(0), count_steep(slopes, kind(threshold))
     if n_steep == 0:
         return n
@@ -209,7 +209,7 @@ def _choose_candidates(scratch, slopes, threshold, bound, limit):  # pragma: no 
 
 
 @compiled
-def _subtract_atoms(residual, rest, signal, code, n, problem):  # pragma: no cover  (compiled)
+def _subtract_atoms(residual, rest, signal, code, n, problem):
     """Compute what a code leaves of a signal, in double precision; return the objective."""
     for f in range(len(signal)):
         rest[f] = signal[f]
@@ -225,8 +225,8 @@ def _subtract_atoms(residual, rest, signal, code, n, problem):  # pragma: no cov
 
 
 @inlined
-def _undo(code, n, group, scratch):  # pragma: no cover  (compiled)
-    """Put a code back to before the round, and clear what need not be finite."""
+def _undo(code, n, group, scratch):
+    """Put a code back to before the round, and clear the numbers that may not be finite."""
     for m in range(n):
         code.atoms[m], code.weights[m] = group.atoms_before[m], group.weights_before[m]
     for m in range(len(scratch.step)):
@@ -238,7 +238,6 @@ def _undo(code, n, group, scratch):  # pragma: no cover  (compiled)
 
 @inlined
 def _improve(signal, position, n_next, n_rounds, problem, group, scratch):
-    # pragma: no cover  (compiled)
     """Improve one code by a round, given all slopes, and compute what it leaves of the signal."""
     i, slopes = group.left[position], group.slopes[position]
     n, slack = group.counts[i], group.slacks[i]
@@ -265,7 +264,7 @@ def _improve(signal, position, n_next, n_rounds, problem, group, scratch):
 
 
 @inlined
-def _start(X, problem, group, scratch):  # pragma: no cover  (compiled)
+def _start(X, problem, group, scratch):
     """Begin with empty codes; return whether no signal is too large to compute with."""
     finite = True
     for i in range(len(X)):
@@ -280,7 +279,7 @@ def _start(X, problem, group, scratch):  # pragma: no cover  (compiled)
 
 
 @inlined
-def _collect(i, group, atoms, weights, n_found):  # pragma: no cover  (compiled)
+def _collect(i, group, atoms, weights, n_found):
     """Append a code to those found and clear it; return how many are found and if it is finite."""
     finite = True
     for m in range(group.counts[i]):
@@ -295,7 +294,7 @@ def _collect(i, group, atoms, weights, n_found):  # pragma: no cover  (compiled)
 
 
 @compiled_entry
-def _encode(X, problem, group, scratch, atoms, weights, counts):  # pragma: no cover  (compiled)
+def _encode(X, problem, group, scratch, atoms, weights, counts):
     """Find all codes, a group at a time; return how many atoms, and whether all are optimal."""
     # As in the choice of candidates.
     zero: Any = np.int64(0)

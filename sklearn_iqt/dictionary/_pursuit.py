@@ -15,7 +15,7 @@ SINGULAR = 1e-6
 
 
 @compiled
-def _factor(matrix, n):  # pragma: no cover  (compiled)
+def _factor(matrix, n):
     """Cholesky-factor in place; return the number of leading rows that are independent."""
     for row in range(n):
         for column in range(row + 1):
@@ -32,7 +32,7 @@ def _factor(matrix, n):  # pragma: no cover  (compiled)
 
 
 @compiled
-def _forward(factor, rhs, n):  # pragma: no cover  (compiled)
+def _forward(factor, rhs, n):
     for row in range(n):
         for m in range(row):
             rhs[row] -= factor[row, m] * rhs[m]
@@ -40,7 +40,7 @@ def _forward(factor, rhs, n):  # pragma: no cover  (compiled)
 
 
 @compiled
-def _backward(factor, rhs, n):  # pragma: no cover  (compiled)
+def _backward(factor, rhs, n):
     for row in range(n - 1, -1, -1):
         for m in range(row + 1, n):
             rhs[row] -= factor[m, row] * rhs[m]
@@ -48,7 +48,7 @@ def _backward(factor, rhs, n):  # pragma: no cover  (compiled)
 
 
 @compiled
-def _steepest(slopes):  # pragma: no cover  (compiled)
+def _steepest(slopes):
     """Find the atom of the largest slope."""
     best = 0
     for start in range(0, len(slopes), STRETCH):
@@ -60,7 +60,7 @@ def _steepest(slopes):  # pragma: no cover  (compiled)
 
 
 @compiled
-def _subtract_atoms(residual, correlation, gram, atoms, code, n):  # pragma: no cover  (compiled)
+def _subtract_atoms(residual, correlation, gram, atoms, code, n):
     """Compute correlations of all atoms with what a code leaves of the signal."""
     width = len(residual) // WIDTH * WIDTH
     for atom in range(width):
@@ -73,19 +73,15 @@ def _subtract_atoms(residual, correlation, gram, atoms, code, n):  # pragma: no 
 
 @compiled_entry
 def _pursue(correlations, gram, residual, factor, weights, atoms, codes, counts):
-    # pragma: no cover  (compiled)
     """Choose atoms greedily for each row of correlations, solving for all weights after each."""
     n_nonzero = len(weights)
     for signal in range(len(correlations)):
         correlation, chosen = correlations[signal], atoms[signal]
         for atom in range(len(residual)):
             residual[atom] = correlation[atom]
-        least = 1e-6 * abs(correlation[_steepest(correlation)])
-        n = 0
-        while n < n_nonzero:
-            best = _steepest(residual)
-            if abs(residual[best]) <= least:
-                break
+        n, best = 0, _steepest(correlation)
+        least = 1e-6 * abs(correlation[best])
+        while n < n_nonzero and abs(residual[best]) > least:
             chosen[n] = best
             for row in range(n + 1):
                 weights[row] = correlation[chosen[row]]
@@ -100,6 +96,7 @@ def _pursue(correlations, gram, residual, factor, weights, atoms, codes, counts)
                 codes[signal, row] = weights[row]
             if n < n_nonzero:
                 _subtract_atoms(residual, correlation, gram, chosen, weights, n)
+                best = _steepest(residual)
         counts[signal] = n
 
 

@@ -51,7 +51,7 @@ def pad_columns(atoms: np.ndarray) -> np.ndarray:
 
 
 @compiled
-def count_steep(slopes, threshold):  # pragma: no cover  (compiled)
+def count_steep(slopes, threshold):
     """Count slopes above a threshold, and those that are not numbers: they are not optimal."""
     count = np.int32(0)  # as wide as most slopes
     for k in range(len(slopes) // WIDTH * WIDTH):
@@ -60,12 +60,12 @@ def count_steep(slopes, threshold):  # pragma: no cover  (compiled)
 
 
 @compiled
-def _four(row, f):  # pragma: no cover  (compiled)
+def _four(row, f):
     return row[f], row[f + 1], row[f + 2], row[f + 3]
 
 
 @compiled
-def multiply_group(products, rows, columns, n_rows):  # pragma: no cover  (compiled)
+def multiply_group(products, rows, columns, n_rows):
     """Multiply rows by columns, ``ROWS`` at a time, so that some more than ``n_rows`` may be.
 
     Rows and products are padded as columns are.
@@ -94,7 +94,7 @@ def multiply_group(products, rows, columns, n_rows):  # pragma: no cover  (compi
 
 @compiled_entry
 def _multiply_all(products, rows, columns, group, group_products):
-    # pragma: no cover  (compiled)
+
     for first in range(0, len(rows), GROUP):
         n_group = min(GROUP, len(rows) - first)
         for i in range(n_group):

@@ -64,7 +64,7 @@ def test_penalties_far_below_the_signals_are_coded_exactly():
 
 @given(st.integers(1, 30), st.integers(1, 12), st.floats(0.01, 2), st.integers(0, 10**6))
 @settings(max_examples=100)
-def test_lasso_is_optimal_whatever_the_problem(n_atoms, n_features, alpha, seed):
+def test_lasso_is_optimal_for_any_problem(n_atoms, n_features, alpha, seed):
     X, dictionary = problem(5, n_atoms, n_features, seed)
     dictionary[n_atoms // 2] = dictionary[0]  # a duplicate atom makes the Gram singular
     codes = sparse_encode(X, dictionary, alpha=alpha)
@@ -181,7 +181,7 @@ def test_codes_do_not_depend_on_the_other_signals(solver, rounding):
         np.testing.assert_allclose(alone, together[rows], atol=rounding, rtol=rounding)
 
 
-def test_alpha_is_that_of_equation_4_and_not_of_lasso():
+def test_alpha_has_the_scale_of_equation_4_and_not_of_lasso():
     X, dictionary = problem(1, 12, 20)
     lasso = Lasso(alpha=0.1 / 20, fit_intercept=False, tol=1e-12, max_iter=100_000)
     expected = lasso.fit(dictionary.T, X[0]).coef_
@@ -229,7 +229,7 @@ def test_problems_can_be_coded_at_the_same_time(solver):
         assert (encode(each) != codes).nnz == 0
 
 
-def test_threads_are_those_of_joblib(monkeypatch):
+def test_joblib_sets_the_number_of_threads(monkeypatch):
     X, dictionary = problem(3000, 50, 20)
     asked = []
 
