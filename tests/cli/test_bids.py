@@ -225,7 +225,7 @@ def test_a_broken_scan_is_reported_after_the_others_are_enhanced(dataset, model,
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 2
     assert all(line.startswith("sklearn-iqt bids: error: sub-02/") for line in lines)
-    assert "all-background" in lines[1]
+    assert "no positive intensity" in lines[1]
     # Once a scan is repaired, only that scan is enhanced.
     save_volume(make_scan(1), dataset / SCANS[1], affine=AFFINE)
     assert participant(dataset, out, model) == 1
