@@ -53,7 +53,7 @@ PHRASES = {
     r"\bwhat (has |had )?becomes? of\b": "'the result of'",
     r"\bwhat \w+ (makes?|made|has made|has become|does) (of|with|to)\b": "name the result",
     r"\b(return|yield|say|show|give|write|keep)s? what\b": "name what is returned: 'Return the ...'",
-    r"\b(or|and|is|holds?|returns?) nothing( else)?(?=[.;,)]|$)": "'or None', 'is empty'",
+    r"\b(or|is|holds?|returns?) nothing( else)?(?=[.;,)]|$)": "'or None', 'is empty'",
     # Old words, and words in an old sense
     r"\btold\b": "'given', 'reported', 'distinguished'",
     r"\b(tell|tells|telling)\b(?! \w* ?apart)": "'say', 'show', 'report', 'return'",
