@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
-from scipy.ndimage import affine_transform, gaussian_filter1d
+from scipy.ndimage import gaussian_filter1d
 
 from sklearn_iqt._axes import per_axis
 from sklearn_iqt.exceptions import GeometryMismatchError
+from sklearn_iqt.simulation._sampling import sample_axes
 
 _FWHM_PER_SIGMA = math.sqrt(8 * math.log(2))
 
@@ -119,7 +120,5 @@ def _slice_matrix(
     if thickness > 1:
         profile = gaussian_filter1d(profile, thickness / _FWHM_PER_SIGMA, axis=0, mode="nearest")
     first = (step - 1) / 2 if alignment == "center" else 0.0
-    sampled = affine_transform(
-        profile, (step, 1), offset=(first, 0), output_shape=(size // step, size), order=3
-    )
+    sampled = sample_axes(profile, (step, 1), (first, 0), (size // step, size), order=3)
     return sampled.astype(dtype)

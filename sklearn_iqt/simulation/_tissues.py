@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from nibabel.affines import voxel_sizes
 from numpy.typing import ArrayLike, NDArray
-from scipy.ndimage import affine_transform, find_objects, gaussian_filter
+from scipy.ndimage import find_objects, gaussian_filter
 from scipy.special import softmax
 from sklearn.mixture import GaussianMixture
 from sklearn.utils import check_random_state
@@ -20,6 +20,7 @@ from sklearn_iqt.preprocessing._tissue_mixture import (
     fit_tissue_mixture,
     initial_tissue_means,
 )
+from sklearn_iqt.simulation._sampling import sample_axes
 
 _CALLER = "estimate_tissue_maps"
 # The bias field is smooth, so that it is computed on blocks of this many mm.
@@ -209,14 +210,10 @@ def _log_bias(
         fields.append(gaussian_filter(grid, bias_sigma / (size * steps), mode="constant"))
     total, norm = fields
     coarse = np.divide(total, norm, out=np.zeros_like(total), where=norm > 1e-6 * norm.max())
-    field = affine_transform(
-        coarse,
-        1 / steps,
-        offset=0.5 / steps - 0.5,
-        output_shape=brain.shape,
-        order=1,
-        mode="nearest",
-    )[brain]
+    samples = sample_axes(
+        coarse, 1 / steps, 0.5 / steps - 0.5, brain.shape, order=1, mode="nearest"
+    )
+    field = samples[brain]
     return (field - field.mean()).astype(np.float32)
 
 

@@ -69,7 +69,7 @@ class Column:
 def test_columns_of_paths_are_taken_as_paths(tmp_path):
     paths = [str(save_volume(VOLUME, tmp_path / f"{n}.nii")) for n in range(2)]
     columns = [Column(paths), np.array(paths), np.array(paths, dtype=object)]
-    if hasattr(np.dtypes, "StringDType"):
+    if hasattr(np, "dtypes") and hasattr(np.dtypes, "StringDType"):  # numpy 2
         columns.append(np.array(paths, dtype=np.dtypes.StringDType()))
     with contextlib.suppress(ImportError):
         import pandas
