@@ -152,7 +152,7 @@ def fit(name, jobs, folder, model):
         warnings.simplefilter("ignore")  # a small piece has too few patches for all atoms
         clone(estimator).fit(*warm_up)  # imports and compiles
     estimator, record = measure(lambda: estimator.fit([low], [high]))
-    save_model(estimator, model)
+    save_model(estimator, model, overwrite=True)
     return record | {"passed": low.nbytes + high.nbytes, "returned": 0}
 
 

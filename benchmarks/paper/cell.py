@@ -112,7 +112,7 @@ def _fitted_model(output: Path, folder: Path, cell: Cell, subjects: list[str], o
         record["history"] = [{key: epoch[key] for key in keys} for epoch in net.history]
     try:
         card = TrainingCard(cohort=options["cohort"], seed=options["seed"])
-        save_model(model, stored, training=card)
+        save_model(model, stored, training=card, overwrite=True)  # an interrupted run is resumed
     except TypeError as error:  # A forest cannot be saved; a resumed run fits it again.
         print(error, file=sys.stderr)
     write_json(folder / "fit.json", record)

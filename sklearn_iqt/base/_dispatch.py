@@ -15,6 +15,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_iqt._doc_link import DocLinkMixin
+from sklearn_iqt._fitted_params import remember_params
 from sklearn_iqt.base._hooks import VolumeHooks
 from sklearn_iqt.base._rows import check_rows, refuse_volume_options
 from sklearn_iqt.base._volumes import predict_cohort
@@ -102,6 +103,7 @@ class BaseIQTRegressor(DocLinkMixin, RegressorMixin, VolumeHooks, BaseEstimator)
             self.__dict__.pop("feature_names_in_", None)
             self.spacing_ = cohort.spacing()
             self._fit_cohort(cohort)
+        remember_params(self)
         return self
 
     def predict(self, X: Any, *, mask: Any = None, return_std: bool = False) -> Any:

@@ -103,7 +103,8 @@ def run(args: argparse.Namespace) -> int:
     rows = _score(testing.high, estimates, held_out)
     write_text(table_file, format_csv(rows))
     scores = {name: rows[-1][name] for name in MEASURES}
-    save_model(model, model_file, training=_describe(args, n_train, training.snr, scores))
+    card = _describe(args, n_train, training.snr, scores)
+    save_model(model, model_file, training=card, overwrite=args.force)
     print(format_table(rows))
     say(
         args,

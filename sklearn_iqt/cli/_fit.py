@@ -124,7 +124,7 @@ def run(args: argparse.Namespace) -> int:
         for name, paths in (("low", args.low), ("high", args.high))
     )
     estimator.fit(low, high)
-    save_model(estimator, args.output, training=card)
+    save_model(estimator, args.output, training=card, overwrite=args.force)
     say(args, f"{args.output}: {args.method}, learned from {pairs}")
     return 0
 

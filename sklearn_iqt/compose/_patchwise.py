@@ -115,7 +115,14 @@ class PatchwiseRegressor(BasePatchRegressor):
             self._default_estimator() if self.estimator is None else self.estimator
         )
         target = y - self._baseline_patches(X) if self.target == "residual" else y
-        self.estimator_.fit(X, target.ravel() if target.shape[1] == 1 else target)
+        try:
+            self.estimator_.fit(X, target.ravel() if target.shape[1] == 1 else target)
+        except MemoryError as error:
+            raise MemoryError(
+                f"PatchwiseRegressor: {type(self.estimator_).__name__} needs more memory than "
+                f"there is for rows of {X.shape[1]} inputs and {target.shape[1]} outputs. Use a "
+                f"smaller patch size or fewer patches (max_patches). {error}"
+            ) from error
 
     def _predict_patches(self, X: np.ndarray) -> np.ndarray:
         rows = self.estimator_.predict(X).reshape(len(X), self.n_outputs_)

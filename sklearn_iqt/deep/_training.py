@@ -14,6 +14,7 @@ from sklearn.utils import check_random_state
 from skorch.callbacks import Callback
 from skorch.helper import predefined_split
 
+from sklearn_iqt._fitted_params import changed_params
 from sklearn_iqt.deep._checkpoint import Checkpoint, training_fingerprint
 from sklearn_iqt.deep._net import PatchNet
 from sklearn_iqt.deep._pairs import Pairs
@@ -196,8 +197,8 @@ class Training:
         except RuntimeError as error:
             raise ValueError(
                 f"{self.name}: the weights of the last fit do not fit the net that the parameters "
-                "and data ask for now. Set the parameters of the net as they were, or call fit "
-                f"with warm_start=False. {error}"
+                f"and data ask for now{_changes(self.estimator)}. Set the parameters of the net as "
+                "they were, or call fit with warm_start=False."
             ) from error
 
     def _train(self, net: PatchNet) -> None:
@@ -270,3 +271,9 @@ class Training:
 def _so_far(net: PatchNet) -> str:
     n_epochs = len(net.history)
     return f"{n_epochs} epoch{'s' * (n_epochs != 1)}, {net.steps_done_} of {net.n_steps} steps"
+
+
+def _changes(estimator: BaseNetRegressor) -> str:
+    """Return which parameters were changed since the last fit, for an error."""
+    changed = changed_params(estimator)
+    return f" (changed since: {', '.join(changed)})" if changed else ""

@@ -17,6 +17,7 @@ from sklearn_iqt.exceptions import GeometryMismatchError
 from sklearn_iqt.io import Cohort, as_volumes
 from sklearn_iqt.patches._cut import cut_patches
 from sklearn_iqt.patches._grid import PatchGrid, per_axis
+from sklearn_iqt.patches._memory import check_memory
 from sklearn_iqt.patches._merge import WINDOWS, PatchMerger
 from sklearn_iqt.patches._sampling import join_rows, sample_index, share
 
@@ -164,9 +165,16 @@ class PatchTransformer(DocLinkMixin, TransformerMixin, BaseEstimator):
         ndarray of shape (n_patches, voxels of a patch)
             Rows of voxels in C order, volume after volume. With a stride of 1, this is about as
             many times larger than the volumes as a patch has voxels.
+
+        Raises
+        ------
+        MemoryError
+            If the rows are larger than the memory of the machine.
         """
         check_is_fitted(self)
         volumes = as_volumes(X, caller=type(self).__name__)
+        grids = [self.grid(volumes.grid(n).shape) for n in range(len(volumes))]
+        self._check_rows(sum(grid.n_patches for grid in grids), grids[0].n_voxels)
         return np.concatenate([cut_patches(v, self.grid(v.shape)) for v in volumes])
 
     def inverse_transform(self, rows: Any, shapes: Sequence[Sequence[int]] | None = None) -> Any:
@@ -274,6 +282,8 @@ class PatchTransformer(DocLinkMixin, TransformerMixin, BaseEstimator):
             If the volumes of a pair and its mask do not fit each other.
         ValueError
             If ``max_patches`` is less than the number of volumes.
+        MemoryError
+            If the rows are larger than the memory of the machine.
         """
         check_is_fitted(self)
         # Patches of a pair start at the same voxels for both alignments of the two grids.
@@ -281,7 +291,7 @@ class PatchTransformer(DocLinkMixin, TransformerMixin, BaseEstimator):
             low, high, mask, scale=self.scale_, alignment=None, caller=type(self).__name__
         )
         random_state = check_random_state(random_state)
-        rows = []
+        rows, n_rows = [], 0
         for pair, quota in zip(cohort, share(max_patches, len(cohort)), strict=True):
             grid = self.grid(pair.low.shape)
             index = sample_index(
@@ -292,6 +302,8 @@ class PatchTransformer(DocLinkMixin, TransformerMixin, BaseEstimator):
                 background=self.background,
                 random_state=random_state,
             )
+            n_rows += len(index)
+            self._check_rows(n_rows, grid.n_voxels + grid.high.n_voxels)
             low_rows = cut_patches(pair.low, grid, index)
             rows.append((low_rows, cut_patches(pair.high, grid.high, index)))
         return join_rows(rows)
@@ -311,6 +323,15 @@ class PatchTransformer(DocLinkMixin, TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         return PatchGrid(tuple(shape), self.patch_size_, self.stride_, self.scale_)
+
+    def _check_rows(self, n_rows: int, n_voxels: int) -> None:
+        """Refuse rows of float32 that are larger than the memory."""
+        check_memory(
+            4 * n_rows * n_voxels,
+            f"{type(self).__name__}: {n_rows} rows of {n_voxels} voxels",
+            "Use a smaller patch_size, a larger stride or a lower background, or call sample with "
+            "max_patches.",
+        )
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Return names of the columns, made from the positions of their voxels in the patch.

@@ -10,10 +10,11 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
+from sklearn_iqt._fitted_params import NAME as PARAMS_OF_FIT
 from sklearn_iqt.persistence._registry import CLASSES, MODELS, NOT_STORED, class_name
 
-# Attributes that scikit-learn sets on an instance without fitting it.
-_SETTINGS = ("_metadata_request", "_sklearn_output_config")
+# Attributes that scikit-learn sets without fitting, and the parameters, which are stored already.
+_SETTINGS = ("_metadata_request", "_sklearn_output_config", PARAMS_OF_FIT)
 
 
 class Encoder:

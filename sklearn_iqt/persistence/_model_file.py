@@ -11,6 +11,7 @@ from typing import Any
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_iqt._fitted_params import changed_params, remember_params
 from sklearn_iqt._version import __version__
 from sklearn_iqt.exceptions import UntrustedModelError
 from sklearn_iqt.persistence._card import ModelCard, TrainingCard, read_training
@@ -26,7 +27,11 @@ FORMAT = 2
 
 
 def save_model(
-    model: Any, path: str | os.PathLike[str], *, training: TrainingCard | None = None
+    model: Any,
+    path: str | os.PathLike[str],
+    *,
+    training: TrainingCard | None = None,
+    overwrite: bool = False,
 ) -> Path:
     """Write a fitted model to a file that contains parameters and arrays, but no code.
 
@@ -36,10 +41,11 @@ def save_model(
         A fitted estimator of this package, or a pipeline of scalers of volumes that ends with one.
         The regressor of the estimator, if any, must be a ``Ridge`` or ``LinearRegression``.
     path : str or path-like
-        File to write, ending in ``.iqt``. An existing file is replaced only once the new one is
-        complete.
+        File to write, ending in ``.iqt``.
     training : TrainingCard, default=None
         Description of the training to store in the file.
+    overwrite : bool, default=False
+        Whether to replace an existing file, which happens only once the new one is complete.
 
     Returns
     -------
@@ -52,7 +58,10 @@ def save_model(
         If a part of the model, such as a forest, cannot be stored without pickle. Use ``skops``
         for such a model. Also if ``training`` is not a :class:`TrainingCard`.
     ValueError
-        If the suffix is not ``.iqt`` or a number of the model is not finite.
+        If the suffix is not ``.iqt``, a number of the model is not finite, or a parameter that
+        decided the fitted state was changed after ``fit``.
+    FileExistsError
+        If the file exists and ``overwrite`` is False.
     sklearn.exceptions.NotFittedError
         If the model is not fitted.
     OSError
@@ -99,7 +108,7 @@ def save_model(
     target = Path(path)
     if target.suffix != SUFFIX:
         raise ValueError(f"save_model: path must end in {SUFFIX!r}, got {str(target)!r}.")
-    steps = [step for _, step in model.steps] if isinstance(model, Pipeline) else [model]
+    steps = _steps(model)
     if class_name(model, MODELS) is None or class_name(steps[-1], ESTIMATORS) is None:
         raise TypeError(
             f"save_model: a {type(model).__module__}.{type(model).__name__} that predicts with a "
@@ -112,8 +121,13 @@ def save_model(
             "Pass TrainingCard(...), with other facts in notes={...}."
         )
     for step in steps:
-        if step != "passthrough":
-            check_is_fitted(step)
+        check_is_fitted(step)
+        _check_unchanged(step)
+    if target.exists() and not overwrite:
+        raise FileExistsError(
+            f"save_model: {str(target)!r} exists already. Pass overwrite=True to replace it, or "
+            "choose another name."
+        )
     encoder = Encoder("save_model")
     document = {
         "format": FORMAT,
@@ -167,6 +181,8 @@ def load_model(path: str | os.PathLike[str]) -> Any:
         _check_document(document)
         model = Decoder(arrays).model(document["model"])
         check_model(model)
+    for step in _steps(model):
+        remember_params(step)
     return model
 
 
@@ -212,6 +228,22 @@ def read_model_card(path: str | os.PathLike[str]) -> ModelCard:
             training=training,
             format=document["format"],
             arrays={k: (entry["dtype"], entry.get("shape")) for k, entry in table.items()},
+        )
+
+
+def _steps(model: Any) -> list[Any]:
+    """Return the model, or the steps of a pipeline that do something."""
+    if not isinstance(model, Pipeline):
+        return [model]
+    return [step for _, step in model.steps[:-1] if step != "passthrough"] + [model.steps[-1][1]]
+
+
+def _check_unchanged(step: Any) -> None:
+    changed = changed_params(step)
+    if changed:
+        raise ValueError(
+            f"save_model: {type(step).__name__} was fitted with other values of "
+            f"{', '.join(changed)} than it has now. Call fit again, or set them back."
         )
 
 

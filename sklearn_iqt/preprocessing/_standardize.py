@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from tqdm.auto import tqdm
 
 from sklearn_iqt._doc_link import DocLinkMixin
+from sklearn_iqt._fitted_params import remember_params
 from sklearn_iqt.io import Cohort
 from sklearn_iqt.preprocessing._foreground import foreground_mask
 
@@ -53,6 +54,7 @@ class _IntensityScaler(DocLinkMixin, TransformerMixin, BaseEstimator):
         """
         self._check_parameters()
         self._fit_volumes(self._foregrounds(self._cohort(X, mask)))
+        remember_params(self)
         return self
 
     def transform(self, X: Any, *, mask: Any = None) -> Any:

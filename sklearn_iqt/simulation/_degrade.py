@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from nibabel.spatialimages import SpatialImage
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 from scipy.ndimage import gaussian_filter1d
 
 from sklearn_iqt._axes import per_axis
 from sklearn_iqt.exceptions import GeometryMismatchError
+from sklearn_iqt.io import VolumeCollection
 from sklearn_iqt.simulation._sampling import sample_axes
 
 _FWHM_PER_SIGMA = math.sqrt(8 * math.log(2))
 
 
 def degrade(
-    volume: ArrayLike,
+    volume: Any,
     *,
     scale: int | Sequence[int] = (1, 1, 4),
     thickness: ArrayLike = 3,
     alignment: str = "center",
-) -> NDArray[np.floating]:
+) -> Any:
     """
     Blur a volume by the slice profile and sample it at the centres of low voxels.
 
@@ -31,7 +35,7 @@ def degrade(
 
     Parameters
     ----------
-    volume : array-like of shape (..., i, j, k)
+    volume : array-like of shape (..., i, j, k), nibabel image or path
         High-quality volume of real numbers, or several on one grid, such as tissue maps.
     scale : int or sequence of 3 ints, default=(1, 1, 4)
         High voxels in a low voxel, along each axis.
@@ -43,9 +47,10 @@ def degrade(
 
     Returns
     -------
-    ndarray of shape (..., i // scale, j // scale, k // scale)
-        The low volume, which does not share memory with ``volume``. High voxels at the far end that
-        do not fill a block only add to the blur. Float types are kept, others become float32.
+    ndarray of shape (..., i // scale, j // scale, k // scale), or nibabel.Nifti1Image
+        The low volume, which does not share memory with ``volume``. For an image or a path it is an
+        image with affine and header. High voxels at the far end that do not fill a block only add
+        to the blur. Float types are kept, others become float32.
 
     Raises
     ------
@@ -70,6 +75,11 @@ def degrade(
     >>> low[0, 0, 2:6].round(3)  # the means of blocks of four
     array([ 9.5, 13.5, 17.5, 21.5])
     """
+    if isinstance(volume, (SpatialImage, str, os.PathLike)):
+        image = VolumeCollection([volume], name="volume", caller="degrade", single=True)
+        low = degrade(image[0], scale=scale, thickness=thickness, alignment=alignment)
+        zoom = [1 / step for step in per_axis(scale, "scale", "degrade")]
+        return image.wrap([low], zoom, alignment)[0]
     low = np.asarray(volume)
     if low.dtype.kind not in "fiub":
         raise ValueError(

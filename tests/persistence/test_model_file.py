@@ -154,7 +154,7 @@ def test_models_of_rows_that_are_not_patches_can_be_loaded(n_outputs, rng, tmp_p
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             model.fit(X, y)
-        loaded = load_model(save_model(model, tmp_path / "model.iqt"))
+        loaded = load_model(save_model(model, tmp_path / "model.iqt", overwrite=True))
         np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
         assert loaded.predict(X).shape == y.shape
 
@@ -255,7 +255,7 @@ def test_a_failed_write_leaves_an_existing_file_unchanged(ridge, tmp_path, monke
         with monkeypatch.context() as patch:
             patch.setattr(os, function, no_space)
             with pytest.raises(OSError, match="no space"):
-                save_model(ridge, path, training=TrainingCard(seed=1))
+                save_model(ridge, path, training=TrainingCard(seed=1), overwrite=True)
         assert path.read_bytes() == before
         assert os.listdir(tmp_path) == ["model.iqt"]
 
@@ -269,7 +269,7 @@ def test_links_are_followed(ridge, pairs, tmp_path):
     path = save_model(ridge, tmp_path / "model.iqt")
     link = tmp_path / "link.iqt"
     link.symlink_to(path)
-    save_model(ridge, link, training=TrainingCard(cohort="through a link"))
+    save_model(ridge, link, training=TrainingCard(cohort="through a link"), overwrite=True)
     assert link.is_symlink()
     assert read_model_card(path).training == TrainingCard(cohort="through a link")
     np.testing.assert_array_equal(load_model(link).predict(pairs[0]), ridge.predict(pairs[0]))
