@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 # One thread in each of two workers: threads of torch that wait for each other's cores crawl.
 PYTEST := -m pytest -n 2 --dist worksteal --doctest-modules tests sklearn_iqt
 
-.PHONY: demo test test-slow test-minimum wheel-smoke lint prose docs clean
+.PHONY: demo test test-slow test-minimum wheel-smoke lint docs clean
 
 # Simulate, learn, enhance, measure and draw, on brains made from a template.
 demo: $(RUNS)
@@ -35,7 +35,7 @@ wheel-smoke: $(INSTALLED)
 	build/smoke/venv/bin/python -m pip install --quiet build/smoke/*.whl
 	cd build/smoke && PATH=$$PWD/venv/bin CC=/bin/false venv/bin/python -I ../../tests/check_wheel.py
 
-# Check style, types, the direction of imports, docstrings and spelling.
+# Check style, types, the direction of imports, docstrings, spelling and plain English.
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -44,9 +44,6 @@ lint: $(INSTALLED)
 	$(BIN)/lint-imports
 	$(BIN)/python tests/check_docstrings.py
 	$(BIN)/codespell
-
-# Name phrases that are no plain English, and say better ones.
-prose: $(INSTALLED)
 	$(BIN)/python tests/check_prose.py
 
 # Build the documentation, which runs the examples too; a warning is an error.

@@ -25,6 +25,6 @@ class GalleryOrder(FileNameSortKey):
     """Sort examples by their place in ``ORDER``; the others come after these."""
 
     def __call__(self, filename):
-        """Return what to sort by."""
+        """Return the position of a file, and its name."""
         place = ORDER.index(filename) if filename in ORDER else len(ORDER)
         return place, filename

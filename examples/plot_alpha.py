@@ -1,6 +1,6 @@
 """
-What lambda does
-================
+The effect of lambda
+====================
 
 ``alpha``, the paper's lambda, trades detail against noise: it says how many atoms a patch may use.
 """

@@ -30,7 +30,7 @@ model = CoupledDictionaryIQT(
 model.fit(pairs.low, pairs.high)
 
 # %%
-# Say what a user must know before trusting the model.
+# The training card holds what a user must know before trusting the model.
 path = Path(tempfile.mkdtemp()) / "srep.iqt"
 save_model(
     model,

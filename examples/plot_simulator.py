@@ -29,7 +29,8 @@ for name in names:
 figure = plot_comparison(scans, views=("coronal", "axial"))
 
 # %%
-# The contrast of the scan is the ratio that was drawn, whatever that of the brain was.
+# The contrast of the scan is the ratio that was drawn. It does not depend on the contrast of the
+# brain.
 grey, white = (template.tissues[n].reshape(197, 233, 189)[..., :188] for n in (1, 2))
 blocks = [maps.reshape(197, 233, 47, 4).min(axis=-1) > 0.9 for maps in (grey, white)]
 for name, scan in scans.items():

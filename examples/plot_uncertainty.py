@@ -1,8 +1,8 @@
 """
-What the spread of patches tells
-================================
+The spread of overlapping patches
+=================================
 
-``return_std`` points to places of doubt. It is no confidence interval.
+``return_std`` shows where overlapping patches disagree. It is not a confidence interval.
 """
 
 # %%

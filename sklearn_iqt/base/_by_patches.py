@@ -70,7 +70,6 @@ class BasePatchRegressor(BaseIQTRegressor):
         return patcher.fit_geometry(self._patch_scale())
 
     def _fit_cohort(self, cohort: Cohort) -> None:
-        self._set_rows_to_patches()
         if self.memory is None:
             rows = self._draw_rows(cohort)
         else:

@@ -102,6 +102,7 @@ class BaseIQTRegressor(DocLinkMixin, RegressorMixin, VolumeHooks, BaseEstimator)
             # Column names belong to rows of an earlier fit.
             self.__dict__.pop("feature_names_in_", None)
             self.spacing_ = cohort.spacing()
+            self._set_rows_to_patches()
             self._fit_cohort(cohort)
         remember_params(self)
         return self

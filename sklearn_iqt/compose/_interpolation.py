@@ -83,7 +83,6 @@ class InterpolationIQT(BaseIQTRegressor):
     def _fit_cohort(self, cohort: Cohort) -> None:
         for _ in self._progress(cohort, "checking pairs", total=len(cohort)):
             pass
-        self._set_rows_to_patches()
 
     def _fit_patches(self, X: np.ndarray, y: np.ndarray, groups: np.ndarray | None) -> None:
         pass

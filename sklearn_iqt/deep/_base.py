@@ -190,7 +190,6 @@ class BaseNetRegressor(BaseIQTRegressor):
 
     def _fit_cohort(self, cohort: Cohort) -> None:
         training, validation = self._read_pairs(cohort)
-        self._set_rows_to_patches()
         self._train(training, validation)
 
     def _fit_patches(self, X: NDArray, y: NDArray, groups: NDArray | None) -> None:

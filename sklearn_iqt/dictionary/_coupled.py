@@ -52,18 +52,19 @@ class CoupledDictionaryIQT(TransformerMixin, BasePatchRegressor):
     scale : int or tuple of 3 ints, default=(1, 1, 4)
         High-resolution voxels for each voxel, along each axis.
     alignment : {"center", "corner"}, default="center"
-        How the grids lie on each other, see :func:`sklearn_iqt.preprocessing.upsample`.
+        How the two grids are aligned, see :func:`sklearn_iqt.preprocessing.upsample`.
     n_components : float in (0, 1), int or None, default=0.99
-        Fraction of the energy of the features that the principal components keep, or their number,
-        or all. The paper has 0.9, of gradients; of intensities that is little more than their
-        mean, and with patches of 5 voxels or fewer a side even 0.99 is: take 0.999 there.
+        Fraction of the energy of the features that the principal components keep, or the number of
+        components. None keeps all. The paper keeps 0.9 of the energy of gradients. For intensities
+        0.9 is little more than their mean, and so is 0.99 with patches of at most 5 voxels a side:
+        use 0.999 there.
     target : {"residual", "mean_removed"}, default="residual"
-        What high atoms hold: the difference from the interpolated patch, which is added back, or
-        the high patch less the mean of the interpolated patch.
+        What high atoms represent: the difference from the interpolated patch, which is added back,
+        or the high patch minus the mean of the interpolated patch.
     features : {"intensity", "gradient", "both"}, default="intensity"
-        F: the intensities; or first and second differences along each axis, one low-resolution
-        voxel apart, as the paper has it; or both. Differences do not see the brightness of a
-        patch, so they cannot restore the contrast between tissues, nor get it wrong on a scan of
+        Features F of a patch: its intensities, or first and second differences along each axis, one
+        low-resolution voxel apart (as in the paper), or both. Differences do not see the brightness
+        of a patch, so they cannot restore the contrast between tissues, nor get it wrong on a scan of
         foreign contrast. On real brains intensities have the lower error in the distribution of
         the training, by far, and the higher one far out of it, unless a
         :class:`~sklearn_iqt.preprocessing.TissueScaler` comes first; both together are no better
@@ -81,9 +82,9 @@ class CoupledDictionaryIQT(TransformerMixin, BasePatchRegressor):
     tol : float, default=0.001
         K-SVD stops when its error falls by less than this fraction of itself.
     memory : path or joblib.Memory, default=None
-        Folder that keeps what does not depend on ``alpha`` and the other parameters of coding: the
-        patches that were drawn and the low dictionary. A grid search then computes them once for
-        each set of training volumes. It needs an integer as ``random_state``. joblib keeps pickles
+        Folder for the results that do not depend on ``alpha`` and the other parameters of coding:
+        the patches that were drawn and the low dictionary. A grid search then computes them once
+        for each set of training volumes. It needs an integer as ``random_state``. joblib keeps pickles
         there: use a folder that only you can write to, and a new one when you change the package.
     n_jobs : int, default=None
         Threads of the coder; None means 1, unless :obj:`joblib.parallel_config` sets a number for
@@ -330,8 +331,8 @@ def _learn_atoms(
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """Return the projection, the low atoms and how many iterations learned them.
 
-    A function of its own arguments, so that its results can be cached: none depends on the weight
-    of the lasso or on the high patches. The version of the package is there for the cache alone.
+    The results depend on the arguments alone, so that they can be cached. They do not depend on the
+    weight of the lasso or on the high patches. ``version`` is only a part of the key of the cache.
     """
     projection = fit_projection(X, operators, n_components)
     signals = X @ projection.T
