@@ -64,8 +64,8 @@ class CoupledDictionaryIQT(TransformerMixin, BasePatchRegressor):
     features : {"intensity", "gradient", "both"}, default="intensity"
         Features F of a patch: its intensities, or first and second differences along each axis, one
         low-resolution voxel apart (as in the paper), or both. Differences do not see the brightness
-        of a patch, so they cannot restore the contrast between tissues, nor get it wrong on a scan of
-        foreign contrast. On real brains intensities have the lower error in the distribution of
+        of a patch, so they cannot restore the contrast between tissues, nor get it wrong on a scan
+        of foreign contrast. On real brains intensities have the lower error in the distribution of
         the training, by far, and the higher one far out of it, unless a
         :class:`~sklearn_iqt.preprocessing.TissueScaler` comes first; both together are no better
         than intensities alone, and slower.
@@ -84,8 +84,9 @@ class CoupledDictionaryIQT(TransformerMixin, BasePatchRegressor):
     memory : path or joblib.Memory, default=None
         Folder for the results that do not depend on ``alpha`` and the other parameters of coding:
         the patches that were drawn and the low dictionary. A grid search then computes them once
-        for each set of training volumes. It needs an integer as ``random_state``. joblib keeps pickles
-        there: use a folder that only you can write to, and a new one when you change the package.
+        for each set of training volumes. It needs an integer as ``random_state``. joblib keeps
+        pickles there: use a folder that only you can write to, and a new one when you change the
+        package.
     n_jobs : int, default=None
         Threads of the coder; None means 1, unless :obj:`joblib.parallel_config` sets a number for
         ``backend="threading"``. Numbers set for processes do not count.
