@@ -1,7 +1,7 @@
-"""The public names of the package, and the pages of the API reference that are made from them.
+"""Write the pages of the API reference, one for each public name.
 
-Names come from the ``__all__`` of every public module, so that a new name has a page as soon as it
-is exported. Only the titles of the modules and the words about constants stand here.
+Names come from the ``__all__`` of every public module, so a new name gets a page when it is
+exported. This file contains only the titles of modules and the descriptions of constants.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from unittest import mock
 import sklearn_iqt
 from sklearn_iqt.cli import main
 
-# In the order in which a reader looks for them.
+# Titles of the modules, in the order of the index.
 SECTIONS = {
     "sklearn_iqt.dictionary": "Coupled dictionaries",
     "sklearn_iqt.compose": "Baseline, and any regressor",
@@ -39,7 +39,7 @@ SECTIONS = {
     "sklearn_iqt.deep.modules": "Nets in plain torch",
 }
 
-# What has no docstring of its own.
+# Constants do not have docstrings.
 CONSTANTS = {
     "sklearn_iqt.metrics.neg_nrmse_scorer": (
         "Scorer of minus :func:`nrmse`, for ``scoring=`` of scikit-learn's model selection."
@@ -64,9 +64,9 @@ INDEX = """\
 API reference
 =============
 
-Every public name, by the module that it lives in. Those of the first table can also be imported
-from ``sklearn_iqt`` itself, which is cheap: nothing is loaded before it is used, and torch only for
-what lives in ``sklearn_iqt.deep``.
+All public names, by module. Names in the first table can also be imported from ``sklearn_iqt``
+itself. This is cheap, because a module is loaded when one of its names is first used. Only
+``sklearn_iqt.deep`` loads torch.
 
 .. toctree::
    :hidden:
@@ -88,7 +88,7 @@ def public_modules() -> list[str]:
 
 
 def public_names(module: str) -> list[str]:
-    """Return what a module exports."""
+    """Return the names that a module exports."""
     return list(importlib.import_module(module).__all__)
 
 
@@ -98,7 +98,7 @@ def commands() -> list[str]:
 
 
 def write_pages(folder: Path) -> None:
-    """Write the index, a page for every module and one for every name; remove what is gone."""
+    """Write the index, a page for every module and one for every name; remove outdated pages."""
     pages = {"index.rst": _index()}
     for module, title in SECTIONS.items():
         pages[f"{module}.rst"] = _module_page(module, title)
@@ -111,13 +111,13 @@ def write_pages(folder: Path) -> None:
             path.unlink()
     for filename, text in pages.items():
         path = folder / filename
-        # Untouched pages need not be built again.
+        # Sphinx does not build unchanged pages again.
         if not path.exists() or path.read_text() != text:
             path.write_text(text)
 
 
 def _help(*arguments: str) -> str:
-    """Return what ``sklearn-iqt ... --help`` prints."""
+    """Return the output of ``sklearn-iqt ... --help``."""
     width = mock.patch.dict(os.environ, COLUMNS="88")
     with width, contextlib.redirect_stdout(io.StringIO()) as printed:
         main([*arguments, "--help"])
@@ -195,7 +195,7 @@ def _name_page(module: str, name: str) -> str:
         if hasattr(thing, "get_params"):
             body += (
                 "\n   ``get_params``, ``set_params``, ``set_output`` and the requests of metadata "
-                "routing are those\n   of every scikit-learn estimator.\n"
+                "routing work as in\n   every estimator of scikit-learn.\n"
             )
     else:
         body = f".. autofunction:: {name}\n"
@@ -209,7 +209,7 @@ def _is_in_gallery(name: str) -> bool:
 
 
 def _members(thing: type) -> list[str]:
-    """Return the public methods and properties that this package wrote."""
+    """Return the public methods and properties that are defined in this package."""
     names = []
     for name in dir(thing):
         member = inspect.getattr_static(thing, name)

@@ -13,7 +13,7 @@ import api_reference  # noqa: E402
 
 from sklearn_iqt import __version__  # noqa: E402
 
-# Estimators that examples show link to their pages, which lie beside the gallery.
+# Representations of estimators in the examples link to their pages, beside the gallery.
 os.environ["SKLEARN_IQT_DOCS_URL"] = ".."
 
 project = "sklearn_iqt"
@@ -38,7 +38,7 @@ exclude_patterns = [
 ]
 default_role = "literal"
 
-# Links to the documentation of other projects need the network, which a build may not have.
+# Links to the documentation of other projects need a network.
 if os.environ.get("SKLEARN_IQT_DOCS_ONLINE"):
     extensions.append("sphinx.ext.intersphinx")
     intersphinx_mapping = {
@@ -49,7 +49,7 @@ if os.environ.get("SKLEARN_IQT_DOCS_ONLINE"):
         "skorch": ("https://skorch.readthedocs.io/en/stable", None),
     }
 
-autodoc_typehints = "none"  # the docstrings say it, with shapes and units
+autodoc_typehints = "none"  # docstrings state types, with shapes and units
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
 

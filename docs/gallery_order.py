@@ -1,4 +1,4 @@
-"""The order of the gallery: that in which a user meets things."""
+"""The order of the examples in the gallery."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ ORDER = (
 
 
 class GalleryOrder(FileNameSortKey):
-    """Sort examples by their place in ``ORDER``; the others come after these."""
+    """Sort examples by their position in ``ORDER``; other examples come last."""
 
     def __call__(self, filename):
-        """Return the position of a file, and its name."""
+        """Return the sort key of an example."""
         place = ORDER.index(filename) if filename in ORDER else len(ORDER)
         return place, filename

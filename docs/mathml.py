@@ -1,4 +1,4 @@
-"""Write equations as MathML, which browsers draw themselves: no script, nothing from a network."""
+"""Write equations as MathML, which browsers render without scripts and without a network."""
 
 from __future__ import annotations
 

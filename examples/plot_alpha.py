@@ -1,13 +1,14 @@
 """
-The effect of lambda
-====================
+The effect of alpha
+===================
 
-``alpha``, the paper's lambda, trades detail against noise: it says how many atoms a patch may use.
+``alpha``, which is lambda in the paper, balances detail against noise. It controls how many atoms a
+patch uses.
 """
 
 # %%
-# One dictionary, coded with different weights of the lasso. K-SVD does not know ``alpha``, so that
-# with one seed the low dictionary is the same for all.
+# We use one dictionary, and code patches with different weights of the lasso. K-SVD does not depend
+# on ``alpha``, so the same seed gives the same low dictionary.
 import tempfile
 
 import matplotlib.pyplot as plt
@@ -40,8 +41,9 @@ for alpha in alphas:
     print(f"alpha {alpha:5g}  NRMSE {errors[-1]:.4f}  atoms in a patch {atoms[-1]:.1f}")
 
 # %%
-# A large weight leaves patches without any atom: the result is the interpolation. A small one lets
-# many atoms follow the noise, which takes time and gains nothing. In between there is room.
+# With a large weight, patches use no atoms, and the result is the interpolation. With a small
+# weight, many atoms fit the noise, which takes time and does not reduce the error. Between the two,
+# there is a wide range of good weights.
 fig, ax = plt.subplots(figsize=(5, 3.5), layout="constrained")
 ax.semilogx(alphas, errors, "o-", color="C0")
 ax.set_xlabel("alpha")

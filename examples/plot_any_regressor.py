@@ -2,13 +2,13 @@
 Any regressor of scikit-learn
 =============================
 
-A regressor that learns several outputs at once is an image quality transfer method.
+Any regressor with several outputs can be used as a method of image quality transfer.
 """
 
 # %%
-# :class:`~sklearn_iqt.compose.PatchwiseRegressor` cuts, pairs and joins the patches. What it holds
-# sees rows of voxels: a low patch in, the difference between the high and the interpolated patch
-# out. With a forest this is image quality transfer as it was first proposed.
+# :class:`~sklearn_iqt.compose.PatchwiseRegressor` cuts, pairs and merges patches. The regressor
+# inside it maps rows of voxels to rows: low patches to the differences between high and
+# interpolated patches. With a forest, this is the first published method of image quality transfer.
 import time
 
 from sklearn.decomposition import PCA
@@ -38,7 +38,7 @@ for name, regressor in regressors.items():
     models[name] = PatchwiseRegressor(regressor, max_patches=8000, random_state=0)
 
 # %%
-# Two subjects to learn from, three to test on.
+# Train on two subjects, and test on three.
 scores = {}
 for name, model in models.items():
     start = time.perf_counter()
@@ -47,6 +47,6 @@ for name, model in models.items():
     print(f"{name:14}{scores[name].mean():.4f}  {time.perf_counter() - start:.1f} s")
 
 # %%
-# Differences to interpolation, subject by subject. Every subject gains from every regressor; three
-# subjects are few, so the intervals of the mean are wide.
+# The plot shows differences from interpolation for each subject. Every regressor is better for
+# every subject. Three subjects are few, so the intervals of the mean are wide.
 ax = plot_scores(scores, baseline="interpolation", label="NRMSE")

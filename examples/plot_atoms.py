@@ -1,13 +1,13 @@
 """
-Atoms as pictures
+Pictures of atoms
 =================
 
-Low and high atoms come in pairs: what one sees is what the other adds.
+Low and high atoms are pairs: a low atom recognises a pattern, and its high atom adds the detail.
 """
 
 # %%
-# Atoms are learned from patches of two brains. The features are differences, which do not see
-# brightness; a low atom is drawn as the smallest patch that has its features.
+# Learn atoms from patches of two brains. The features are differences, which do not depend on
+# brightness. A low atom is drawn as the smallest patch with its features.
 from sklearn_iqt import CoupledDictionaryIQT, LowFieldSimulator, PatchTransformer
 from sklearn_iqt.datasets import make_subjects
 from sklearn_iqt.plotting import plot_atoms
@@ -25,19 +25,21 @@ model = CoupledDictionaryIQT(
 model.fit(pairs.low, pairs.high)
 
 # %%
-# High atoms, cut along the slice axis, which runs upwards. They hold what interpolation lacks, so
-# most show edges between thin slices.
+# These are the high atoms, cut along the slice axis, which points upwards. They contain the detail
+# that interpolation lacks, so most of them show edges between thin slices.
 ax = plot_atoms(model)
 
 # %%
-# Each low atom stands to the left of its high atom. The low one is blurred along the slice axis.
+# Here, each low atom is to the left of its high atom. The low atoms are blurred along the slice
+# axis.
 ax = plot_atoms(model, part="both", max_atoms=32)
 
 # %%
-# Cut within a slice, where the resolution is the same on both sides, they differ less.
+# Within a slice, where low and high volumes have the same resolution, low and high atoms differ
+# less.
 ax = plot_atoms(model, part="both", max_atoms=32, axis=2)
 
 # %%
-# A patch is written with few of them.
+# Each patch uses only a few atoms.
 codes = model.transform(pairs.low[:1])[0]
 print(f"{codes.getnnz(axis=1).mean():.1f} of {codes.shape[1]} atoms in a patch, on average")

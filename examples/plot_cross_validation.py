@@ -2,13 +2,13 @@
 Split subjects, not patches
 ===========================
 
-Patches of one subject on both sides of a split make a model look better than it is.
+If patches of the same subject are on both sides of a split, a model seems better than it is.
 """
 
 # %%
-# Patches overlap, and patches of one brain resemble each other. A split of patches therefore tests
-# a model on what it has nearly seen. Here are the rows of five subjects, each in the unit of its
-# scan.
+# Patches overlap, and patches of the same brain are similar. If you split patches at random, the
+# test patches are almost the same as the training patches. Here are rows from five subjects, each
+# divided by the intensity scale of its scan.
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.model_selection import GroupKFold, KFold, cross_val_score, cross_validate
@@ -30,20 +30,20 @@ low_rows, high_rows, subjects = patcher.sample(low, high, max_patches=20_000, ra
 print(low_rows.shape, "from", len(np.unique(subjects)), "subjects")
 
 # %%
-# The same regressor, the same rows, two ways to split them.
+# Split the same rows in two ways, and use the same regressor.
 regressor = KNeighborsRegressor(3, weights="distance")
 score = {"scoring": "neg_root_mean_squared_error", "X": low_rows, "y": high_rows}
-leaking = -cross_val_score(regressor, cv=KFold(5, shuffle=True, random_state=0), **score)
-honest = -cross_val_score(regressor, cv=GroupKFold(5), groups=subjects, **score)
-print(f"patches of a subject on both sides: {leaking.mean():.4f}")
-print(f"subjects apart:                     {honest.mean():.4f}")
+by_patch = -cross_val_score(regressor, cv=KFold(5, shuffle=True, random_state=0), **score)
+by_subject = -cross_val_score(regressor, cv=GroupKFold(5), groups=subjects, **score)
+print(f"split by patch:   {by_patch.mean():.4f}")
+print(f"split by subject: {by_subject.mean():.4f}")
 fig, ax = plt.subplots(figsize=(4, 3.5), layout="constrained")
-ax.plot(["patches"] * 5 + ["subjects"] * 5, [*leaking, *honest], "o")
-ax.set(xlabel="what is split", ylabel="RMSE of a fold", xlim=(-0.5, 1.5))
+ax.plot(["patch"] * 5 + ["subject"] * 5, [*by_patch, *by_subject], "o")
+ax.set(xlabel="split by", ylabel="RMSE of a fold", xlim=(-0.5, 1.5))
 
 # %%
-# Estimators of this package take volumes, so that every split is one of subjects. If a subject has
-# several scans, ``groups`` keeps them together.
+# The estimators of this package take volumes, so every split is by volume. If a subject has several
+# scans, ``groups`` keeps them together.
 result = cross_validate(
     PatchwiseRegressor(regressor, max_patches=20_000, random_state=0),
     pairs.low,

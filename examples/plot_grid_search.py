@@ -2,11 +2,11 @@
 A grid search over two parameters
 =================================
 
-``GridSearchCV`` of scikit-learn finds the weight of the lasso and the number of atoms, by subject.
+``GridSearchCV`` finds the weight of the lasso and the number of atoms, with splits by subject.
 """
 
 # %%
-# With ``memory=`` the patches and dictionaries, which do not depend on ``alpha``, are computed once
+# Patches and dictionaries do not depend on ``alpha``. With ``memory=`` they are computed only once
 # for each training set.
 import tempfile
 
@@ -34,7 +34,7 @@ search.fit(pairs.low, pairs.high, groups=[0, 1, 2, 3])
 print(search.best_params_, f"NRMSE {-search.best_score_:.4f}")
 
 # %%
-# Rows of the results are in the order of the grid, its keys sorted by name.
+# The results are in the order of the grid, with its keys sorted by name.
 errors = -search.cv_results_["mean_test_score"].reshape(len(grid["alpha"]), len(grid["n_atoms"]))
 fig, ax = plt.subplots(figsize=(5, 4), layout="constrained")
 image = ax.imshow(errors, cmap="viridis_r")
@@ -48,7 +48,7 @@ for row, column in [(r, c) for r in range(errors.shape[0]) for c in range(errors
     )
 
 # %%
-# The best setting lies in the middle of the grid or on its edge; on the edge, widen it. ``search``
-# is an estimator that was fitted on all pairs with that setting.
+# If the best setting is on the edge of the grid, use a larger grid. ``search`` is an estimator that
+# was fitted to all pairs with the best setting.
 enhanced = search.predict(pairs.low[:1])
 print(type(search.best_estimator_).__name__, enhanced[0].shape)

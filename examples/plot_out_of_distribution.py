@@ -2,13 +2,14 @@
 Out of distribution
 ===================
 
-What learned to raise the contrast raises it also where it need not, and then interpolation is best.
+A model that learned to increase the contrast increases it in every scan. If the contrast of a scan
+is already high, interpolation is better.
 """
 
 # %%
-# Trained on scans of a 0.36 T scanner, in which white and grey matter differ by a fifth. Tested on
-# such scans, and on scans with the contrast and the noise of one at 64 mT, in which they differ by
-# more than half.
+# The training scans are like those of a 0.36 T scanner, where white and grey matter differ by a
+# fifth. The test scans are of the same kind, or have the contrast and noise of a scan at 64 mT,
+# where white and grey matter differ by more than half.
 from sklearn_iqt import CoupledDictionaryIQT, InterpolationIQT, LowFieldSimulator, PatchTransformer
 from sklearn_iqt.datasets import make_subjects
 from sklearn_iqt.metrics import nrmse
@@ -36,8 +37,9 @@ models = {
 }
 
 # %%
-# NRMSE inside the brain, mean of three subjects. Both kinds of dictionaries gain in distribution,
-# and both lose out of it; that which sees intensities gains most and loses most.
+# The table has the mean NRMSE inside the brain of three subjects. In distribution, both kinds of
+# dictionaries are better than interpolation, and out of distribution both are worse. The
+# dictionaries of intensities have the largest gain and the largest loss.
 estimates = {name: {} for name in tests}
 for method, model in models.items():
     model.fit(training.low, training.high)
@@ -49,8 +51,8 @@ for method, model in models.items():
     print(line)
 
 # %%
-# Nothing in the enhanced scans of the lower rows says that they are wrong. The distance of the scan
-# from the training does.
+# You cannot see in the enhanced scans of the lower rows that they are wrong. The distance of the
+# scan from the training distribution shows it.
 figure = plot_estimates(
     estimates, truth=tests["ind1"].high[0], show=("estimate", "error"), view="coronal"
 )

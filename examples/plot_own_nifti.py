@@ -2,13 +2,13 @@
 Your own NIfTI files
 ====================
 
-Paths go in, images come out, and they lie where the scan lay.
+Pass paths, and get images at the same place as the scans.
 """
 
 # %%
-# Files stand in for yours here: high-quality scans, and low-quality scans of the same subjects. A
-# high volume has ``scale`` times as many voxels as its low volume, and covers the same field of
-# view.
+# We first write some files, which take the place of your own: high-quality scans, and low-quality
+# scans of the same subjects. A high volume has ``scale`` times as many voxels along each axis as
+# its low volume, and the same field of view.
 import tempfile
 from pathlib import Path
 
@@ -31,14 +31,15 @@ low_paths = sorted(folder.glob("*_low.nii.gz"))
 high_paths = sorted(folder.glob("*_high.nii.gz"))
 
 # %%
-# Learn from two subjects. Files are read one at a time.
+# Train on two subjects. Files are read one at a time.
 patcher = PatchTransformer((5, 5, 3), (2, 2, 1), background=1)  # there is no air in these pieces
 model = PatchwiseRegressor(patcher=patcher, max_patches=8000, random_state=0)
 model.fit(low_paths[:2], high_paths[:2])
 
 # %%
-# Enhance the third, and write the result. Its voxels are a quarter as thick, its first voxel lies
-# accordingly, and its intensities are in the units of the scan.
+# Enhance the scan of the third subject, and write the result. The thickness of its voxels is a
+# quarter of that of the scan, its affine has the matching origin, and its intensities are in the
+# units of the scan.
 enhanced = model.predict(low_paths[2:])[0]
 save_volume(enhanced, folder / "sub-3_enhanced.nii.gz")
 scan = nib.load(low_paths[2])
@@ -47,11 +48,12 @@ for name, image in {"scan": scan, "enhanced": enhanced}.items():
     print(f"{'':9}corner at {nib.affines.apply_affine(image.affine, [-0.5] * 3).round(2)} mm")
 
 # %%
-# Metrics and plots take paths too.
+# Metrics and plots also take paths.
 print("NRMSE", round(nrmse(high_paths[2:], [enhanced]), 4))
 figure = plot_comparison({"scan": low_paths[2], "enhanced": enhanced}, truth=high_paths[2])
 
 # %%
-# Voxel sizes that do not differ by an integer are brought to one that does, with the affine.
+# If the ratio of two voxel sizes is not an integer, resample the scan first. The affine changes
+# with it.
 odd = resample_to_voxel_size(scan, (1.0, 1.0, 4.5))
 print(scan.header.get_zooms(), "->", odd.header.get_zooms(), odd.shape)

@@ -2,13 +2,13 @@
 Inside a Pipeline, with caching
 ===============================
 
-Preprocessing and estimator are one model; what was computed once is not computed again.
+A pipeline joins preprocessing and estimator into one model, and can cache the results of its steps.
 """
 
 # %%
-# :class:`~sklearn_iqt.preprocessing.TissueScaler` finds the tissues of a scan and gives them the
-# ratios that they had in the training scans. Intensities of grey matter stay, so that predictions
-# are in the units of the scan.
+# :class:`~sklearn_iqt.preprocessing.TissueScaler` finds the tissues of a scan, and gives them the
+# ratios of the training scans. It does not change the intensity of grey matter, so predictions are
+# in the units of the scan.
 import tempfile
 import time
 
@@ -32,7 +32,7 @@ model = Pipeline(
 model
 
 # %%
-# The second fit finds the standardised volumes in the cache.
+# The second fit reads the standardised volumes from the cache.
 for attempt in ("first", "second"):
     start = time.perf_counter()
     model.fit(low, high)
@@ -40,7 +40,7 @@ for attempt in ("first", "second"):
 print(f"NRMSE {nrmse(pairs.high[3:], model.predict(pairs.low[3:])):.4f}")
 
 # %%
-# Parameters of all steps can be searched, and whole steps.
+# A search can vary the parameters of all steps, and also replace whole steps.
 grid = {
     "standardize": ["passthrough", NyulScaler(keep_units=True), TissueScaler()],
     "enhance__patcher__patch_size": [(3, 3, 3), (5, 5, 3)],

@@ -21,8 +21,8 @@ scan, truth = pairs.low[3:], pairs.high[3:]
 print(scan[0].shape, "->", truth[0].shape)
 
 # %%
-# An estimator learns from pairs and enhances scans. Images in, images out. These pieces of brains
-# hold no air, so no patch is background; with whole heads leave ``background`` at its default.
+# An estimator learns from pairs of images, and enhances scans. These small volumes contain no air,
+# so no patch is background. For whole heads, leave ``background`` at its default.
 model = CoupledDictionaryIQT(
     n_atoms=128,
     features="intensity",
@@ -35,12 +35,12 @@ enhanced = model.fit(low, high).predict(scan)
 interpolated = InterpolationIQT().fit(low, high).predict(scan)
 
 # %%
-# The error is the root of the mean squared error relative to the largest intensity.
+# The NRMSE is the root mean squared error, divided by the largest intensity.
 print(f"interpolation {nrmse(truth, interpolated):.4f}")
 print(f"IQT-SRep      {nrmse(truth, enhanced):.4f}")
 
 # %%
-# Below each volume is its absolute error.
+# The plot shows the absolute error below each volume.
 figure = plot_comparison(
     {"low field": scan[0], "interpolation": interpolated[0], "IQT-SRep": enhanced[0]},
     truth=truth[0],

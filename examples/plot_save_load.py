@@ -2,7 +2,7 @@
 Saving and loading a model
 ==========================
 
-A model file holds parameters, arrays and what the model was trained on. It holds no code.
+A model file contains parameters, arrays and facts about the training. It does not contain code.
 """
 
 # %%
@@ -30,7 +30,7 @@ model = CoupledDictionaryIQT(
 model.fit(pairs.low, pairs.high)
 
 # %%
-# The training card holds what a user must know before trusting the model.
+# The training card has the facts that a user must know before trusting the model.
 path = Path(tempfile.mkdtemp()) / "srep.iqt"
 save_model(
     model,
@@ -47,19 +47,19 @@ save_model(
 print(f"{path.stat().st_size / 1e6:.2f} MB")
 
 # %%
-# The card is read without the model.
+# You can read the card without loading the model.
 card = read_model_card(path)
 print(card.class_name, card.params)
 print(card.training)
 
 # %%
-# What is loaded predicts the same, to the bit.
+# The loaded model makes bit-identical predictions.
 loaded = load_model(path)
 scan = pairs.low[:1]
 print(np.array_equal(loaded.predict(scan)[0].get_fdata(), model.predict(scan)[0].get_fdata()))
 
 # %%
-# A damaged file is refused. Nothing in a file of a stranger can run.
+# A damaged file is refused. Loading a file from a stranger cannot run code.
 path.write_bytes(path.read_bytes()[:-100])
 try:
     load_model(path)

@@ -1,14 +1,15 @@
 """
-The simulator and its rings of SNR
-==================================
+The simulator and its distributions of SNR
+==========================================
 
-Two numbers make a low-field scan: the signal-to-noise ratios of white and of grey matter.
+Two numbers determine a simulated low-field scan: the signal-to-noise ratios of white and grey
+matter.
 """
 
 # %%
-# Their ratio is the contrast, their size is the noise. Training scans are drawn from a Gaussian
-# that was measured at 0.36 T. The test sets are rings around it: the first inside of distance 1,
-# the second outside of 3, and scans of an ultra-low-field scanner far away.
+# Their ratio is the contrast, and their magnitude is the noise. Training scans are drawn from a
+# Gaussian that was measured at 0.36 T. The first test set is within distance 1 of its mean, the
+# second is beyond distance 3, and the scans of an ultra-low-field scanner are far away.
 import numpy as np
 
 from sklearn_iqt import LowFieldSimulator
@@ -18,7 +19,7 @@ from sklearn_iqt.plotting import plot_comparison, plot_snr
 ax = plot_snr(("ind1", "ind2", "ulf_measured", "low_contrast"))
 
 # %%
-# The same brain, simulated from each, with slices four times as thick.
+# Simulate the same brain with each distribution, with slices four times as thick.
 template = load_icbm152()
 names = ("ind1", "ulf_measured", "low_contrast", "low_contrast_noisy")
 scans = {}
@@ -29,7 +30,7 @@ for name in names:
 figure = plot_comparison(scans, views=("coronal", "axial"))
 
 # %%
-# The contrast of the scan is the ratio that was drawn. It does not depend on the contrast of the
+# The contrast of a scan is the ratio that was drawn. It does not depend on the contrast of the
 # brain.
 grey, white = (template.tissues[n].reshape(197, 233, 189)[..., :188] for n in (1, 2))
 blocks = [maps.reshape(197, 233, 47, 4).min(axis=-1) > 0.9 for maps in (grey, white)]

@@ -2,12 +2,12 @@
 Training and resuming a net
 ===========================
 
-A training that was stopped goes on from its checkpoint, to the same weights.
+A training that was stopped continues from its checkpoint, and ends with the same weights.
 """
 
 # %%
-# A very small U-Net, for the time of this page. A volume is held out to validate every epoch: a
-# volume, never patches.
+# The U-Net is very small, so that this page takes little time. One whole volume is held out, and
+# validates every epoch.
 import tempfile
 from pathlib import Path
 
@@ -36,21 +36,23 @@ whole = clone(net).set_params(max_epochs=5).fit(low, high)
 ax = plot_learning_curve(whole)
 
 # %%
-# The same training, stopped after two epochs. With ``checkpoint=`` its state is kept after each
-# epoch: weights, optimiser, order of the patches, random numbers.
+# Here the same training stops after two epochs. ``checkpoint=`` keeps its state after each epoch:
+# weights, optimiser, order of the patches and random numbers.
 folder = Path(tempfile.mkdtemp()) / "state"
 net.set_params(checkpoint=folder)
 stopped = clone(net).set_params(max_epochs=2).fit(low, high)
 print("epochs before the stop", stopped.n_iter_)
 
 # %%
-# Another call finds the checkpoint and continues. So does a call in a new process, after a crash.
+# Another call finds the checkpoint and continues. After a crash, a call in a new process does the
+# same.
 resumed = clone(net).set_params(max_epochs=5).fit(low, high)
 print("epochs in the end", resumed.n_iter_)
 one, other = (model.predict(pairs.low[3:])[0].get_fdata() for model in (whole, resumed))
 print("largest difference between the two", np.abs(one - other).max())
 
 # %%
-# Minutes of training beat interpolation on the subject that was held out; hours do better.
+# After a few minutes of training, the net is better than interpolation for a new subject. After
+# hours it is better still.
 for name, model in {"interpolation": InterpolationIQT().fit(low, high), "U-Net": resumed}.items():
     print(f"{name:14}{nrmse(pairs.high[3:], model.predict(pairs.low[3:])):.4f}")

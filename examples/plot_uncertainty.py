@@ -1,8 +1,8 @@
 """
-The spread of overlapping patches
-=================================
+The spread of patches
+=====================
 
-``return_std`` shows where overlapping patches disagree. It is not a confidence interval.
+``return_std`` shows places where patches disagree. It is not a confidence interval.
 """
 
 # %%
@@ -27,8 +27,8 @@ model.fit(pairs.low[:3], pairs.high[:3])
 enhanced, std = model.predict(pairs.low[3:], return_std=True)
 
 # %%
-# The spread of the overlapping predictions, and the error. Both are large at some borders of
-# tissues; much of the error is where the spread shows nothing.
+# These figures show the spread of the overlapping predictions, and the error. Both are large at
+# some borders of tissues. Much of the error is in places where the spread is small.
 truth, estimate, spread = (v.get_fdata() for v in (pairs.high[3], enhanced[0], std[0]))
 error = np.abs(estimate - truth)
 figure = plot_volume(enhanced[0], title="enhanced")
@@ -36,7 +36,7 @@ figure = plot_volume(std[0], cmap="inferno", label="spread", title="spread of th
 figure = plot_volume(error, affine=brains.affine, cmap="inferno", label="error", title="error")
 
 # %%
-# Where patches disagree most, the error is larger on average. Where they agree, it does not vanish.
+# Where patches disagree most, the error is larger on average. Where they agree, it is not zero.
 brain = brains.tissues[3].sum(axis=0) > 0.5
 order = np.argsort(spread[brain])
 bins = np.array_split(order, 20)
@@ -49,6 +49,6 @@ ax.set(xlabel="spread of the patches", ylabel="mean absolute error")
 ax.legend()
 
 # %%
-# Patches share one model, and with it its mistakes. Of intervals of two standard deviations one
-# expects that they hold the truth in 95 of 100 voxels.
-print(f"they hold it in {100 * np.mean((error < 2 * spread)[brain]):.0f} of 100")
+# All patches use the same model, and make the same mistakes. For normally distributed errors, an
+# interval of two standard deviations would contain the truth in 95 of 100 voxels.
+print(f"these intervals contain it in {100 * np.mean((error < 2 * spread)[brain]):.0f} of 100")
