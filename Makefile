@@ -1,11 +1,11 @@
-# Each target does everything it needs from a bare machine with Python >= 3.10.
+# Each target needs only Python >= 3.10, and installs everything else.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# What is installed so far: the package and what the demo needs; that and the tools.
+# Files that record what is installed: the package and the demo; also the tools for tests and lint.
 RUNS := $(VENV)/.installed-demo
 INSTALLED := $(VENV)/.installed
-# One thread in each of two workers: threads of torch that wait for each other's cores crawl.
+# One thread in each of two workers. With more threads, torch is very slow if cores are busy.
 PYTEST := -m pytest -n 2 --dist worksteal --doctest-modules tests sklearn_iqt
 
 .PHONY: demo test test-slow test-minimum wheel-smoke lint docs clean
@@ -14,7 +14,7 @@ PYTEST := -m pytest -n 2 --dist worksteal --doctest-modules tests sklearn_iqt
 demo: $(RUNS)
 	$(BIN)/sklearn-iqt demo --output demo_output --force
 
-# Run the tests and the examples of docstrings; fail where too few branches are tested.
+# Run the tests and the examples of docstrings; fail if the branch coverage is too low.
 test: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python $(PYTEST) --cov --cov-fail-under=95
 
@@ -23,7 +23,7 @@ test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow
 
 # Run the tests with the oldest releases that pyproject.toml allows; PYTHON should be 3.10.
-# The oldest torch brings gigabytes of CUDA along.
+# The oldest torch comes with gigabytes of CUDA.
 test-minimum: .venv-minimum/.installed
 	OMP_NUM_THREADS=1 .venv-minimum/bin/python $(PYTEST)
 
@@ -71,6 +71,6 @@ $(RUNS): pyproject.toml constraints.txt
 	.venv-minimum/bin/python -m pip install --quiet -c constraints-minimum.txt -e '.[test]'
 	touch $@
 
-# Remove everything that the other targets made.
+# Remove everything that the other targets create.
 clean:
 	rm -rf $(VENV) .venv-minimum build demo_output docs/_build docs/api docs/auto_examples
