@@ -45,7 +45,7 @@ class BaseIQTRegressor(DocLinkMixin, RegressorMixin, VolumeHooks, BaseEstimator)
         Length of an input row: the voxels of an input patch.
     n_outputs_ : int
         Length of an output row: the voxels of an output patch.
-    row_mean_ : ndarray of shape (n_outputs_,) or None
+    row_mean_ : ndarray of shape (n_outputs,) or None
         Mean of the targets, if ``fit`` was given rows that are not patches; None otherwise.
     spacing_ : ndarray of shape (3,) or None
         Median voxel size of the low training images, in mm; None if they were arrays.
