@@ -27,6 +27,7 @@ SECTIONS = {
     "sklearn_iqt.patches": "Patches",
     "sklearn_iqt.simulation": "Simulation",
     "sklearn_iqt.preprocessing": "Intensities and grids",
+    "sklearn_iqt.prepare": "Pairs from real scans",
     "sklearn_iqt.metrics": "Metrics",
     "sklearn_iqt.datasets": "Brains to try things on",
     "sklearn_iqt.plotting": "Plots",

@@ -41,7 +41,7 @@ def check_grids(
         more = f". {len(faults) - 1} more of the pairs do not match" if faults[1:] else ""
         raise GeometryMismatchError(f"{faults[0]}{more}")
     for first, second in pairs:
-        _compare_subjects(first, second)
+        compare_subjects(first, second)
 
 
 def compare_spacing(image: Any, model: Any, name: Name) -> None:
@@ -69,7 +69,7 @@ def compare_spacing(image: Any, model: Any, name: Name) -> None:
         )
 
 
-def _compare_subjects(first: Name, second: Name) -> None:
+def compare_subjects(first: Name, second: Name) -> None:
     """Warn if the BIDS names of a pair have different subjects. Their grids may be the same."""
     subjects = [_SUBJECT.findall(os.path.basename(name)) for name in (first, second)]
     if all(subjects) and subjects[0] != subjects[1]:

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 from sklearn_iqt._version import __version__
-from sklearn_iqt.cli import _demo, _enhance, _evaluate, _fit, _report, _simulate
+from sklearn_iqt.cli import _demo, _enhance, _evaluate, _fit, _prepare, _report, _simulate
 from sklearn_iqt.cli._common import one_line
 from sklearn_iqt.cli.bids import _command as _bids
 
-_COMMANDS = (_simulate, _fit, _enhance, _evaluate, _report, _bids, _demo)
+_COMMANDS = (_prepare, _simulate, _fit, _enhance, _evaluate, _report, _bids, _demo)
 
 _EPILOG = """\
 from high-quality scans to an enhanced low-field scan:
@@ -24,6 +24,9 @@ from high-quality scans to an enhanced low-field scan:
   sklearn-iqt enhance --model srep.iqt scan.nii.gz --output-dir enhanced
   sklearn-iqt evaluate --truth truth.nii.gz --estimate enhanced/scan_enhanced.nii.gz
   sklearn-iqt report --model srep.iqt scan.nii.gz --output report.html
+
+with low-field and high-field scans of the same people, instead of simulate:
+  sklearn-iqt prepare --low low/*.nii.gz --high high/*.nii.gz --register --output-dir pairs
 
 'sklearn-iqt COMMAND --help' explains one command. 'sklearn-iqt demo' needs no input files.
 

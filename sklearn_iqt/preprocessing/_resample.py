@@ -29,7 +29,13 @@ _FWHM = float(np.sqrt(8 * np.log(2)))
 
 
 def resample_to(
-    image: Any, target: Any, *, order: int = 3, fill_value: float = 0.0
+    image: Any,
+    target: Any,
+    *,
+    order: int = 3,
+    fill_value: float = 0.0,
+    antialias: bool = True,
+    keep_range: bool = True,
 ) -> nibabel.Nifti1Image:
     """Resample a volume onto the grid of another volume.
 
@@ -45,6 +51,13 @@ def resample_to(
         Intensity of voxels with a centre outside the field of view of `image`. In the half voxel
         between the outermost centres and the edge of the field of view, the intensity at the
         outermost centre is repeated.
+    antialias : bool, default=True
+        Whether to blur before sampling, along the axes of `image` that become coarser. Nothing is
+        blurred at order 0.
+    keep_range : bool, default=True
+        Whether to keep the range of the intensities, and the background where it is exactly 0. A
+        spline overshoots at sharp edges, and rings around a skull-stripped brain would make its
+        background positive or negative. False returns the plain spline.
 
     Returns
     -------
@@ -63,8 +76,13 @@ def resample_to(
 
     Notes
     -----
-    The volume is not smoothed, so that fine structure causes aliasing on a much coarser grid.
-    :func:`resample_to_voxel_size` smooths.
+    The blur is a Gaussian. Its full width at half maximum, together with the width of a voxel of
+    the image, makes the width of a new voxel: ``sqrt(new**2 - old**2)``, along each axis of the
+    image.
+
+    With `keep_range`, intensities are clipped to the smallest and the largest of the image. A voxel
+    is 0 where more than half of what it covers is 0. A volume of isolated points needs
+    ``keep_range=False`` on a coarser grid, or its points are lost.
 
     Examples
     --------
@@ -82,12 +100,17 @@ def resample_to(
     if shape == volume.shape and np.array_equal(affine, target_affine):
         return carried_image(volume.copy(), header, affine, affine)
     to_source = np.linalg.inv(affine) @ target_affine
-    resampled = _sample(volume, shape, to_source, order, fill_value)
+    resampled = _resample(volume, shape, to_source, order, fill_value, antialias, keep_range)
     return carried_image(resampled, header, affine, target_affine)
 
 
 def resample_to_voxel_size(
-    image: Any, voxel_size: float | Sequence[float], *, order: int = 3, antialias: bool = True
+    image: Any,
+    voxel_size: float | Sequence[float],
+    *,
+    order: int = 3,
+    antialias: bool = True,
+    keep_range: bool = True,
 ) -> nibabel.Nifti1Image:
     """Resample a volume to voxels of a given size, over the same field of view.
 
@@ -100,8 +123,13 @@ def resample_to_voxel_size(
     order : int in [0, 5], default=3
         Order of the spline; 0 is nearest neighbour, for label maps.
     antialias : bool, default=True
-        Whether to blur along the axes that become coarser before sampling. Set it to False for
-        label maps.
+    antialias : bool, default=True
+        Whether to blur before sampling, along the axes of `image` that become coarser. Nothing is
+        blurred at order 0.
+    keep_range : bool, default=True
+        Whether to keep the range of the intensities, and the background where it is exactly 0. A
+        spline overshoots at sharp edges, and rings around a skull-stripped brain would make its
+        background positive or negative. False returns the plain spline.
 
     Returns
     -------
@@ -121,9 +149,7 @@ def resample_to_voxel_size(
 
     Notes
     -----
-    The blur is a Gaussian with a full width at half maximum of ``sqrt(new**2 - old**2)``, where
-    ``old`` and ``new`` are the sizes of a voxel before and after. Together with an old voxel, it is
-    as wide as a new voxel.
+    :func:`resample_to` says how the blur is chosen and what `keep_range` does.
 
     Examples
     --------
@@ -144,13 +170,10 @@ def resample_to_voxel_size(
     step = wanted / voxel_sizes(affine)
     old_shape = np.array(volume.shape)
     new_shape = np.maximum(1, np.rint(old_shape / step)).astype(int)
-    if antialias and (step > 1).any():
-        sigma = np.sqrt(np.maximum(step**2 - 1, 0)) / _FWHM
-        volume = ndimage.gaussian_filter(volume, sigma, mode="nearest")
     # The two fields of view share their centre.
     to_source = from_matvec(np.diag(step), (old_shape - 1) / 2 - step * (new_shape - 1) / 2)
     shape = tuple(int(length) for length in new_shape)
-    resampled = _sample(volume, shape, to_source, order, 0.0)
+    resampled = _resample(volume, shape, to_source, order, 0.0, antialias, keep_range)
     return carried_image(resampled, header, affine, affine @ to_source)
 
 
@@ -197,14 +220,50 @@ def _grid(target: Any) -> tuple[tuple[int, ...], NDArray[np.float64]]:
     return tuple(int(length) for length in shape), scaled_affine(target[1], 1)
 
 
+def _resample(
+    volume: NDArray,
+    shape: tuple[int, ...],
+    to_source: NDArray[np.float64],
+    order: int,
+    fill_value: float,
+    antialias: bool,
+    keep_range: bool,
+) -> NDArray:
+    """Blur, interpolate, and restore the range and the zeros of the volume, as asked for."""
+    # Along an axis of the source, a new voxel is as wide as its row of the matrix is long.
+    step = np.linalg.norm(to_source[:3, :3], axis=1)
+    sigma = np.sqrt(np.maximum(step**2 - 1, 0)) / _FWHM
+    # Affines are rounded; a voxel of the same size is not blurred.
+    sigma[step < 1 + 1e-4] = 0
+    blurs = antialias and order > 0 and sigma.any()
+
+    def blur(source: NDArray) -> NDArray:
+        return ndimage.gaussian_filter(source, sigma, mode="nearest") if blurs else source
+
+    if order == 0 or not keep_range:
+        return _sample(blur(volume), shape, to_source, order, fill_value)
+    limits = float(volume.min()), float(volume.max())
+    result = _sample(blur(volume), shape, to_source, order, fill_value, limits)
+    background = volume == 0
+    if background.any():
+        foreground = blur((~background).astype(np.float32))
+        # Outside of the field of view, fill_value stays.
+        result[_sample(foreground, shape, to_source, 1, 1.0) < 0.5] = 0
+    return result
+
+
 def _sample(
     volume: NDArray,
     shape: tuple[int, ...],
     to_source: NDArray[np.float64],
     order: int,
     fill_value: float,
+    limits: tuple[float, float] | None = None,
 ) -> NDArray:
-    """Interpolate at ``to_source @ voxel`` for every voxel of `shape`, a slab at a time."""
+    """Interpolate at ``to_source @ voxel`` for every voxel of `shape`, a slab at a time.
+
+    `limits` clips what is interpolated, not the fill value.
+    """
     if order > 1:
         volume = ndimage.spline_filter(volume, order, output=volume.dtype, mode="mirror")
     last = np.array(volume.shape, dtype=np.float64).reshape(3, 1, 1, 1) - 1
@@ -221,6 +280,8 @@ def _sample(
         sampled = ndimage.map_coordinates(
             volume, points, output=volume.dtype, order=order, mode="mirror", prefilter=False
         )
+        if limits is not None:
+            np.clip(sampled, *limits, out=sampled)
         sampled[outside] = fill_value
         result[start : start + len(slab)] = sampled
     return result

@@ -18,7 +18,7 @@ from sklearn_iqt.metrics import nrmse, psnr, ssim
 from sklearn_iqt.persistence import load_model, read_model_card
 from sklearn_iqt.preprocessing import TissueScaler
 
-COMMANDS = ("simulate", "fit", "enhance", "evaluate", "report", "bids", "demo")
+COMMANDS = ("prepare", "simulate", "fit", "enhance", "evaluate", "report", "bids", "demo")
 AFFINE = np.array([[-1.0, 0, 0, 20], [0, 0, 1.0, -30], [0, 1.0, 0, -10], [0, 0, 0, 1]])
 
 

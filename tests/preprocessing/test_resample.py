@@ -1,4 +1,4 @@
-"""Resampling keeps positions, agrees with nibabel, avoids aliasing, and refuses bad input."""
+"""Resampling keeps positions and zeros, agrees with nibabel, avoids aliasing, refuses bad input."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ from nibabel.affines import apply_affine, from_matvec, voxel_sizes
 from nibabel.processing import resample_from_to
 from scipy import ndimage
 
+from sklearn_iqt.datasets import make_subjects
 from sklearn_iqt.io import save_volume, scaled_affine
 from sklearn_iqt.preprocessing import resample_to, resample_to_voxel_size, upsample
+from sklearn_iqt.simulation import estimate_tissue_maps
 
 OBLIQUE = from_matvec(
     nibabel.eulerangles.euler2mat(0.3, -0.2, 0.1) @ np.diag([0.9, 1.1, 2.0]), [-10, 4, 7]
 )
+# Nothing but the spline.
+PLAIN = {"antialias": False, "keep_range": False}
 
 
 def smooth(shape=(20, 18, 12), seed=0):
@@ -46,7 +50,7 @@ def test_a_linear_ramp_keeps_its_position(angles, voxel, order):
     center = apply_affine(OBLIQUE, (np.array(shape) - 1) / 2)
     matrix = nibabel.eulerangles.euler2mat(*angles) @ np.diag(voxel)
     affine = from_matvec(matrix, center - matrix @ [2.0, 2.5, 1.5])
-    result = resample_to((volume, OBLIQUE), ((5, 6, 4), affine), order=order)
+    result = resample_to((volume, OBLIQUE), ((5, 6, 4), affine), order=order, **PLAIN)
     points = apply_affine(
         np.linalg.inv(OBLIQUE) @ affine, np.moveaxis(np.indices((5, 6, 4)), 0, -1)
     )
@@ -67,7 +71,7 @@ def test_it_agrees_with_nibabel_inside_the_field_of_view(order):
         (22, 20, 30),
         from_matvec(nibabel.eulerangles.euler2mat(0.05, 0.02, -0.1) * 0.8, [1.1, 0.7, 1.9]),
     )
-    ours = resample_to(image, target, order=order).get_fdata()
+    ours = resample_to(image, target, order=order, **PLAIN).get_fdata()
     theirs = resample_from_to(image, target, order=order).get_fdata()
     points = apply_affine(
         np.linalg.inv(image.affine) @ target[1], np.moveaxis(np.indices(target[0]), 0, -1)
@@ -87,7 +91,7 @@ def test_it_agrees_with_the_baseline_interpolation(order, alignment):
     scale = (1, 2, 4)
     shape = tuple(n * s for n, s in zip(volume.shape, scale, strict=True))
     target = shape, scaled_affine(OBLIQUE, scale, alignment)
-    ours = resample_to((volume, OBLIQUE), target, order=order).get_fdata()
+    ours = resample_to((volume, OBLIQUE), target, order=order, **PLAIN).get_fdata()
     baseline = upsample(volume, scale, order=order, alignment=alignment)
     # Corner alignment ends beyond the field of view, where the baseline repeats the edge.
     within = tuple(slice(0, s * (n - 1) + 1) for n, s in zip(volume.shape, scale, strict=True))
@@ -109,9 +113,9 @@ def test_equal_grids_copy_the_voxels_exactly():
 def test_a_finer_grid_and_back_is_the_identity():
     volume = smooth()
     fine = resample_to(
-        (volume, OBLIQUE), ((20, 36, 12), scaled_affine(OBLIQUE, (1, 2, 1), "corner"))
+        (volume, OBLIQUE), ((20, 36, 12), scaled_affine(OBLIQUE, (1, 2, 1), "corner")), **PLAIN
     )
-    back = resample_to(fine, (volume.shape, OBLIQUE))
+    back = resample_to(fine, (volume.shape, OBLIQUE), **PLAIN)
     np.testing.assert_allclose(back.get_fdata(), volume, atol=1e-6)
 
 
@@ -192,6 +196,83 @@ def test_blurring_keeps_stripes_from_aliasing():
     sharp = resample_to_voxel_size((stripes, np.eye(4)), (1, 1, 3), antialias=False).get_fdata()
     np.testing.assert_allclose(blurred, 0.5, atol=0.01)
     assert np.abs(sharp - 0.5).max() > 0.3
+
+
+# ---------------------------------------------------------------- range and zeros
+
+
+def dice(first, second):
+    return 2 * (first & second).sum() / (first.sum() + second.sum())
+
+
+def label_map(tissues):
+    return np.where(tissues.sum(axis=0) > 0.5, 1 + tissues.argmax(axis=0), 0)
+
+
+def test_a_resampled_brain_still_has_its_background_and_its_fluid():
+    subject = make_subjects(1, shape=(160, 192, 24), random_state=0)
+    image, labels = subject.images[0], label_map(subject.tissues[0])
+    fluid = {}
+    for keep_range in (True, False):
+        coarse = resample_to_voxel_size(image, 1.2, keep_range=keep_range)
+        voxels = coarse.get_fdata()
+        truth = resample_to((labels, image.affine), coarse, order=0).get_fdata()
+        found = label_map(estimate_tissue_maps(coarse, random_state=0))
+        fluid[keep_range] = dice(found == 1, truth == 1)
+        if keep_range:
+            assert (voxels > 0).mean() == pytest.approx((image.get_fdata() > 0).mean(), abs=0.01)
+            assert voxels.min() == 0
+            assert voxels.max() <= image.get_fdata().max()
+    assert fluid[True] > 0.75
+    assert fluid[False] < 0.3
+
+
+@pytest.mark.parametrize("voxel_size", [0.6, 1.0, 1.7])
+@pytest.mark.parametrize("order", [1, 3, 5])
+def test_a_sharp_edge_does_not_ring(voxel_size, order):
+    cube = np.zeros((24, 24, 24))
+    cube[6:18, 6:18, 6:18] = 100.0
+    grid = resample_to_voxel_size((cube, OBLIQUE), voxel_size)
+    result = resample_to((cube, OBLIQUE), grid, order=order).get_fdata()
+    assert result.min() == 0
+    assert result.max() <= 100
+    nearest = resample_to((cube, OBLIQUE), grid, order=0).get_fdata()
+    assert (result > 0).mean() == pytest.approx((nearest > 0).mean(), rel=0.1)
+    assert not result[ndimage.maximum_filter(nearest, 3) == 0].any()
+
+
+def test_the_range_of_a_volume_with_negative_intensities_is_kept():
+    volume = smooth() - 5
+    result = resample_to_voxel_size((volume, OBLIQUE), 0.7)
+    assert result.get_fdata().min() >= volume.min()
+    assert result.get_fdata().max() <= volume.max()
+
+
+def test_the_fill_value_is_not_clipped():
+    shifted = from_matvec(np.eye(3), [0, 0, 3])
+    result = resample_to((np.ones((8, 8, 8)), np.eye(4)), ((8, 8, 8), shifted), fill_value=-1)
+    assert (result.get_fdata()[..., 5:] == -1).all()
+
+
+def test_resample_to_blurs_only_axes_that_become_coarser():
+    stripes = np.zeros((4, 4, 63))
+    stripes[..., ::2] = 1
+    coarse = np.diag([1, 1, 4, 1.0])
+    grid = resample_to((stripes, np.eye(4)), ((4, 4, 15), coarse), keep_range=False)
+    np.testing.assert_allclose(grid.get_fdata()[..., 1:-1], 0.5, atol=0.01)
+    turned = from_matvec(nibabel.eulerangles.euler2mat(0.3, -0.2, 0.1), [1, 2, 3])
+    volume = smooth()
+    target = (10, 10, 10), turned
+    np.testing.assert_array_equal(
+        resample_to((volume, np.eye(4)), target).get_fdata(),
+        resample_to((volume, np.eye(4)), target, antialias=False).get_fdata(),
+    )
+
+
+def test_labels_are_not_blurred():
+    labels = np.random.default_rng(0).integers(0, 4, size=(9, 8, 8)).astype("f4")
+    result = resample_to_voxel_size((labels, np.eye(4)), 3.0, order=0)
+    assert set(np.unique(result.get_fdata())) <= {0, 1, 2, 3}
 
 
 # ---------------------------------------------------------------- bad input
