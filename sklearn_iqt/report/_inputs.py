@@ -18,7 +18,7 @@ from sklearn_iqt.exceptions import GeometryMismatchError
 from sklearn_iqt.io import Cohort, Grid, compare_grids, load_volume, read_volume, scaled_affine
 from sklearn_iqt.plotting._slices import Scan, upright
 from sklearn_iqt.plotting._subject import Subject
-from sklearn_iqt.preprocessing import foreground_mask
+from sklearn_iqt.preprocessing import foreground_mask, upsample
 
 CALLER = "write_report"
 
@@ -31,8 +31,8 @@ class Inputs:
     ----------
     name : str
         Name of the file of the scan, or "scan".
-    scan, enhanced : Nifti1Image
-        The scan and its enhancement.
+    scan, enhanced, interpolated : Nifti1Image
+        The scan, its enhancement, and its cubic interpolation on the grid of the enhancement.
     spread : Nifti1Image or None
         Spread of the overlapping patches, or None if patches do not overlap.
     foreground : ndarray of bool
@@ -52,6 +52,7 @@ class Inputs:
     name: str
     scan: Nifti1Image
     enhanced: Nifti1Image
+    interpolated: Nifti1Image
     spread: Nifti1Image | None
     foreground: NDArray[np.bool_]
     mask: NDArray[np.bool_] | None
@@ -101,6 +102,7 @@ def read_inputs(
         name=name,
         scan=scan,
         enhanced=fine,
+        interpolated=Nifti1Image(upsample(voxels, scale, alignment=alignment), fine.affine),
         spread=spread,
         foreground=foreground_mask(voxels) if inside is None else inside,
         mask=inside,

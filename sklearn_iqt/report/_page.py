@@ -13,8 +13,9 @@ from string import Template
 from typing import Any
 
 from sklearn_iqt.plotting._slices import VIEWS
-from sklearn_iqt.report._layers import Layer, describe, pack
+from sklearn_iqt.report._layers import Layer, describe
 from sklearn_iqt.report._sections import Section, Table
+from sklearn_iqt.report._verdict import Verdict
 
 # The style of cells that may be broken between any two letters. Numbers may not.
 _LONG = ' class="long"'
@@ -22,12 +23,20 @@ _LONG = ' class="long"'
 
 def make_page(
     title: str,
+    verdict: Verdict,
     layers: Sequence[Layer],
+    packed: Sequence[str],
+    step: float,
+    *,
     reference: Layer,
+    beside: Layer,
     position: Sequence[float],
     sections: Sequence[Section],
 ) -> str:
     """Return the HTML of a report.
+
+    The viewer shows the reference, with the layer `beside` at its left. The texts in `packed` are
+    the voxels of the layers, and `step` is their rounding, see :mod:`sklearn_iqt.report._layers`.
 
     Text from files is never run as code. Texts are escaped, numbers are JSON without the character
     that starts a tag, and the content security policy allows only the script with the given
@@ -35,7 +44,7 @@ def make_page(
     """
     style, script = _asset("page.css"), _asset("page.js")
     viewer = {
-        "layers": [describe(layer, reference.scan) for layer in layers],
+        "layers": [describe(layer, reference.scan, step) for layer in layers],
         "reference": [layer.name for layer in layers].index(reference.name),
         "affine": reference.scan.affine.tolist(),
         "position": [float(voxel) for voxel in position],
@@ -56,12 +65,21 @@ def make_page(
             f"{' checked' if layer is reference else ''}> {escape(layer.label)}</label>"
             for n, layer in enumerate(layers)
         ),
+        besides="\n".join(
+            ['<option value="-1">nothing</option>']
+            + [
+                f'<option value="{n}"{" selected" if layer is beside else ""}>'
+                f"{escape(layer.label)}</option>"
+                for n, layer in enumerate(layers)
+            ]
+        ),
+        verdict=_verdict(verdict),
         views="\n".join(map(_view, VIEWS)),
         sections="\n".join(map(_section, sections)),
         viewer=_json(viewer),
         voxels="\n".join(
-            f'<script type="text/plain" id="voxels-{escape(layer.name)}">{pack(layer)}</script>'
-            for layer in layers
+            f'<script type="text/plain" id="voxels-{escape(layer.name)}">{text}</script>'
+            for layer, text in zip(layers, packed, strict=True)
         ),
     )
 
@@ -79,16 +97,34 @@ def _json(value: Any) -> str:
     return json.dumps(value, allow_nan=False).replace("<", "\\u003c")
 
 
+def _verdict(verdict: Verdict) -> str:
+    reasons = "".join(f"<li>{escape(text)}</li>" for text in verdict.reasons)
+    return f"""<section class="verdict {verdict.kind}" aria-label="Verdict">
+<p class="headline">{escape(verdict.headline)}</p>
+<ul>{reasons}</ul>
+<p class="limit">{escape(verdict.limit)}</p>
+</section>"""
+
+
 def _view(name: str) -> str:
-    left, right, bottom, top = list(VIEWS[name][1])
+    pictures = "\n".join(_picture(name, *kind) for kind in (("", ""), (" beside", ", beside")))
     return f"""<figure class="view" id="{name}">
-<div class="picture"><canvas role="img" aria-label="{name} slice"></canvas>
-<span class="side left">{left}</span><span class="side right">{right}</span>
-<span class="side bottom">{bottom}</span><span class="side top">{top}</span></div>
+<div class="pictures">
+{pictures}
+</div>
 <figcaption><label for="{name}-slice">{name}</label>
 <input type="range" id="{name}-slice" min="0" step="1"><output for="{name}-slice"></output>
 </figcaption>
 </figure>"""
+
+
+def _picture(view: str, style: str, words: str) -> str:
+    left, right, bottom, top = list(VIEWS[view][1])
+    return f"""<div class="picture{style}">
+<canvas role="img" aria-label="{view} slice{words}"></canvas>
+<span class="side name"></span>
+<span class="side left">{left}</span><span class="side right">{right}</span>
+<span class="side bottom">{bottom}</span><span class="side top">{top}</span></div>"""
 
 
 def _section(section: Section) -> str:

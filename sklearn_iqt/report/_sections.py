@@ -19,9 +19,9 @@ from sklearn.pipeline import Pipeline
 from sklearn_iqt._version import __version__
 from sklearn_iqt.metrics import score_table, ssim
 from sklearn_iqt.metrics._table import MEASURES
+from sklearn_iqt.patches import PatchTransformer
 from sklearn_iqt.persistence import TrainingCard
-from sklearn_iqt.plotting._slices import upright
-from sklearn_iqt.preprocessing import intensity_scale, upsample
+from sklearn_iqt.preprocessing import intensity_scale
 from sklearn_iqt.report._inputs import Inputs, turn_upright
 from sklearn_iqt.report._quality import Consistency, Quality
 
@@ -91,10 +91,9 @@ def truth_section(inputs: Inputs) -> Section:
     """Return the section with scores of the enhancement and of cubic interpolation."""
     subject = inputs.subject
     truth, brain = subject.main.voxels, subject.brain
-    interpolated = upsample(inputs.voxels, inputs.scale, alignment=inputs.alignment)
     estimates = {
         "enhanced": turn_upright(inputs.enhanced).voxels,
-        "cubic interpolation": upright(interpolated, inputs.enhanced.affine).voxels,
+        "cubic interpolation": turn_upright(inputs.interpolated).voxels,
     }
     rows = score_table(
         [truth],
@@ -123,9 +122,13 @@ def _score(name: str, score: float) -> str:
     return f"{score:.2f}" if name == "PSNR (dB)" else f"{score:.4f}"
 
 
-def scan_section(inputs: Inputs, window: Sequence[float]) -> Section:
-    """Return the section on the grids and intensities of the scan and its enhancement."""
+def scan_section(inputs: Inputs, window: Sequence[float], step: float) -> Section:
+    """Return the section on the grids and intensities of the scan and its enhancement.
+
+    Levels in the viewer were rounded with the given step.
+    """
     scan, voxels = inputs.scan, inputs.voxels
+    loss = step / math.sqrt(12) / 255 * (window[1] - window[0])
     grids = [
         f"{size(image.shape)}, of {size(voxel_sizes(image.affine))} mm"
         for image in (scan, inputs.enhanced)
@@ -139,18 +142,15 @@ def scan_section(inputs: Inputs, window: Sequence[float]) -> Section:
         ["intensities", f"{number(voxels.min())} to {number(voxels.max())}"],
         ["intensity that the model divides by", number(intensity_scale(voxels, inputs.mask))],
         ["black and white in the viewer", " and ".join(map(number, window))],
+        ["error of intensities in the viewer, by compression", f"up to about {number(loss)}"],
     ]
     return Section("Scan", [Table([row for row in rows if row[1]])])
 
 
 def model_section(model: Any, training: TrainingCard | None, *, has_spread: bool) -> Section:
     """Return the section on the class, the parameters and the training of the model."""
-    tables = []
-    for _, step in model.steps if isinstance(model, Pipeline) else [("", model)]:
-        params = {} if isinstance(step, str) else step.get_params(deep=False)
-        rows = [["class", step if isinstance(step, str) else type(step).__name__]]
-        rows += [[str(name), one_line(value)] for name, value in sorted(params.items())]
-        tables.append(Table(rows))
+    steps = model.steps if isinstance(model, Pipeline) else [("", model)]
+    tables = [Table(_describe_step(step)) for _, step in steps]
     facts = {} if training is None else training.as_dict()
     if facts:
         notes = facts.pop("notes", {})
@@ -158,6 +158,23 @@ def model_section(model: Any, training: TrainingCard | None, *, has_spread: bool
         tables.append(Table(rows, ["training", ""]))
     limits = [] if has_spread else [_NO_SPREAD]
     return Section("Model", tables, limits=limits)
+
+
+def _describe_step(step: Any) -> list[list[str]]:
+    """Return the class of an estimator and its parameters, as they were used if they were None."""
+    if isinstance(step, str):
+        return [["class", step]]
+    rows = [["class", type(step).__name__]]
+    for name, value in sorted(step.get_params(deep=False).items()):
+        value = getattr(step, f"{name}_", None) if value is None else value
+        if isinstance(value, PatchTransformer):
+            rows += [
+                [f"{part}, in voxels of the scan", size(getattr(value, f"{part}_", None))]
+                for part in ("patch_size", "stride")
+            ]
+        else:
+            rows.append([str(name), one_line(value)])
+    return rows
 
 
 def versions_section(saved_by: str | None) -> Section:
@@ -183,18 +200,28 @@ def _header_text(image: Any) -> str:
 
 def one_line(value: Any) -> str:
     """Return a value on one line. Paths are cut to the file name; folders may name people."""
-    text = os.fspath(value) if isinstance(value, os.PathLike) else value
     if isinstance(value, os.PathLike):
-        text = os.path.basename(text)
-    text = " ".join((text if isinstance(text, str) else repr(text)).split())
+        text = os.path.basename(os.fspath(value))
+    elif isinstance(value, float):
+        text = number(value)
+    elif isinstance(value, (list, tuple)):
+        text = ", ".join(map(one_line, value))
+    elif isinstance(value, dict):
+        text = ", ".join(f"{one_line(name)}: {one_line(entry)}" for name, entry in value.items())
+    else:
+        text = value if isinstance(value, str) else repr(value)
+    text = " ".join(text.split())
     return text if len(text) <= _MAX_LENGTH else f"{text[:_MAX_LENGTH]} …"
 
 
 def number(value: Any) -> str:
-    """Return a number with four significant digits."""
-    return f"{float(value):.4g}"
+    """Return a number with three significant digits, or all digits of a whole number."""
+    value = float(value)
+    if value == round(value) and abs(value) < 1e9:
+        return f"{value:.0f}"
+    return f"{value:.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.3g}"
 
 
 def size(values: Sequence[Any] | None) -> str:
     """Return lengths or counts along the axes, such as "1 × 1 × 4"."""
-    return "not known" if values is None else " × ".join(f"{float(value):.4g}" for value in values)
+    return "not known" if values is None else " × ".join(map(number, values))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,76 +45,114 @@ _NOISE = {
 }
 
 
-def shift_section(
+class Comparison(NamedTuple):
+    """A property of the scan, compared with the training scans; all but the last two are texts."""
+
+    topic: str
+    name: str
+    value: str
+    training: str
+    result: str
+    # None if it is not known.
+    differs: bool | None
+    # Whether a scan that differs must not be enhanced.
+    is_serious: bool = False
+
+
+def compare_with_training(
     quality: Quality | str,
     spacing: Sequence[float],
     learned: Sequence[float] | None,
     training: TrainingCard | None,
-) -> Section:
-    """Return the section that compares a scan with the training scans of the model.
+    *,
+    corrects_contrast: bool = False,
+) -> list[Comparison]:
+    """Compare the voxel size, contrast and noise of a scan with those of the training scans.
 
-    The voxel size is taken from the model, or else from its training card.
+    The voxel size is taken from the model, or else from its training card. Another contrast is not
+    serious if the model corrects the contrast of each scan.
     """
     training = TrainingCard() if training is None else training
-    if learned is None:
-        learned = training.spacing_low_mm
-    rows = [["voxel size (mm)", size(spacing), size(learned), _same_size(spacing, learned)]]
+    learned = training.spacing_low_mm if learned is None else learned
+    comparisons = [_compare_spacing(spacing, learned)]
+    if isinstance(quality, Quality):
+        contrast, *others = _compare_snr(quality, training)
+        comparisons += [contrast._replace(is_serious=not corrects_contrast), *others]
+    return comparisons
+
+
+def shift_section(comparisons: Sequence[Comparison], quality: Quality | str) -> Section:
+    """Return the section that compares a scan with the training scans of the model."""
     limits: list[str] = []
     if isinstance(quality, str):
         limits.append(f"Contrast and noise could not be estimated: {quality}")
     else:
-        rows += _compare_snr(quality, training)
         limits += [*_SHIFT_LIMITS, _NOISE[quality.source]]
-    if learned is None and training.snr_wm is None:
+    if all(one.differs is None for one in comparisons):
         limits.append(
             "The training of the model is not known. Fit the model with sklearn-iqt fit, or save "
             "it with save_model(model, path, training=TrainingCard(...))."
         )
     header = ["", "this scan", "in training", ""]
+    rows = [[one.name, one.value, one.training, one.result] for one in comparisons]
     return Section("Shift from the training", [Table(rows, header)], [_SHIFT], limits)
 
 
-def _compare_snr(quality: Quality, training: TrainingCard) -> list[list[str]]:
+def _compare_snr(quality: Quality, training: TrainingCard) -> list[Comparison]:
     known = {name: SNR_PRESETS[name] for name in training.snr_presets if name in SNR_PRESETS}
     draws = [preset.sample(_N_DRAWS, 0) for preset in known.values()]
     drawn = np.concatenate(draws) if draws else None
     ratio = None if drawn is None else _range(drawn[:, 0] / drawn[:, 1])
     is_certain = quality.contrast > _UNCERTAIN_CONTRAST
-    rows = [_compare("contrast, WM / GM", quality.contrast, ratio, ".2f")]
-    if not is_certain:
-        rows[0][-1] = "not certain"
+    contrast = _compare("contrast", "contrast, WM / GM", quality.contrast, ratio, ".2f")
+    if not is_certain and contrast.differs is not None:
+        # The estimate may be too high, so a contrast outside of the range may be inside.
+        result = "not certain" if contrast.differs else "inside, but not certain"
+        contrast = contrast._replace(result=result, differs=None if contrast.differs else False)
+    rows = [contrast]
     spans = (training.snr_wm, training.snr_gm)
     for name, value, span, column in zip(("WM", "GM"), quality.snr, spans, (0, 1), strict=True):
         if span is None and drawn is not None:
             span = _range(drawn[:, column])
-        rows.append(_compare(f"signal-to-noise ratio of {name}", value, span, ".1f"))
+        rows.append(_compare("noise", f"signal-to-noise ratio of {name}", value, span, ".1f"))
     for name, preset in known.items():
         if isinstance(preset, GaussianSNR):
             distance = float(mahalanobis_distance([quality.snr], preset)[0])
             # A distance cannot be too small, so the range starts at 0.
             _, farthest = _range(mahalanobis_distance(preset.sample(_N_DRAWS, 0), preset))
-            row = _compare(f"Mahalanobis distance to {name}", distance, (0, farthest), ".1f")
-            rows.append(row)
+            row = _compare(
+                "noise",
+                f"Mahalanobis distance to {name}",
+                distance,
+                (0, farthest),
+                ".1f",
+            )
             if distance <= farthest and not is_certain:
-                row[-1] = "inside, if the contrast is right"
+                row = row._replace(result="inside, if the contrast is right")
+            rows.append(row)
     return rows
 
 
-def _compare(name: str, value: float, span: Sequence[float] | None, style: str) -> list[str]:
+def _compare(
+    topic: str, name: str, value: float, span: Sequence[float] | None, style: str
+) -> Comparison:
     if span is None:
-        return [name, format(value, style), "not known", ""]
+        return Comparison(topic, name, format(value, style), "not known", "", None)
     first, last = span
-    verdict = "below" if value < first else "above" if value > last else "inside"
-    return [name, format(value, style), f"{first:{style}} to {last:{style}}", verdict]
+    result = "below" if value < first else "above" if value > last else "inside"
+    learned = f"{first:{style}} to {last:{style}}"
+    return Comparison(topic, name, format(value, style), learned, result, result != "inside")
 
 
-def _same_size(spacing: Sequence[float], learned: Sequence[float] | None) -> str:
+def _compare_spacing(spacing: Sequence[float], learned: Sequence[float] | None) -> Comparison:
+    row = Comparison("voxel size", "voxel size (mm)", size(spacing), size(learned), "", None, True)
     if learned is None:
-        return ""
+        return row
     same = all(
         abs(ours - theirs) <= 0.1 * theirs for ours, theirs in zip(spacing, learned, strict=True)
     )
-    return "the same" if same else "differs by more than 10 %"
+    result = "the same" if same else "differs by more than 10 %"
+    return row._replace(result=result, differs=not same)
 
 
 def _range(values: NDArray[np.float64]) -> tuple[float, float]:

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 from nibabel.affines import apply_affine
 from numpy.typing import ArrayLike, NDArray
+from sklearn.pipeline import Pipeline
 
 from sklearn_iqt.io import replaced_file
 from sklearn_iqt.persistence import ModelCard, TrainingCard
 from sklearn_iqt.plotting._slices import Scan, upright
 from sklearn_iqt.plotting._subject import brightness
+from sklearn_iqt.preprocessing import TissueScaler
 from sklearn_iqt.report._inputs import (
     CALLER,
     Inputs,
@@ -23,7 +25,7 @@ from sklearn_iqt.report._inputs import (
     slice_profile,
     turn_upright,
 )
-from sklearn_iqt.report._layers import Layer
+from sklearn_iqt.report._layers import Layer, pack_within
 from sklearn_iqt.report._page import make_page
 from sklearn_iqt.report._quality import (
     Quality,
@@ -37,17 +39,29 @@ from sklearn_iqt.report._sections import (
     truth_section,
     versions_section,
 )
-from sklearn_iqt.report._shift import shift_section
+from sklearn_iqt.report._shift import compare_with_training, shift_section
+from sklearn_iqt.report._verdict import find_faults, judge
 from sklearn_iqt.simulation import degrade
 
 __all__ = ["write_report"]
 
+# Characters for the volumes of the viewer, so that a page is smaller than 5 MB.
+_MAX_BYTES = 4_900_000
+
 # Names and descriptions of the volumes in the viewer.
 _LABELS = {
     "low": ("scan", "The scan, with its thick slices."),
+    "interpolated": ("interpolation", "The scan, interpolated by cubic splines."),
     "enhanced": ("enhanced", "The enhancement of the scan by the model."),
     "truth": ("truth", "The high-quality volume that the enhancement should equal."),
-    "error": ("error", "Absolute difference between the enhancement and the truth."),
+    "error_interpolated": (
+        "error of the interpolation",
+        "Absolute difference between the interpolation and the truth.",
+    ),
+    "error_enhanced": (
+        "error",
+        "Absolute difference between the enhancement and the truth.",
+    ),
     "residual": (
         "inconsistency",
         "Absolute difference in the foreground between the scan and the enhancement, blurred and "
@@ -59,6 +73,8 @@ _LABELS = {
         "shows where patches disagree and is not a confidence interval.",
     ),
 }
+# Names of the volumes that are compared with the truth.
+_ESTIMATES = {"enhanced", "interpolated"}
 
 
 def write_report(
@@ -77,10 +93,11 @@ def write_report(
 ) -> Path:
     """Write a page on the enhancement of a scan and on how far it can be trusted.
 
-    The page is one HTML file that needs no other file and makes no network requests. It shows
-    slices in three planes of the scan, the enhancement, the spread of the overlapping patches and,
-    with a truth, the error. It compares the scan with the training scans of the model, measures
-    whether the enhancement is consistent with the scan, and describes the model.
+    The page is one HTML file that needs no other file and makes no network requests. It starts with
+    a verdict: whether the scan is like the training scans, whether the enhancement is consistent
+    with the scan, and the numbers that decide. It shows slices in three planes of the scan, its
+    interpolation, the enhancement, the spread of the overlapping patches and, with a truth, the
+    error, one volume or two side by side. It describes the model.
 
     Parameters
     ----------
@@ -139,11 +156,10 @@ def write_report(
     Consistency is measured with the slice profile and the sampling of the simulator. The page
     states the limits of these estimates.
 
-    Volumes are stored with 256 intensities between the black and white that are shown, and maps
-    with 64. A page of 160 x 200 x 160 voxels takes about 6.5 MB, or 12 MB with a truth. A whole
-    head with four times as many voxels takes 32 MB. The page contains the file name of the scan
-    and the description in its header, but no names of folders. The slices need a browser of 2023
-    or later.
+    A page takes less than 5 MB. Volumes are compressed with a loss, as photographs are, and the
+    loss is as small as the size allows. The section on the scan states it. The page contains the
+    file name of the scan and the description in its header, but no names of folders. The slices
+    need a browser of 2023 or later.
 
     Examples
     --------
@@ -175,18 +191,37 @@ def write_report(
     quality = _quality(inputs)
     layers = _layers(inputs, consistency.residual)
     learned = getattr(last_step(model), "spacing_", None)
+    comparisons = compare_with_training(
+        quality,
+        inputs.spacing,
+        learned,
+        training,
+        corrects_contrast=isinstance(model, Pipeline)
+        and any(isinstance(step, TissueScaler) for _, step in model.steps),
+    )
+    packed, step = pack_within(layers, _MAX_BYTES)
     sections = [
-        shift_section(quality, inputs.spacing, learned, training),
+        shift_section(comparisons, quality),
         consistency_section(consistency, quality, profile),
         *([truth_section(inputs)] if inputs.has_truth else []),
-        scan_section(inputs, layers[0].window),
+        scan_section(inputs, layers[0].window, step),
         model_section(model, training, has_spread=inputs.spread is not None),
         versions_section(saved_by),
     ]
-    reference = layers[1]
+    by_name = {layer.name: layer for layer in layers}
+    reference = by_name["enhanced"]
     position = apply_affine(np.linalg.inv(reference.scan.affine), inputs.subject.position)
-    heading = f"{inputs.name}, enhanced" if title is None else title
-    page = make_page(heading, layers, reference, position, sections)
+    page = make_page(
+        f"{inputs.name}, enhanced" if title is None else title,
+        judge(comparisons, find_faults(inputs, quality), quality, consistency),
+        layers,
+        packed,
+        step,
+        reference=reference,
+        beside=by_name.get("interpolated", by_name["low"]),
+        position=position,
+        sections=sections,
+    )
     with replaced_file(path) as stream:
         # File names may contain bytes that are not valid text.
         stream.write(page.encode("utf-8", "replace"))
@@ -208,19 +243,25 @@ def _read_card(card: Any) -> tuple[TrainingCard | None, str | None]:
 def _layers(inputs: Inputs, residual: NDArray[np.float32]) -> list[Layer]:
     """Return the volumes of the viewer: pictures, which share one window, and maps."""
     pictures = {"low": turn_upright(inputs.scan), "enhanced": turn_upright(inputs.enhanced)}
+    if inputs.has_truth:
+        pictures["truth"] = inputs.subject.main
+    windows = [brightness(picture.voxels) for picture in pictures.values()]
+    window = min(first for first, _ in windows), max(last for _, last in windows)
+    if max(inputs.scale) > 1:
+        pictures["interpolated"] = turn_upright(inputs.interpolated)
+    layers = {key: Layer(key, *_LABELS[key], scan, window) for key, scan in pictures.items()}
+    if inputs.has_truth:
+        errors = {key: inputs.subject.error(pictures[key]) for key in _ESTIMATES & set(pictures)}
+        largest = max(_window_of(error) for error in errors.values())
+        for key, error in errors.items():
+            name = f"error_{key}"
+            layers[name] = Layer(name, *_LABELS[name], error, largest, "heat", (key, "truth"))
     maps = {"residual": upright(residual, inputs.scan.affine)}
     if inputs.spread is not None:
         maps["spread"] = turn_upright(inputs.spread)
-    if inputs.has_truth:
-        pictures["truth"] = inputs.subject.main
-        maps["error"] = inputs.subject.error(pictures["enhanced"])
-    windows = [brightness(picture.voxels) for picture in pictures.values()]
-    window = min(first for first, _ in windows), max(last for _, last in windows)
-    layers = [Layer(key, *_LABELS[key], picture, window) for key, picture in pictures.items()]
-    return layers + [
-        Layer(key, *_LABELS[key], picture, _window_of(picture), "heat")
-        for key, picture in sorted(maps.items())
-    ]
+    for key, scan in maps.items():
+        layers[key] = Layer(key, *_LABELS[key], scan, _window_of(scan), "heat")
+    return [layers[key] for key in _LABELS if key in layers]
 
 
 def _quality(inputs: Inputs) -> Quality | str:

@@ -6,6 +6,7 @@ import zlib
 from html.parser import HTMLParser
 
 import numpy as np
+from scipy.fft import idctn
 
 from sklearn_iqt.persistence import ModelCard, TrainingCard
 
@@ -67,11 +68,18 @@ class Page(HTMLParser):
 
 
 def unpack(text, layer):
-    """Return the levels of a volume, by a simple loop over its voxels."""
-    stored = np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8)
-    differences = stored.reshape(layer["shape"], order="F").astype(int)
-    levels = np.zeros([n + 1 for n in layer["shape"]], int)
-    for i, j, k in np.ndindex(*layer["shape"]):
-        before = levels[i, j + 1, k + 1] + levels[i + 1, j, k + 1] + levels[i + 1, j + 1, k]
-        levels[i + 1, j + 1, k + 1] = (differences[i, j, k] + before // 3) % 256
-    return levels[1:, 1:, 1:]
+    """Return the levels of a volume, one block after another."""
+    stored = np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8).astype(int)
+    low, high = np.split(stored, 2)
+    unsigned = (low + 256 * high).reshape(512, -1)
+    multiples = np.where(unsigned % 2, -(unsigned + 1) // 2, unsigned // 2)
+    frequencies = sorted(np.ndindex(8, 8, 8), key=sum)
+    grid = [-(-n // 8) for n in layer["shape"]]
+    levels = np.zeros([8 * n for n in grid])
+    for n, corner in enumerate(np.ndindex(*grid)):
+        block = np.zeros((8, 8, 8))
+        for place, frequency in enumerate(frequencies):
+            block[frequency] = layer["rounded"] * multiples[place, n]
+        levels[tuple(slice(8 * c, 8 * c + 8) for c in corner)] = idctn(block, norm="ortho")
+    inside = tuple(slice(n) for n in layer["shape"])
+    return np.clip(np.rint(levels[inside]), 0, 255)

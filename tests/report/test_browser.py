@@ -34,7 +34,7 @@ def visit(new_tab):
 
 
 def pixels(tab, view, shape):
-    """Return the red channel of a canvas at the centres of the voxels, with axes (right, up)."""
+    """Return the red channel of the main canvas at the centres of voxels, axes (right, up)."""
     flat = tab.evaluate(
         """([view, wide, high]) => {
             const canvas = document.querySelector(`#${view} canvas`);
@@ -72,7 +72,7 @@ def test_browser_shows_the_slices_of_the_volumes(visit, page, pair):
         expected = np.clip((turned - first) / (last - first) * 255, 0, 255)
         for view, axis in VIEW_AXES.items():
             slice_ = np.take(expected, shown[view], axis=axis)
-            np.testing.assert_allclose(pixels(tab, view, slice_.shape), slice_, atol=1)
+            np.testing.assert_allclose(pixels(tab, view, slice_.shape), slice_, atol=3)
 
 
 @pytest.mark.parametrize("view", VIEW_AXES)
@@ -92,7 +92,7 @@ def test_browser_moves_through_slices_by_keyboard(visit, page, pair, view):
         after = int(slider.input_value())
         assert move is None or after == before + move
         slice_ = np.take(expected, after, axis=VIEW_AXES[view])
-        np.testing.assert_allclose(pixels(tab, view, slice_.shape), slice_, atol=1)
+        np.testing.assert_allclose(pixels(tab, view, slice_.shape), slice_, atol=3)
         assert f"slice {after + 1} of " in tab.locator(f"#{view} output").inner_text()
         seen.append(slice_.sum())
     assert len(set(seen)) > 2
@@ -116,7 +116,7 @@ def test_browser_switches_and_reads_values(visit, page, pair):
 
 def test_browser_moves_the_cross_by_a_click(visit, page):
     tab = visit(page)
-    box = tab.locator("#axial canvas").bounding_box()
+    box = tab.locator("#axial canvas").first.bounding_box()
     before = pixels(tab, "coronal", (40, 36))
     tab.mouse.click(box["x"] + 0.26 * box["width"], box["y"] + 0.26 * box["height"])
     # There are 40 voxels to the right, and 48 from the back to the front, which is the top.
@@ -130,7 +130,7 @@ def test_browser_moves_the_cross_by_a_click(visit, page):
 def test_page_fits_the_width_and_the_colour_scheme_of_the_browser(visit, page, width, scheme):
     tab = visit(page, viewport={"width": width, "height": 800}, color_scheme=scheme)
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
-    boxes = [tab.locator(f"#{view} canvas").bounding_box() for view in VIEW_AXES]
+    boxes = [tab.locator(f"#{view} canvas").first.bounding_box() for view in VIEW_AXES]
     # The head is 40 mm wide, 72 mm long and 72 mm high.
     for box, ratio in zip(boxes, (40 / 72, 40 / 72, 1), strict=True):
         assert box["width"] / box["height"] == pytest.approx(ratio, rel=0.02)
@@ -170,3 +170,45 @@ def test_browser_stops_injected_scripts_and_requests(new_tab, page, tmp_path):
     tab.wait_for_selector("body[data-ready]")
     assert tab.evaluate("window.caught") is None
     assert sent == [path.as_uri()]
+
+
+def test_browser_shows_two_volumes_side_by_side_at_the_same_place(visit, page, pair):
+    tab = visit(page)
+    tab.uncheck("#cross")
+    main, left = (tab.locator("#axial .picture").nth(n) for n in range(2))
+    assert [picture.locator(".name").inner_text() for picture in (left, main)] == [
+        "interpolation",
+        "enhanced",
+    ]
+    boxes = [picture.bounding_box() for picture in (left, main)]
+    assert boxes[0]["x"] + boxes[0]["width"] <= boxes[1]["x"]
+    assert boxes[0]["y"] == boxes[1]["y"]
+    # The same volume at both sides gives the same picture, and one at the left moves both.
+    tab.select_option("#beside", label="truth")
+    tab.get_by_label("truth", exact=True).check()
+    same = """() => { const [a, b] = document.querySelectorAll('#coronal canvas');
+        return a.toDataURL() === b.toDataURL() && a.toDataURL(); }"""
+    before = tab.evaluate(same)
+    assert before
+    box = tab.locator("#axial .beside canvas").bounding_box()
+    tab.mouse.click(box["x"] + 0.26 * box["width"], box["y"] + 0.3 * box["height"])
+    assert int(tab.input_value("#sagittal-slice")) == 10
+    after = tab.evaluate(same)
+    assert after
+    assert after != before
+    tab.select_option("#beside", label="nothing")
+    assert not tab.locator("#axial .beside").is_visible()
+
+
+def test_browser_computes_the_errors_from_the_volumes(visit, page, pair, model):
+    tab = visit(page)
+    tab.uncheck("#cross")
+    tab.get_by_label("error", exact=True).check()
+    (window,) = (
+        layer["window"] for layer in Page(page).setup["layers"] if layer["label"] == "error"
+    )
+    error = np.abs(np.asarray(model.predict([pair.low])[0].dataobj) - np.asarray(pair.high.dataobj))
+    turned = upright(error, pair.high.affine).voxels
+    cross = tuple(int(tab.input_value(f"#{view}-slice")) for view in reversed(VIEW_AXES))
+    (shown,) = re.findall(r"; error (?:≥ )?([\d.]+)", tab.inner_text("#readout"))
+    assert float(shown) == pytest.approx(min(turned[cross], window[1]), abs=6)

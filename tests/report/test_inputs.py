@@ -54,8 +54,8 @@ def test_estimators_have_a_method_that_writes_a_report(pair, model, tmp_path):
 def test_uncertainty_is_shown_for_models_with_a_spread(in_pipeline, pair, model, tmp_path):
     interpolation = InterpolationIQT().fit([pair.low], [pair.high])
     for last, names in (
-        (model, ["low", "enhanced", "residual", "spread"]),
-        (interpolation, ["low", "enhanced", "residual"]),
+        (model, ["low", "interpolated", "enhanced", "residual", "spread"]),
+        (interpolation, ["low", "interpolated", "enhanced", "residual"]),
     ):
         whole = make_pipeline("passthrough", last) if in_pipeline else last
         read = Page(write_report(whole, pair.low, tmp_path / "r.html"))

@@ -13,7 +13,7 @@ from sklearn_iqt.report._quality import (
     estimate_quality,
     measure_consistency,
 )
-from sklearn_iqt.report._shift import shift_section
+from sklearn_iqt.report._shift import compare_with_training, shift_section
 from sklearn_iqt.simulation import LowFieldSimulator, degrade
 
 
@@ -56,7 +56,11 @@ def test_report_says_that_a_scan_without_tissues_has_no_contrast(rng, tmp_path):
 def test_values_without_a_card_are_not_known(pair, training):
     low = np.asarray(pair.low.dataobj)
     quality = estimate_quality(low, foreground_mask(low), (1, 2, 6))
-    rows = shift_section(quality, (1.0, 2.0, 6.0), None, training).tables[0].rows
+    rows = (
+        shift_section(compare_with_training(quality, (1.0, 2.0, 6.0), None, training), quality)
+        .tables[0]
+        .rows
+    )
     assert [row[2] for row in rows] == ["not known"] * 4
     assert all(isinstance(cell, str) for row in rows for cell in row)
 
@@ -66,11 +70,11 @@ def test_a_low_contrast_is_never_called_certain(pair):
     quality = estimate_quality(low, foreground_mask(low), (1, 2, 6))._replace(
         gm=54.14, wm=64.5, noise=1.0
     )
-    section = shift_section(
-        quality, (1, 2, 6), None, TrainingCard(snr_presets="t1w_036t", snr_wm=(1, 2))
-    )
+    training = TrainingCard(snr_presets="t1w_036t", snr_wm=(1, 2))
+    comparisons = compare_with_training(quality, (1, 2, 6), None, training)
+    section = shift_section(comparisons, quality)
     verdicts = {row[0]: row[3] for row in section.tables[0].rows}
-    assert verdicts["contrast, WM / GM"] == "not certain"
+    assert verdicts["contrast, WM / GM"] == "inside, but not certain"
     assert verdicts["Mahalanobis distance to t1w_036t"] == "inside, if the contrast is right"
     assert verdicts["signal-to-noise ratio of WM"] == "above"
     assert verdicts["signal-to-noise ratio of GM"] == "inside"

@@ -9,32 +9,47 @@ import numpy as np
 import pytest
 from report_page import EVIL, Page, make_card, unpack
 
+from sklearn_iqt import InterpolationIQT
 from sklearn_iqt.io import scaled_affine
 from sklearn_iqt.persistence import TrainingCard
 from sklearn_iqt.plotting._slices import Scan, upright
 from sklearn_iqt.report import write_report
-from sklearn_iqt.report._layers import Layer, describe, pack
+from sklearn_iqt.report._layers import Layer, describe, pack, pack_within
 
 
 def test_page_contains_all_volumes(page, pair, model):
     read = Page(page)
     layers = {layer["name"]: layer for layer in read.setup["layers"]}
-    assert list(layers) == ["low", "enhanced", "truth", "error", "residual", "spread"]
+    assert list(layers) == [
+        "low",
+        "interpolated",
+        "enhanced",
+        "truth",
+        "error_interpolated",
+        "error_enhanced",
+        "residual",
+        "spread",
+    ]
     enhanced, spread = model.predict([pair.low], return_std=True)
     first, last = layers["low"]["window"]
     assert [layers[name]["window"] for name in ("enhanced", "truth")] == [[first, last]] * 2
-    for name, image, top in (
-        ("low", pair.low, 255),
-        ("truth", pair.high, 255),
-        ("enhanced", enhanced[0], 255),
-        ("spread", spread[0], 63),
+    interpolated = InterpolationIQT().fit([pair.low]).predict([pair.low])
+    for name, image in (
+        ("low", pair.low),
+        ("interpolated", interpolated[0]),
+        ("truth", pair.high),
+        ("enhanced", enhanced[0]),
+        ("spread", spread[0]),
     ):
         layer = layers[name]
         voxels = upright(np.asarray(image.dataobj), image.affine).voxels
         first, last = layer["window"]
-        expected = np.clip((voxels - first) / (last - first) * top, 0, top)
+        expected = np.clip((voxels - first) / (last - first) * 255, 0, 255)
         levels = unpack(read.blocks["script", f"voxels-{name}"], layer)
-        assert np.abs(levels - expected).max() <= 0.51, name
+        error = np.abs(levels - expected)
+        assert layer["rounded"] == (4 if name == "spread" else 1)
+        assert error.max() <= 3 * layer["rounded"], name
+        assert np.sqrt(np.mean(error**2)) <= 0.3 * layer["rounded"] + 0.3, name
 
 
 def test_low_and_high_voxels_are_aligned():
@@ -42,7 +57,7 @@ def test_low_and_high_voxels_are_aligned():
     for alignment, origin in (("center", 1.5 * 2.0), ("corner", 0.0)):
         fine = Scan(np.zeros((4, 6, 8), np.float32), np.diag([1.0, 1.5, 2.0, 1.0]))
         low = Scan(voxels, scaled_affine(fine.affine, (1, 1, 0.25), alignment))
-        layer = describe(Layer("low", "", "", low, (0, 1)), fine)
+        layer = describe(Layer("low", "", "", low, (0, 1)), fine, 1)
         assert layer["origin"] == pytest.approx([0, 0, origin], abs=1e-9)
         assert layer["step"] == pytest.approx([1, 1.5, 8.0])
 
@@ -50,8 +65,21 @@ def test_low_and_high_voxels_are_aligned():
 def test_intensities_outside_the_window_are_clipped():
     scan = Scan(np.array([[[-1e9, 0, 5, 10, 1e9]]]), np.eye(4))
     layer = Layer("low", "", "", scan, (0.0, 10.0))
-    levels = unpack(pack(layer), describe(layer, scan))
-    assert levels.ravel().tolist() == [0, 0, 128, 255, 255]
+    levels = unpack(pack(layer, 1), describe(layer, scan, 1))
+    np.testing.assert_allclose(levels.ravel(), [0, 0, 128, 255, 255], atol=1)
+
+
+def test_a_large_page_is_rounded_until_it_fits(rng):
+    noise = Scan(rng.random((48, 48, 48)), np.eye(4))
+    layers = [Layer("low", "", "", noise, (0.0, 1.0))] * 2
+    (fine, _), step = pack_within(layers, 1e9)
+    assert step == 1
+    (coarse, _), step = pack_within(layers, len(fine))
+    assert step > 1
+    assert 2 * len(coarse) <= len(fine)
+    levels = unpack(coarse, describe(layers[0], noise, step))
+    error = levels - 255 * noise.voxels
+    assert np.sqrt(np.mean(error**2)) <= step / np.sqrt(12) + 0.3
 
 
 def test_page_uses_no_other_file_and_no_network(page):
