@@ -8,15 +8,16 @@ import joblib
 from sklearn.base import BaseEstimator
 from sklearn.utils import get_tags
 
-__all__ = ["NAME", "changed_params", "remember_params"]
+__all__ = ["NAME", "SESSION", "changed_params", "remember_params"]
 
 # Attribute with the digests of the parameters; it is not stored in model files.
 NAME = "_params_of_fit"
+# Parameters that belong to a machine or a terminal, and not to a model. They are not read from
+# model files, so that a file cannot choose a folder whose pickles joblib loads, start threads or
+# draw progress bars.
+SESSION = frozenset(("callbacks", "checkpoint", "device", "memory", "n_jobs", "verbose"))
 # Parameters that the fitted state does not depend on, or that only matter to the next fit.
-_SESSION = frozenset(
-    ("callbacks", "checkpoint", "device", "margin", "memory", "n_jobs", "random_state")
-    + ("tile_size", "verbose", "warm_start")
-)
+_WITHOUT_EFFECT = SESSION | {"margin", "random_state", "tile_size", "warm_start"}
 
 
 def remember_params(estimator: BaseEstimator) -> None:
@@ -39,7 +40,7 @@ def _digests(estimator: BaseEstimator) -> dict[str, str]:
     return {
         name: _digest(value)
         for name, value in params.items()
-        if name.rpartition("__")[2] not in _SESSION
+        if name.rpartition("__")[2] not in _WITHOUT_EFFECT
     }
 
 

@@ -2,5 +2,13 @@
 
 from sklearn_iqt.persistence._card import ModelCard, TrainingCard
 from sklearn_iqt.persistence._model_file import load_model, read_model_card, save_model
+from sklearn_iqt.persistence._registry import register_class
 
-__all__ = ["ModelCard", "TrainingCard", "load_model", "read_model_card", "save_model"]
+__all__ = [
+    "ModelCard",
+    "TrainingCard",
+    "load_model",
+    "read_model_card",
+    "register_class",
+    "save_model",
+]

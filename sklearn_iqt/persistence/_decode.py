@@ -7,12 +7,24 @@ import re
 from typing import Any
 
 import numpy as np
-from sklearn.pipeline import Pipeline
 
+from sklearn_iqt._fitted_params import SESSION
 from sklearn_iqt.exceptions import UntrustedModelError
-from sklearn_iqt.persistence._registry import CLASSES, MODELS, NOT_STORED, find_class
+from sklearn_iqt.persistence._encode import SETTINGS
+from sklearn_iqt.persistence._registry import (
+    CLASSES,
+    FITTED_PARAMS,
+    MODELS,
+    Classes,
+    find_class,
+    find_state,
+)
 
 _MAX_DEPTH = 32
+# Estimators in a file, such as the trees of a forest.
+_MAX_ESTIMATORS = 2**13
+# Features or outputs of any estimator in a file.
+MAX_WIDTH = 2**22
 _ATTRIBUTE = re.compile(r"(?!__)[A-Za-z_][A-Za-z0-9_]{0,99}\Z")
 _SCALARS = {"float16", "float32", "float64", "bool"} | {
     f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)
@@ -30,6 +42,7 @@ class Decoder:
 
     def __init__(self, arrays: dict[str, np.ndarray]) -> None:
         self._unused = dict(arrays)
+        self._n_estimators = 0
 
     def model(self, node: Any) -> Any:
         """Return the model of the outermost node, after checking that it uses every array."""
@@ -60,9 +73,10 @@ class Decoder:
             "scalar": self._scalar,
             "strings": self._strings,
             "array": self._array,
+            "objects": self._objects,
         }
         kind = next((key for key in kinds if key in node), None)
-        if kind is None or set(node) - {kind, "transposed"}:
+        if kind is None or set(node) - {kind, "transposed", "shape"}:
             raise UntrustedModelError(f"it contains an unknown kind of value, {sorted(node)[:5]}.")
         return kinds[kind](node, depth)
 
@@ -106,7 +120,20 @@ class Decoder:
         array = self._unused.pop(name)
         return array.T if node.get("transposed") is True else array
 
-    def _estimator(self, node: Any, depth: int, classes: dict[str, str]) -> Any:
+    def _objects(self, node: dict, depth: int) -> np.ndarray:
+        nodes = _expect(node["objects"], list, "an array of estimators")
+        shape = _expect(node.get("shape"), list, "the shape of an array of estimators")
+        if not (all(type(n) is int and n > 0 for n in shape) and math.prod(shape) == len(nodes)):
+            raise UntrustedModelError("it contains an array of estimators of another shape.")
+        array = np.empty(len(nodes), dtype=object)
+        for n, part in enumerate(nodes):
+            array[n] = self._estimator(part, depth + 1, CLASSES)
+        return array.reshape(shape)
+
+    def _estimator(self, node: Any, depth: int, classes: Classes) -> Any:
+        self._n_estimators += 1
+        if self._n_estimators > _MAX_ESTIMATORS:
+            raise UntrustedModelError(f"it contains more than {_MAX_ESTIMATORS} estimators.")
         _expect(node, dict, "an estimator")
         if set(node) - {"class", "params", "fitted", "arrays"}:
             raise UntrustedModelError(
@@ -114,51 +141,60 @@ class Decoder:
             )
         cls = find_class(node.get("class"), classes)
         estimator = self._unfitted(cls, _expect(node.get("params"), dict, "parameters"), depth)
-        if cls is Pipeline and set(node) & {"fitted", "arrays"}:
-            raise UntrustedModelError(
-                "its pipeline has fitted attributes, which a pipeline cannot have."
-            )
-        known = estimator.get_params(deep=False)
+        if set(node) & {"fitted", "arrays"}:
+            if cls.__name__ in FITTED_PARAMS:
+                raise UntrustedModelError(
+                    f"its {cls.__name__} has fitted attributes, which it cannot have."
+                )
+            self._restore(estimator, node, depth)
+        return estimator
+
+    def _restore(self, estimator: Any, node: dict, depth: int) -> None:
+        """Set the fitted attributes of an estimator, and check them before it is used."""
+        cls, state = type(estimator), find_state(estimator)
+        taken = {*estimator.get_params(deep=False), *SETTINGS, *(state.restored if state else ())}
         for name, value in _expect(node.get("fitted", {}), dict, "attributes").items():
             # A value from a file must not replace a name that the class defines.
-            if not _ATTRIBUTE.match(name) or hasattr(cls, name) or name in known:
+            if not _ATTRIBUTE.match(name) or hasattr(cls, name) or name in taken:
                 raise UntrustedModelError(
                     f"{cls.__name__} cannot have the fitted attribute {name[:80]!r}."
                 )
             setattr(estimator, name, self._value(value, depth))
-        if "arrays" in node:
-            self._restore_arrays(estimator, _expect(node["arrays"], dict, "arrays"), depth)
-        return estimator
-
-    def _unfitted(self, cls: type, nodes: dict, depth: int) -> Any:
-        unknown = set(nodes) - set(cls._get_param_names())  # type: ignore[attr-defined]
-        if unknown:
+        if ("arrays" in node) != (state is not None):
             raise UntrustedModelError(
-                f"{cls.__name__} has no parameters {sorted(unknown)[:5]}. The file was changed or "
-                "written by a newer version of sklearn_iqt."
+                f"{cls.__name__} {'must have' if state else 'has no'} named arrays."
             )
-        params = {key: self._value(node, depth) for key, node in nodes.items()}
-        params.update({key: None for key in NOT_STORED if key in params})
-        try:
-            estimator = cls(**params)
-            estimator._validate_params()  # type: ignore[attr-defined]
-        except (TypeError, ValueError) as error:
-            raise UntrustedModelError(str(error)) from error
-        return estimator
-
-    def _restore_arrays(self, estimator: Any, nodes: dict, depth: int) -> None:
-        name = type(estimator).__name__
-        if not hasattr(estimator, "_restore_fitted_arrays"):
-            raise UntrustedModelError(f"{name} has no named arrays.")
-        arrays = {key: self._value(node, depth) for key, node in nodes.items()}
+        nodes = _expect(node.get("arrays", {}), dict, "arrays")
+        arrays = {key: self._value(value, depth) for key, value in nodes.items()}
         if not all(isinstance(array, np.ndarray) for array in arrays.values()):
-            raise UntrustedModelError(f"{name} has a named array that is not an array.")
+            raise UntrustedModelError(f"{cls.__name__} has a named array that is not an array.")
         try:
-            estimator._restore_fitted_arrays(arrays)
+            for name in ("n_features_in_", "n_outputs_"):
+                width = getattr(estimator, name, 1)
+                if type(width) is not int or not 1 <= width <= MAX_WIDTH:
+                    raise ValueError(f"{name} is {width!r}, not a number from 1 to {MAX_WIDTH}.")
+            if state is not None:
+                state.restore(estimator, arrays)
         except ImportError:
             raise
         except Exception as error:
-            raise UntrustedModelError(f"{name} cannot use its arrays: {error}") from error
+            raise UntrustedModelError(f"{cls.__name__} cannot use its state: {error}") from error
+
+    def _unfitted(self, cls: type, nodes: dict, depth: int) -> Any:
+        unknown = set(nodes) - (set(cls._get_param_names()) - SESSION)  # type: ignore[attr-defined]
+        if unknown:
+            raise UntrustedModelError(
+                f"{cls.__name__} cannot have the parameters {sorted(unknown)[:5]} in a file. The "
+                "file was changed or written by a newer version of sklearn_iqt."
+            )
+        params = {key: self._value(value, depth) for key, value in nodes.items()}
+        try:
+            estimator = cls(**params)
+            if hasattr(cls, "_parameter_constraints"):  # all classes but FeatureUnion
+                estimator._validate_params()  # type: ignore[attr-defined]
+        except (TypeError, ValueError) as error:
+            raise UntrustedModelError(str(error)) from error
+        return estimator
 
 
 def plain_value(node: Any) -> Any:

@@ -8,20 +8,29 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.pipeline import Pipeline
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import check_is_fitted
 
 from sklearn_iqt._fitted_params import NAME as PARAMS_OF_FIT
-from sklearn_iqt.persistence._registry import CLASSES, MODELS, NOT_STORED, class_name
+from sklearn_iqt._fitted_params import SESSION
+from sklearn_iqt.persistence._registry import (
+    CLASSES,
+    FITTED_PARAMS,
+    MODELS,
+    Classes,
+    class_name,
+    find_state,
+)
 
-# Attributes that scikit-learn sets without fitting, and the parameters, which are stored already.
-_SETTINGS = ("_metadata_request", "_sklearn_output_config", PARAMS_OF_FIT)
+# Attributes that are set without fitting, which are neither stored nor read.
+SETTINGS = ("_metadata_request", "_skl_callbacks", "_sklearn_output_config", PARAMS_OF_FIT)
 
 
 class Encoder:
     """Convert estimators to JSON values, and collect their arrays by name.
 
     Numbers, strings, lists and None are stored as JSON. Any other value is an object with one key
-    for its kind: ``tuple``, ``dict``, ``scalar``, ``strings``, ``array`` or ``class``.
+    for its kind: ``tuple``, ``dict``, ``scalar``, ``strings``, ``array``, ``objects`` or ``class``.
 
     Parameters
     ----------
@@ -48,7 +57,7 @@ class Encoder:
         path: str = "",
         *,
         fitted: bool = True,
-        classes: dict[str, str] = CLASSES,
+        classes: Classes = CLASSES,
     ) -> dict:
         """Return the node of an estimator. Without ``fitted``, it has only the parameters."""
         name = class_name(estimator, classes)
@@ -56,18 +65,19 @@ class Encoder:
             where = f" ({path})" if path else ""
             raise TypeError(
                 f"{self._caller}: {type(estimator).__module__}.{type(estimator).__name__}{where} "
-                f"cannot be stored without pickle. Only {sorted(classes)} can. Use skops.io.dump "
-                "for this model."
+                f"cannot be stored without pickle. Call register_class for a class of your own."
             )
         prefix = f"{path}." if path else ""
-        node: dict[str, Any] = {"class": name, "params": self._params(estimator, prefix)}
-        # A pipeline has no fitted attributes. Its fitted steps are a parameter.
-        if fitted and not isinstance(estimator, Pipeline):
-            node["fitted"] = self._fitted_attributes(estimator, prefix)
-            if hasattr(estimator, "_fitted_arrays"):
+        node: dict[str, Any] = {"class": name, "params": self._params(estimator, prefix, fitted)}
+        # The fitted parts of a pipeline are a parameter.
+        if fitted and name not in FITTED_PARAMS and _is_fitted(estimator):
+            state = find_state(estimator)
+            skipped = () if state is None else state.restored
+            node["fitted"] = self._fitted_attributes(estimator, prefix, skipped)
+            if state is not None:
                 node["arrays"] = {
                     key: self._array(np.asarray(array), f"{prefix}arrays/{key}")
-                    for key, array in estimator._fitted_arrays().items()
+                    for key, array in state.arrays(estimator).items()
                 }
         return node
 
@@ -97,16 +107,22 @@ class Encoder:
             return self.estimator(value, path, fitted=fitted)
         raise TypeError(
             f"{self._caller}: {path} is a {type(value).__module__}.{type(value).__name__}, which "
-            "cannot be stored without pickle. Use skops.io.dump for this model."
+            "cannot be stored without pickle."
         )
 
-    def _params(self, estimator: Any, prefix: str) -> dict:
+    def _params(self, estimator: Any, prefix: str, fitted: bool) -> dict:
         # As in clone, parameters that are estimators are stored unfitted, except steps.
-        fitted = isinstance(estimator, Pipeline)
-        nodes = {}
+        fitted_param = FITTED_PARAMS.get(type(estimator).__name__) if fitted else None
+        nodes: dict[str, Any] = {}
         for key, value in sorted(estimator.get_params(deep=False).items()):
+            if key in SESSION:
+                continue
             path = prefix + key
             if isinstance(value, np.random.RandomState):
+                # Parts of a fitted estimator get theirs from a parameter, which was reported.
+                if any(part.endswith("_") for part in path.split(".")):
+                    nodes[key] = None
+                    continue
                 warnings.warn(
                     f"{self._caller}: {path} is a RandomState, which is not stored. The loaded "
                     f"model has {path}=None. Pass an integer seed to store it.",
@@ -114,15 +130,11 @@ class Encoder:
                     stacklevel=2,
                 )
                 value = None
-            nodes[key] = None if key in NOT_STORED else self.value(value, path, fitted=fitted)
+            nodes[key] = self.value(value, path, fitted=key == fitted_param)
         return nodes
 
-    def _fitted_attributes(self, estimator: Any, prefix: str) -> dict:
-        skipped = {
-            *estimator.get_params(deep=False),
-            *getattr(estimator, "_restored_attributes", ()),
-            *_SETTINGS,
-        }
+    def _fitted_attributes(self, estimator: Any, prefix: str, restored: tuple[str, ...]) -> dict:
+        skipped = {*estimator.get_params(deep=False), *restored, *SETTINGS}
         return {
             key: self.value(value, prefix + key)
             for key, value in sorted(vars(estimator).items())
@@ -132,14 +144,17 @@ class Encoder:
     def _array(self, array: np.ndarray, path: str) -> dict:
         if array.dtype.kind in "OU" and all(isinstance(item, str) for item in array.flat):
             return {"strings": array.tolist()}
+        if array.dtype.kind == "O" and all(isinstance(i, BaseEstimator) for i in array.flat):
+            nodes = [self.estimator(part, f"{path}.{n}") for n, part in enumerate(array.flat)]
+            return {"objects": nodes, "shape": list(array.shape)}
         if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
             raise TypeError(
                 f"{self._caller}: {path} is an array of {array.dtype}, which cannot be stored "
-                "without pickle. Use skops.io.dump for this model."
+                "without pickle."
             )
         self._check_finite(array, path)
         # The order in memory is stored, because it changes the last bits of matrix products.
-        by_columns = array.ndim > 1 and array.flags.f_contiguous and not array.flags.c_contiguous
+        by_columns = not array.flags.c_contiguous and list(array.strides) == sorted(array.strides)
         stored = array.T if by_columns else array
         self.arrays[path] = np.array(stored, dtype=stored.dtype.newbyteorder("="), order="C")
         return {"array": path, "transposed": True} if by_columns else {"array": path}
@@ -150,6 +165,14 @@ class Encoder:
             raise ValueError(
                 f"{self._caller}: {path} contains NaN or infinite values. Fit the model again."
             )
+
+
+def _is_fitted(estimator: Any) -> bool:
+    try:
+        check_is_fitted(estimator)
+    except NotFittedError:
+        return False
+    return True
 
 
 def plain_json(value: Any, caller: str, path: str = "training") -> Any:

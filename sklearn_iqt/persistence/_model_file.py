@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import sklearn
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
@@ -19,11 +20,11 @@ from sklearn_iqt.persistence._checks import check_model
 from sklearn_iqt.persistence._container import read_container, read_header, write_container
 from sklearn_iqt.persistence._decode import Decoder, plain_value
 from sklearn_iqt.persistence._encode import Encoder
-from sklearn_iqt.persistence._registry import ESTIMATORS, MODELS, class_name
+from sklearn_iqt.persistence._registry import ESTIMATORS, MODELS, SCALERS, class_name
 
 SUFFIX = ".iqt"
 # Increased by one when older versions cannot read new files, or new versions old files.
-FORMAT = 2
+FORMAT = 3
 
 
 def save_model(
@@ -39,7 +40,8 @@ def save_model(
     ----------
     model : estimator
         A fitted estimator of this package, or a pipeline of scalers of volumes that ends with one.
-        The regressor of the estimator, if any, must be a ``Ridge`` or ``LinearRegression``.
+        The regressor of a ``PatchwiseRegressor`` is one of scikit-learn that is listed in the
+        user guide, such as a forest, or of a class that :func:`register_class` was called for.
     path : str or path-like
         File to write, ending in ``.iqt``.
     training : TrainingCard, default=None
@@ -55,8 +57,8 @@ def save_model(
     Raises
     ------
     TypeError
-        If a part of the model, such as a forest, cannot be stored without pickle. Use ``skops``
-        for such a model. Also if ``training`` is not a :class:`TrainingCard`.
+        If a part of the model cannot be stored without pickle, or if ``training`` is not a
+        :class:`TrainingCard`.
     ValueError
         If the suffix is not ``.iqt``, a number of the model is not finite, or a parameter that
         decided the fitted state was changed after ``fit``.
@@ -79,8 +81,9 @@ def save_model(
     Notes
     -----
     The file is a safetensors container. Its metadata is a JSON document with the class, the
-    parameters and the fitted attributes. Metadata requests, settings of ``set_output``, callbacks
-    and the folders of ``memory`` and ``checkpoint`` are not stored.
+    parameters and the fitted attributes. Metadata requests, settings of ``set_output``, and the
+    parameters ``callbacks``, ``checkpoint``, ``device``, ``memory``, ``n_jobs`` and ``verbose`` of
+    the model and its parts are not stored. In a loaded model they have their defaults.
 
     An estimator whose fitted state is not only attributes, such as a net, defines three names.
     ``_fitted_arrays()`` returns named arrays. ``_restore_fitted_arrays(arrays)`` is called after
@@ -113,7 +116,13 @@ def save_model(
         raise TypeError(
             f"save_model: a {type(model).__module__}.{type(model).__name__} that predicts with a "
             f"{type(steps[-1]).__name__} cannot be stored without pickle. Only {sorted(MODELS)} "
-            "can. Use skops.io.dump for other models."
+            "can. Call register_class for a class of your own."
+        )
+    others = [type(step).__name__ for step in steps[:-1] if class_name(step) not in SCALERS]
+    if others:
+        raise TypeError(
+            f"save_model: a pipeline with a {others[0]} cannot be stored. Only {sorted(SCALERS)} "
+            "may precede the model."
         )
     if training is not None and not isinstance(training, TrainingCard):
         raise TypeError(
@@ -132,6 +141,7 @@ def save_model(
     document = {
         "format": FORMAT,
         "version": __version__,
+        "sklearn": sklearn.__version__,
         "model": encoder.model(model),
         "training": None if training is None else training.as_dict(),
     }
@@ -167,9 +177,11 @@ def load_model(path: str | os.PathLike[str]) -> Any:
 
     Notes
     -----
-    The loader only builds classes of a fixed list, from validated parameters and from finite arrays
-    with consistent shapes. It checks all sizes against the size of the file first. A file that is
-    safe to load may still contain a bad model, whose predictions are wrong.
+    The loader only builds classes of a fixed list and classes that your program has passed to
+    :func:`register_class`, from validated parameters and from finite arrays with consistent shapes.
+    It checks all sizes against the size of the file first, and the nodes of trees, which
+    scikit-learn follows without checks. A file that is safe to load may still contain a bad model,
+    whose predictions are wrong.
 
     Examples
     --------
@@ -179,8 +191,9 @@ def load_model(path: str | os.PathLike[str]) -> Any:
     with _name_file_in_errors(path, "load_model"):
         document, arrays = read_container(path)
         _check_document(document)
-        model = Decoder(arrays).model(document["model"])
-        check_model(model)
+        with _explain_versions(document["sklearn"]):
+            model = Decoder(arrays).model(document["model"])
+            check_model(model)
     for step in _steps(model):
         remember_params(step)
     return model
@@ -262,11 +275,25 @@ def _check_document(document: dict) -> TrainingCard | None:
             f"its format {version} is newer than {FORMAT}, the format of this version of "
             "sklearn_iqt. Upgrade sklearn_iqt."
         )
-    if set(document) != {"format", "version", "model", "training"}:
+    if set(document) != {"format", "version", "sklearn", "model", "training"}:
         raise UntrustedModelError(f"its document has unexpected keys, {sorted(document)[:6]}.")
-    if not isinstance(document["version"], str):
+    if not all(isinstance(document[name], str) for name in ("version", "sklearn")):
         raise UntrustedModelError("its version is not text.")
     return read_training(document["training"])
+
+
+@contextmanager
+def _explain_versions(written: str) -> Iterator[None]:
+    """Add both versions of scikit-learn to an error if they differ."""
+    try:
+        yield
+    except UntrustedModelError as error:
+        if written == sklearn.__version__:
+            raise
+        raise UntrustedModelError(
+            f"{error} It was written with scikit-learn {written[:20]}, and this is "
+            f"{sklearn.__version__}."
+        ) from error
 
 
 @contextmanager
