@@ -10,7 +10,7 @@ from sklearn_iqt.cli._common import add_command, check_outputs, say, set_session
 from sklearn_iqt.cli._grids import check_grids, compare_spacing
 
 _EPILOG = """\
-The report is one HTML file of less than 5 MB that needs no other file and makes no network requests.
+The report is one HTML file of less than 5 MB. It needs no other file and makes no network requests.
 It starts with a verdict: whether the scan is like the training scans of the model, whether the
 enhancement is consistent with the scan, and the numbers that decide. It shows slices of the scan,
 its interpolation, its enhancement and its uncertainty side by side, and describes the model.

@@ -45,7 +45,7 @@ def plot_comparison(
         array. The default is the identity. Other arrays cover the same field of view, regardless
         of their shape. Images and files have their own affine.
     views : sequence of {"axial", "coronal", "sagittal"}, default=("axial", "coronal", "sagittal")
-        Views of the rows, from top to bottom.
+        Views of the rows, from top to bottom. Each row is labelled with its view.
     position : sequence of 3 floats, default=None
         Point in mm where the slices meet. The default is the centre of the brain.
     height : float, default=2.2
@@ -117,7 +117,7 @@ def plot_comparison(
         rows,
         [subject.cut(subject.main, view) for view in views for _ in range(len(rows) // len(views))],
         titles=titles,
-        labels=[""] * len(rows),
+        labels=[label for view in views for label in ([view, "error"] if percentiles else [view])],
         height=height,
         largest=max(percentiles, default=None),
         caller=_CALLER,

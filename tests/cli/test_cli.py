@@ -628,7 +628,7 @@ def test_importing_the_command_line_imports_nothing_heavy():
     assert done.stdout.strip() == "[]"
 
 
-def test_the_model_of_the_demo_beats_interpolation(tmp_path, capsys):
+def test_the_model_of_the_demo_beats_both_baselines(tmp_path, capsys):
     pytest.importorskip("nilearn")
     pytest.importorskip("matplotlib")
     folder = tmp_path / "demo"
@@ -636,13 +636,21 @@ def test_the_model_of_the_demo_beats_interpolation(tmp_path, capsys):
     assert run("demo", "--output", folder, "--subjects", 3, *shape, "--jobs", 1, "--quiet") == 0
     assert names(folder) == sorted(
         ["demo.png", "model.iqt", "scores.csv"]
-        + [f"sub-03_{kind}.nii.gz" for kind in ("low", "interpolated", "enhanced", "truth")]
+        + [
+            f"sub-03_{kind}.nii.gz"
+            for kind in ("low", "interpolated", "curve", "enhanced", "truth")
+        ]
     )
     rows = list(csv.DictReader((folder / "scores.csv").open()))
-    cubic, learned = rows[-2:]
-    assert [row["subject"] for row in rows] == ["sub-03", "sub-03", "mean", "mean"]
-    assert float(learned["NRMSE (max)"]) < float(cubic["NRMSE (max)"])
-    assert float(learned["SSIM"]) > float(cubic["SSIM"])
+    cubic, curve, learned = rows[-3:]
+    assert [row["subject"] for row in rows] == ["sub-03"] * 3 + ["mean"] * 3
+    assert [row["method"] for row in rows[-3:]] == ["interpolation", "intensity curve", "IQT-SRep"]
+    for baseline in (cubic, curve):
+        assert float(learned["NRMSE (max)"]) < float(baseline["NRMSE (max)"])
+        assert float(learned["NRMSE (max, after gain)"]) < float(
+            baseline["NRMSE (max, after gain)"]
+        )
+        assert float(learned["SSIM"]) > float(baseline["SSIM"])
     assert "IQT-SRep" in capsys.readouterr().out
 
     card = read_model_card(folder / "model.iqt").training

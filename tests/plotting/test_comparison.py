@@ -35,8 +35,8 @@ def test_the_orientation_of_the_file_does_not_matter(codes, head):
         np.testing.assert_array_equal(ours, theirs)
     for ours, theirs in zip(figure.axes, expected.axes, strict=True):
         np.testing.assert_allclose(ours.images[0].get_extent(), theirs.images[0].get_extent())
-    assert [t.get_text() for t in figure.axes[0].texts] == ["L", "R"]
-    assert [t.get_text() for t in figure.axes[2].texts] == ["P", "A"]
+    assert [t.get_text() for t in figure.axes[0].texts] == ["L", "R", "axial"]
+    assert [t.get_text() for t in figure.axes[2].texts] == ["P", "A", "sagittal"]
 
 
 def test_voxels_have_their_true_size(head):
