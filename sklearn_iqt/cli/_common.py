@@ -51,6 +51,24 @@ def add_grid(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_outputs(parser: argparse.ArgumentParser, scan: str) -> None:
+    """Add the options on where results are written: a folder, or a file for a single scan."""
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--output-dir", type=Path, metavar="DIR", help="folder for the results")
+    where.add_argument(
+        "--output", type=Path, metavar="FILE", help=f"file for the result of a single {scan}"
+    )
+
+
+def name_outputs(args: argparse.Namespace, scans: Sequence[str], ending: str) -> list[Path]:
+    """Return the file for the result of each scan, by --output or --output-dir."""
+    if args.output is None:
+        return [args.output_dir / f"{stem(scan)}_{ending}.nii.gz" for scan in scans]
+    if len(scans) > 1:
+        raise ValueError(f"--output allows one scan, got {len(scans)}. Use --output-dir")
+    return [args.output]
+
+
 def add_nan(parser: argparse.ArgumentParser) -> None:
     """Add the option on NaN voxels in scans."""
     parser.add_argument(

@@ -11,11 +11,30 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 from sklearn_iqt._version import __version__
-from sklearn_iqt.cli import _demo, _enhance, _evaluate, _fit, _prepare, _report, _simulate
+from sklearn_iqt.cli import (
+    _demo,
+    _enhance,
+    _evaluate,
+    _fit,
+    _prepare,
+    _report,
+    _resample,
+    _simulate,
+)
 from sklearn_iqt.cli._common import one_line
 from sklearn_iqt.cli.bids import _command as _bids
 
-_COMMANDS = (_prepare, _simulate, _fit, _enhance, _evaluate, _report, _bids, _demo)
+_COMMANDS = (
+    _prepare,
+    _simulate,
+    _fit,
+    _enhance,
+    _evaluate,
+    _report,
+    _resample,
+    _bids,
+    _demo,
+)
 
 _EPILOG = """\
 from high-quality scans to an enhanced low-field scan:

@@ -12,8 +12,14 @@ from nibabel.processing import resample_from_to
 from scipy import ndimage
 
 from sklearn_iqt.datasets import make_subjects
+from sklearn_iqt.exceptions import GeometryMismatchError
 from sklearn_iqt.io import save_volume, scaled_affine
-from sklearn_iqt.preprocessing import resample_to, resample_to_voxel_size, upsample
+from sklearn_iqt.preprocessing import (
+    looks_like_labels,
+    resample_to,
+    resample_to_voxel_size,
+    upsample,
+)
 from sklearn_iqt.simulation import estimate_tissue_maps
 
 OBLIQUE = from_matvec(
@@ -192,8 +198,12 @@ def test_the_same_voxel_size_changes_nothing():
 def test_blurring_keeps_stripes_from_aliasing():
     stripes = np.zeros((4, 4, 63))
     stripes[..., ::2] = 1  # far above what voxels four times as long can hold
-    blurred = resample_to_voxel_size((stripes, np.eye(4)), (1, 1, 4)).get_fdata()[..., 3:-3]
-    sharp = resample_to_voxel_size((stripes, np.eye(4)), (1, 1, 3), antialias=False).get_fdata()
+    blurred = resample_to_voxel_size((stripes, np.eye(4)), (1, 1, 4), order=3).get_fdata()[
+        ..., 3:-3
+    ]
+    sharp = resample_to_voxel_size(
+        (stripes, np.eye(4)), (1, 1, 3), order=3, antialias=False
+    ).get_fdata()
     np.testing.assert_allclose(blurred, 0.5, atol=0.01)
     assert np.abs(sharp - 0.5).max() > 0.3
 
@@ -258,7 +268,7 @@ def test_resample_to_blurs_only_axes_that_become_coarser():
     stripes = np.zeros((4, 4, 63))
     stripes[..., ::2] = 1
     coarse = np.diag([1, 1, 4, 1.0])
-    grid = resample_to((stripes, np.eye(4)), ((4, 4, 15), coarse), keep_range=False)
+    grid = resample_to((stripes, np.eye(4)), ((4, 4, 15), coarse), order=3, keep_range=False)
     np.testing.assert_allclose(grid.get_fdata()[..., 1:-1], 0.5, atol=0.01)
     turned = from_matvec(nibabel.eulerangles.euler2mat(0.3, -0.2, 0.1), [1, 2, 3])
     volume = smooth()
@@ -273,6 +283,66 @@ def test_labels_are_not_blurred():
     labels = np.random.default_rng(0).integers(0, 4, size=(9, 8, 8)).astype("f4")
     result = resample_to_voxel_size((labels, np.eye(4)), 3.0, order=0)
     assert set(np.unique(result.get_fdata())) <= {0, 1, 2, 3}
+
+
+def make_labels():
+    """Return three shells, and a scan of them with noise, as whole numbers."""
+    place = np.indices((20, 20, 21)) - 9.5
+    labels = np.digitize(-np.sqrt((place**2).sum(axis=0)), [-9, -7, -4])
+    noise = np.random.default_rng(0).normal(0, 8, labels.shape)
+    scan = np.where(labels, np.array([0, 60, 120, 200])[labels] + noise, 0).round()
+    return labels, scan
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "f4", "f8"])
+def test_label_maps_keep_their_labels_by_default_and_scans_are_interpolated(dtype, tmp_path):
+    labels, scan = (volume.astype(dtype) for volume in make_labels())
+    shifted = from_matvec(np.eye(3), [0.4, 0.4, 0.4])
+    for volume, whole in ((labels, True), (labels > 0, True), (scan, False)):
+        volume = volume.astype(dtype)
+        assert looks_like_labels(volume) == whole
+        path = tmp_path / "volume.nii"
+        nibabel.save(nibabel.Nifti1Image(volume, OBLIQUE), path)
+        for source in ((volume, OBLIQUE), str(path)):
+            for order, expected in ((None, 0 if whole else 3), (1, 1)):
+                found = resample_to_voxel_size(source, 0.7, order=order)
+                right = resample_to_voxel_size(source, 0.7, order=expected)
+                np.testing.assert_array_equal(found.dataobj, right.dataobj)
+        moved = resample_to((volume, np.eye(4)), ((20, 20, 21), shifted)).get_fdata()
+        assert set(np.unique(moved)) <= set(np.unique(volume)) or not whole
+        assert (moved == moved.round()).all() == whole
+
+
+def test_a_flat_background_does_not_make_a_scan_a_label_map():
+    _, scan = make_labels()
+    assert not looks_like_labels(np.where(scan, scan, 2))
+    assert looks_like_labels(np.zeros((3, 3, 3)))
+    single = np.zeros((5, 5, 5))
+    single[::4, ::4, ::4] = 1  # a mask of lesions of one voxel
+    assert looks_like_labels(single)
+
+
+@pytest.mark.parametrize("name", ["tissues", "lesions", "T1w", "T2w", "FLAIR", "inplaneT2"])
+def test_real_label_maps_and_scans_are_distinguished(shared_data, name):
+    path = next(iter(sorted(shared_data.glob(f"*/sub-*_{name}.nii.gz"))))
+    assert looks_like_labels(path) == (name in ("tissues", "lesions"))
+
+
+def test_a_scan_and_its_labels_get_one_shape_if_their_affines_are_rounded():
+    # 441 slices of 0.5 mm are 220.5 slices of 1 mm.
+    shapes = {
+        resample_to_voxel_size((np.ones((4, 4, 441)), np.diag([1, 1, size, 1])), 1.0).shape
+        for size in (0.5 - 1e-7, 0.5, 0.5 + 1e-7)
+    }
+    assert shapes == {(4, 4, 220)}
+
+
+def test_a_target_beyond_the_field_of_view_is_refused():
+    volume = smooth()
+    near, far = (from_matvec(np.eye(3), [0, 0, z]) for z in (len(volume[0, 0]) - 1, 50))
+    assert resample_to((volume, np.eye(4)), ((4, 4, 4), near)).get_fdata().any()
+    with pytest.raises(GeometryMismatchError, match="outside of the field of view"):
+        resample_to((volume, np.eye(4)), ((4, 4, 4), far))
 
 
 # ---------------------------------------------------------------- bad input
