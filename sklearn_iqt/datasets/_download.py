@@ -33,7 +33,7 @@ class _DownloadError(Exception):
     """An attempt failed, but another one may succeed."""
 
 
-def is_whole(path: Path, size: int, md5: str) -> bool:
+def is_complete(path: Path, size: int, md5: str) -> bool:
     """Return whether a file exists and has this size and checksum."""
     try:
         return path.stat().st_size == size and _md5(path) == md5

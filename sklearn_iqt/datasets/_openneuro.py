@@ -10,7 +10,7 @@ from pathlib import Path
 from sklearn.utils import Bunch
 from tqdm.auto import tqdm
 
-from sklearn_iqt.datasets._download import download, is_whole
+from sklearn_iqt.datasets._download import download, is_complete
 from sklearn_iqt.datasets._ds002748 import FILES
 from sklearn_iqt.io import replaced_file
 
@@ -102,7 +102,7 @@ def fetch_ds002748(
     missing = {
         name: FILES[label]
         for name, label in zip(names, labels, strict=True)
-        if not is_whole(data_dir / name, *FILES[label])
+        if not is_complete(data_dir / name, *FILES[label])
     }
     total = sum(size for size, _ in missing.values())
     with tqdm(
