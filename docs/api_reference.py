@@ -18,6 +18,7 @@ from unittest import mock
 
 import sklearn_iqt
 from sklearn_iqt.cli import main
+from sklearn_iqt.metrics._scorers import METRICS
 
 # Titles of the modules, in the order of the index.
 SECTIONS = {
@@ -42,15 +43,13 @@ SECTIONS = {
 
 # Constants do not have docstrings.
 CONSTANTS = {
-    "sklearn_iqt.metrics.neg_nrmse_scorer": (
-        "Scorer of minus :func:`nrmse`, for ``scoring=`` of scikit-learn's model selection."
-    ),
-    "sklearn_iqt.metrics.psnr_scorer": (
-        "Scorer of :func:`psnr`, for ``scoring=`` of scikit-learn's model selection."
-    ),
-    "sklearn_iqt.metrics.ssim_scorer": (
-        "Scorer of :func:`ssim`, for ``scoring=`` of scikit-learn's model selection."
-    ),
+    **{
+        f"sklearn_iqt.metrics.{name}_scorer": (
+            f"Scorer of {'minus ' if name.startswith('neg_') else ''}:func:`{metric.__name__}`, "
+            "for ``scoring=`` of scikit-learn's model selection."
+        )
+        for name, metric in METRICS.items()
+    },
     "sklearn_iqt.simulation.SNR_PRESETS": (
         "Distributions of signal-to-noise ratios by name; :func:`get_snr` describes each."
     ),

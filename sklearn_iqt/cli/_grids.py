@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-import re
 import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from sklearn_iqt.cli._names import subjects_of
 from sklearn_iqt.exceptions import GeometryMismatchError, VolumeReadError
 
 # Largest ratio between the voxel sizes of a scan and of the training scans without a warning.
 _MAX_RATIO = 1.1
 Name = str | os.PathLike[str]
-_SUBJECT = re.compile(r"sub-[a-zA-Z0-9]+")
 
 
 def check_grids(
@@ -71,7 +70,7 @@ def compare_spacing(image: Any, model: Any, name: Name) -> None:
 
 def compare_subjects(first: Name, second: Name) -> None:
     """Warn if the BIDS names of a pair have different subjects. Their grids may be the same."""
-    subjects = [_SUBJECT.findall(os.path.basename(name)) for name in (first, second)]
+    subjects = [subjects_of(name) for name in (first, second)]
     if all(subjects) and subjects[0] != subjects[1]:
         warnings.warn(
             f"{first} and {second} were passed as a pair, but their names have different subjects. "

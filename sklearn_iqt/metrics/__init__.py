@@ -1,5 +1,6 @@
 """Metrics of 3-D volumes, with scorers and tables."""
 
+from sklearn_iqt.metrics._differences import paired_differences
 from sklearn_iqt.metrics._scorers import (
     neg_nrmse_scorer,
     psnr_scorer,
@@ -13,6 +14,7 @@ __all__ = [
     "mean_scores",
     "neg_nrmse_scorer",
     "nrmse",
+    "paired_differences",
     "psnr",
     "psnr_scorer",
     "score_table",

@@ -61,10 +61,11 @@ def score_volumes(
     make = Cohort.of_one if single else Cohort
     cohort = make(y_true, y_pred, mask, caller=caller, names=("y_true", "y_pred", "mask"))
     scores = np.empty(len(cohort))
-    for index, pair in enumerate(tqdm(cohort, desc=caller, disable=not verbose)):
+    bar = tqdm(cohort, desc=caller, disable=not verbose)
+    for index, (truth, prediction, inside, _) in enumerate(bar):
         name = caller if single else f"{caller}, volume {index}"
-        prediction = match_intensities(pair.low, pair.high, pair.mask, match)
-        scores[index] = measure(pair.low, prediction, pair.mask, name)
+        matched = match_intensities(truth, prediction, inside, match)
+        scores[index] = measure(truth, matched, inside, name)
     return scores if per_volume else float(scores.mean())
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from sklearn.metrics import make_scorer
 
 from sklearn_iqt.metrics._volume import nrmse, psnr, ssim
 
-neg_nrmse_scorer = make_scorer(nrmse, greater_is_better=False)
-psnr_scorer = make_scorer(psnr)
-ssim_scorer = make_scorer(ssim)
+# The metric of each scorer. As in scikit-learn, "neg_" marks an error, where lower is better.
+METRICS: Mapping[str, Callable[..., Any]] = MappingProxyType(
+    {"neg_nrmse": nrmse, "psnr": psnr, "ssim": ssim}
+)
 
 
 def volume_scorers(
@@ -41,14 +44,20 @@ def volume_scorers(
     >>> sorted(volume_scorers())
     ['neg_nrmse', 'psnr', 'ssim']
     """
+    options = {"neg_nrmse": {"normalization": normalization}}
     scorers = {
-        "neg_nrmse": make_scorer(
-            nrmse, greater_is_better=False, normalization=normalization, match=match
-        ),
-        "psnr": make_scorer(psnr, match=match),
-        "ssim": make_scorer(ssim, match=match),
+        name: make_scorer(
+            metric,
+            greater_is_better=not name.startswith("neg_"),
+            match=match,
+            **options.get(name, {}),
+        )
+        for name, metric in METRICS.items()
     }
     if mask:
         for scorer in scorers.values():
             scorer.set_score_request(mask=mask)
     return scorers
+
+
+neg_nrmse_scorer, psnr_scorer, ssim_scorer = volume_scorers().values()

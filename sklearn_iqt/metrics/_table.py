@@ -75,6 +75,7 @@ def score_table(
     See Also
     --------
     mean_scores : Means over subjects.
+    paired_differences : Differences between methods on the same subjects.
     volume_scorers : The same measures for scikit-learn's model selection.
 
     Examples
@@ -90,27 +91,24 @@ def score_table(
     """
     caller = "score_table"
     measures = MEASURES if measures is None else measures
-    cohorts = {
-        method: Cohort(
-            y_true,
-            volumes,
-            mask,
-            caller=caller,
-            names=("y_true", f"estimates[{method!r}]", "mask"),
-        )
-        for method, volumes in estimates.items()
-    }
-    n_subjects = len(as_volumes(y_true, name="y_true", caller=caller))
-    subjects = [str(n) for n in range(n_subjects)] if subjects is None else subjects
-    if len(subjects) != n_subjects:
+    truths = Cohort(y_true, mask=mask, caller=caller, names=("y_true", "", "mask"))
+    collections = {}
+    for method, volumes in estimates.items():
+        names = ("y_true", f"estimates[{method!r}]", "")
+        collections[method] = as_volumes(volumes, name=names[1], caller=caller)
+        Cohort(truths.low, collections[method], caller=caller, names=names)  # checks the grids
+    subjects = [str(n) for n in range(len(truths))] if subjects is None else subjects
+    if len(subjects) != len(truths):
         raise ValueError(
-            f"{caller}: y_true holds {n_subjects} volumes but subjects holds {len(subjects)} "
+            f"{caller}: y_true holds {len(truths)} volumes but subjects holds {len(subjects)} "
             "names. Pass one name for each volume."
         )
     rows = []
     for n, subject in enumerate(subjects):
-        for method, cohort in cohorts.items():
-            truth, estimate, inside, _ = cohort.read(n)
+        truth, _, inside, _ = truths.read(n)
+        background = None if inside is None else ~inside
+        for method, collection in collections.items():
+            estimate, _ = collection.read(n, background)
             scores = {
                 name: float(measure(truth, estimate, inside)) for name, measure in measures.items()
             }

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
+from sklearn_iqt.metrics._differences import mean_interval
 from sklearn_iqt.plotting._style import COLORS, GREY, axes_or_new, plain
 
 if TYPE_CHECKING:
@@ -100,11 +100,11 @@ def plot_scores(
         ax.scatter(np.full(len(known), column), known, s=14, color=color, zorder=2)
         if not len(known):
             continue
-        half = _half_interval(known, confidence)
+        _, high = mean_interval(known, confidence)
         ax.errorbar(
             column + _MEAN_OFFSET,
             known.mean(),
-            half,
+            high - known.mean(),
             fmt="D",
             color="black",
             markersize=4,
@@ -135,11 +135,3 @@ def _table(scores: Any) -> tuple[list[str], NDArray[np.float64]]:
             f"got shapes {shapes}."
         )
     return list(columns), np.stack(list(columns.values()))
-
-
-def _half_interval(values: NDArray[np.float64], confidence: float) -> float:
-    """Return half the width of the confidence interval of a mean."""
-    n = len(values)
-    if n < 2:
-        return np.nan
-    return float(stats.t.ppf((1 + confidence) / 2, n - 1) * stats.sem(values))

@@ -14,11 +14,21 @@ from sklearn.pipeline import make_pipeline
 from sklearn_iqt import PatchwiseRegressor, __version__
 from sklearn_iqt.cli import main
 from sklearn_iqt.io import load_volume, save_volume, scaled_affine
-from sklearn_iqt.metrics import nrmse, psnr, ssim
+from sklearn_iqt.metrics import nrmse, paired_differences, psnr, ssim
 from sklearn_iqt.persistence import load_model, read_model_card
 from sklearn_iqt.preprocessing import TissueScaler
 
-COMMANDS = ("prepare", "simulate", "fit", "enhance", "evaluate", "report", "bids", "demo")
+COMMANDS = (
+    "prepare",
+    "simulate",
+    "fit",
+    "enhance",
+    "evaluate",
+    "report",
+    "resample",
+    "bids",
+    "demo",
+)
 AFFINE = np.array([[-1.0, 0, 0, 20], [0, 0, 1.0, -30], [0, 1.0, 0, -10], [0, 0, 0, 1]])
 
 
@@ -368,8 +378,9 @@ def test_evaluate_equals_the_metrics(brains, tmp_path, capsys, rng):
     assert float(row["PSNR (dB)"]) == pytest.approx(psnr(*pair, mask=mask))
     assert float(row["SSIM"]) == pytest.approx(ssim(*pair, mask=mask))
     table = capsys.readouterr().out.splitlines()
-    assert table[0].split()[0] == "volume"
-    assert table[-1].startswith(str(estimate))
+    assert table[0].split()[:2] == ["method", "subject"]
+    assert table[-1].split()[:2] == ["estimate", "sub-0"]
+    assert [row[name] for name in ("estimate", "truth")] == [str(estimate), scans[0]]
     assert f"{float(row['SSIM']):.4f}" in table[-1]
 
 
@@ -399,21 +410,64 @@ def test_evaluate_has_a_mean_for_each_method(brains, tmp_path, capsys, rng):
     assert run("evaluate", "--truth", *truths, *methods, "--csv", table, "--quiet") == 0
     rows = list(csv.DictReader(table.open()))
     errors = [float(row["NRMSE (max)"]) for row in rows]
-    assert [row["method"] for row in rows] == ["1", "1", "2", "2"]
-    assert [row["truth"] for row in rows] == [*truths, *truths]
+    assert [row["method"] for row in rows] == ["method2", "method20"] * 2
+    assert [row["subject"] for row in rows] == ["sub-0", "sub-0", "sub-1", "sub-1"]
+    assert [row["truth"] for row in rows] == [truth for truth in truths for _ in range(2)]
     assert {row["mask"] for row in rows} == {""}
     lines = capsys.readouterr().out.splitlines()
-    means = [float(line.split()[3]) for line in lines if line.startswith("mean of 2 ")]
-    assert means == pytest.approx([np.mean(errors[:2]), np.mean(errors[2:])], abs=1e-4)
+    means = [float(line.split()[4]) for line in lines if " mean of 2 " in line]
+    assert means == pytest.approx([np.mean(errors[::2]), np.mean(errors[1::2])], abs=1e-4)
     assert means[1] > 5 * means[0]
 
     (tmp_path / "method2" / "0.nii.gz").write_bytes(b"no scan")
     assert run("evaluate", "--truth", *truths, *methods, "--quiet") == 1
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split("  ")[0] for line in lines if line.startswith("mean")] == [
-        "mean of 1",
-        "mean of 2",
+    means = [line.split()[0:4] for line in lines if " mean of " in line]
+    assert means == [["method2", "mean", "of", "1"], ["method20", "mean", "of", "2"]]
+
+
+def test_evaluate_compares_methods_on_the_same_subjects(brains, tmp_path, capsys, rng):
+    scans, _ = brains
+    arguments = ["--truth", *scans]
+    for method, spread in (("cubic", 20), ("srep", 5), ("net", 10)):
+        arguments.append("--estimate")
+        for n, scan in enumerate(scans):
+            volume = load_volume(scan).get_fdata()
+            path = tmp_path / f"{n}_{method}.nii.gz"  # one folder, so that files name the methods
+            save_volume(volume + rng.normal(0, spread, volume.shape), path, affine=AFFINE)
+            arguments.append(path)
+    scores, differences = tmp_path / "scores.csv", tmp_path / "differences.csv"
+    tables = ["--csv", scores, "--differences", differences, "--quiet"]
+    assert run("evaluate", *arguments, *tables) == 0
+    rows = list(csv.DictReader(scores.open()))
+    for row in rows:
+        row["SSIM"] = float(row["SSIM"])
+    expected = paired_differences(rows, "cubic", measures=["SSIM"])
+    found = [row for row in csv.DictReader(differences.open()) if row["measure"] == "SSIM"]
+    assert [(row["method"], row["reference"]) for row in found] == [
+        ("srep", "cubic"),
+        ("net", "cubic"),
     ]
+    for row, right in zip(found, expected, strict=True):
+        for name in ("n_subjects", "difference", "low", "high", "p", "p_holm"):
+            assert float(row[name]) == pytest.approx(right[name])
+    out = capsys.readouterr().out
+    assert "differences from cubic" in out
+    assert f"{expected[0]['low']:.4f} to {expected[0]['high']:.4f}" in out
+
+    more = ["--names", "a", "b", "c", "--reference", "b", "--quiet"]
+    assert run("evaluate", *arguments, *more) == 0
+    assert "differences from b" in capsys.readouterr().out
+    for wrong, reason in (
+        (["--names", "a", "b"], "3 different names"),
+        (["--names", "a", "b", "a"], "3 different names"),
+        (["--reference", "dl"], "must be one of cubic, srep, net"),
+    ):
+        assert run("evaluate", *arguments, *wrong) == 2
+        assert reason in capsys.readouterr().err
+    single = ["--truth", scans[0], "--estimate", scans[0]]
+    assert run("evaluate", *single, "--differences", tmp_path / "d.csv") == 2
+    assert "two or more methods" in capsys.readouterr().err
 
 
 def test_evaluate_continues_after_a_file_that_cannot_be_read(brains, tmp_path, capsys):
@@ -540,6 +594,9 @@ def test_two_inputs_with_the_same_output_are_refused(model, pairs, tmp_path, cap
         (("enhance", "--model", "m.iqt", "a.nii", "--output", "b.nii"), "no file 'm.iqt'"),
         (("evaluate", "--truth", "a", "b", "--estimate", "c"), "2 truths, 1 estimates"),
         (("demo", "--subjects", "1"), "at least 2"),
+        (("resample", "a.nii", "--output", "b.nii"), "--voxel-size"),
+        (("resample", "a.nii", "--voxel-size", "1", "2", "--output", "b.nii"), "got 2"),
+        (("resample", "a", "b", "--voxel-size", "1", "--output", "c.nii"), "--output-dir"),
     ],
 )
 def test_invalid_usage_prints_one_line_and_exits_with_code_2(

@@ -48,6 +48,21 @@ def missing(truth, estimate, mask):
     return float(mask is None)
 
 
+def test_the_truth_of_a_subject_is_read_once(volumes, tmp_path, monkeypatch):
+    from sklearn_iqt.io import _collection
+
+    truth, estimates, _ = volumes
+    paths = [str(tmp_path / f"{n}.nii") for n in range(2)]
+    for volume, path in zip(truth, paths, strict=True):
+        nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), path)
+    read, read_image = [], _collection.read_image
+    monkeypatch.setattr(
+        _collection, "read_image", lambda path, **nan: read.append(path) or read_image(path, **nan)
+    )
+    assert len(score_table(paths, estimates)) == 4
+    assert read == paths
+
+
 def test_means_are_grouped_by_the_requested_columns(volumes):
     truth, estimates, _ = volumes
     rows = score_table(truth, estimates)
