@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,10 @@ class Method:
         What the method does, in a few words.
     extra : str, default=None
         Optional dependencies that the class needs, or None if it needs none.
+    params : callable, default=dict
+        Returns the parameters of the command that differ from the defaults of the class.
+    for_gpu : bool, default=False
+        Whether the default size of the method is made for a GPU.
     """
 
     class_name: str
@@ -29,10 +35,18 @@ class Method:
     command: str | None
     description: str
     extra: str | None = None
+    params: Callable[[], dict[str, Any]] = dict
+    for_gpu: bool = False
 
     def load(self) -> type:
         """Import the module and return the class."""
         return getattr(importlib.import_module(self.module), self.class_name)
+
+
+def _forest() -> dict[str, Any]:
+    from sklearn.ensemble import ExtraTreesRegressor
+
+    return {"estimator": ExtraTreesRegressor(30, min_samples_leaf=10)}
 
 
 METHODS = (
@@ -49,11 +63,19 @@ METHODS = (
         "ridge regression of patches",
     ),
     Method(
+        "PatchwiseRegressor",
+        "sklearn_iqt.compose",
+        "forest",
+        "forest of 30 extremely randomized trees on patches",
+        params=_forest,
+    ),
+    Method(
         "DDLRegressor",
         "sklearn_iqt.deep",
         "ddl",
         "deep dictionary learning",
         extra="deep",
+        for_gpu=True,
     ),
     Method(
         "AnisoUNetRegressor",
@@ -61,6 +83,7 @@ METHODS = (
         "unet",
         "anisotropic U-Net",
         extra="deep",
+        for_gpu=True,
     ),
     Method(
         "InterpolationIQT",

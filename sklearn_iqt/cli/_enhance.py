@@ -17,6 +17,7 @@ from sklearn_iqt.cli._common import (
     steps_of,
 )
 from sklearn_iqt.cli._grids import compare_spacing
+from sklearn_iqt.cli._imports import add_imports, import_modules
 from sklearn_iqt.exceptions import GeometryMismatchError
 
 _EPILOG = """\
@@ -42,6 +43,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--std", action="store_true", help="write the spread as well")
     add_nan(parser)
+    add_imports(parser)
     parser.add_argument("--jobs", type=int, default=-1, help="threads (default: -1, all cores)")
 
 
@@ -56,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
     check_outputs(
         [path for paths in outputs for path in paths], [*args.scans, args.model], args.force
     )
+    import_modules(args.imports)
     model = load_model(args.model)
     # A single progress bar counts the scans, or the parts of a single scan.
     single = len(args.scans) == 1

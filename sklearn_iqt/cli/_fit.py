@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 from sklearn_iqt._methods import METHODS
 from sklearn_iqt.cli._common import add_command, add_grid, add_nan, check_outputs, say, stem
 from sklearn_iqt.cli._grids import check_grids
+from sklearn_iqt.cli._imports import add_imports, import_modules
 
 if TYPE_CHECKING:
     from sklearn_iqt.persistence import TrainingCard
 
 _EPILOG = """\
-The default sizes of the nets, ddl and unet, are made for a GPU. On a CPU, training takes hours or
-days. The last example trains a smaller net. If a training will take long, its duration is estimated
-after the first steps. With -p checkpoint=FOLDER, a training can be stopped, and the same command
+The default sizes of {for_gpu} are made for a GPU. On a CPU, training takes hours or days.
+The last example trains a smaller net. If a training will take long, its duration is estimated after
+the first steps. With -p checkpoint=FOLDER, a training can be stopped, and the same command
 continues it.
 
 A NAME is a parameter of the class in brackets, or PART__PARAMETER for one of its parts. A VALUE is
@@ -32,6 +33,8 @@ examples:
       --output srep.iqt
   sklearn-iqt fit --low a_low.nii.gz --high a_high.nii.gz --method ridge \\
       -p estimator__alpha=10 --output ridge.iqt
+  sklearn-iqt fit --low pairs/*_low.nii.gz --high pairs/*_high.nii.gz --method forest \\
+      -p estimator__n_estimators=50 -p estimator__min_samples_leaf=5 --output forest.iqt
   sklearn-iqt fit --low pairs/*_low.nii.gz --high pairs/*_high.nii.gz --method unet \\
       -p n_filters=8 -p n_levels=4 -p max_steps=500 -p checkpoint=unet_state --output unet.iqt
 """
@@ -50,7 +53,8 @@ def _list_methods() -> str:
 
 def add_parser(commands: Any) -> None:
     """Add the command."""
-    epilog = f"{_list_methods()}\n{_EPILOG}"
+    for_gpu = " and ".join(name for name, method in _METHODS.items() if method.for_gpu)
+    epilog = f"{_list_methods()}\n{_EPILOG.format(for_gpu=for_gpu)}"
     parser = add_command(commands, "fit", run, "learn a model from pairs of scans", epilog)
     parser.add_argument("--low", nargs="+", required=True, metavar="LOW", help="low-quality scans")
     parser.add_argument(
@@ -64,8 +68,12 @@ def add_parser(commands: Any) -> None:
         "--output", required=True, type=Path, metavar="MODEL.iqt", help="file to write"
     )
     parser.add_argument(
-        "--method", choices=list(_METHODS), default="srep", help="see below (default: srep)"
+        "--method",
+        default="srep",
+        metavar="METHOD",
+        help="see below, or a class that --import registers (default: srep)",
     )
+    add_imports(parser)
     parser.add_argument(
         "-p",
         "--param",
@@ -110,7 +118,7 @@ def run(args: argparse.Namespace) -> int:
     check_outputs([args.output], [*args.low, *args.high], args.force)
     card = _describe(args, model, scale)
     pairs = f"{len(args.low)} pair{'s' if len(args.low) > 1 else ''}"
-    device = model._torch_device() if _METHODS[args.method].extra == "deep" else None
+    device = model._torch_device() if hasattr(model, "_torch_device") else None
     say(args, f"learning {args.method} from {pairs}" + (f" on {device}" if device else ""))
     if device == "cpu" and not args.param:
         say(
@@ -131,13 +139,16 @@ def run(args: argparse.Namespace) -> int:
 
 def make_model(args: argparse.Namespace) -> Any:
     """Return the unfitted model with the parameters of the command line."""
-    model = _METHODS[args.method].load()()
+    import_modules(args.imports)
+    model = _unfitted(args.method)
     known = model.get_params()
     general = {
         "scale": tuple(args.scale),
         "alignment": args.alignment,
         "n_jobs": args.jobs,
+        "estimator__n_jobs": args.jobs,
         "random_state": args.seed,
+        "estimator__random_state": args.seed,
         "verbose": int(not args.quiet),
     }
     model.set_params(**{name: value for name, value in general.items() if name in known})
@@ -149,6 +160,22 @@ def make_model(args: argparse.Namespace) -> Any:
     model.set_params(**params)
     model._validate_params()  # fail before any scan is read
     return model
+
+
+def _unfitted(name: str) -> Any:
+    """Return an estimator of a method, or of a class that the user has registered."""
+    from sklearn_iqt.persistence._registry import ESTIMATORS
+
+    if name in _METHODS:
+        method = _METHODS[name]
+        return method.load()(**method.params())
+    own = {known: source for known, source in ESTIMATORS.items() if isinstance(source, type)}
+    if name not in own:
+        raise ValueError(
+            f"there is no method {name!r}. Choose from {', '.join([*_METHODS, *own])}, or pass "
+            "--import MODULE for a class of your own"
+        )
+    return own[name]()
 
 
 def _parse_param(text: str) -> tuple[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from sklearn_iqt.cli._common import add_command, check_outputs, say, set_session, steps_of
 from sklearn_iqt.cli._grids import check_grids, compare_spacing
+from sklearn_iqt.cli._imports import add_imports, import_modules
 
 _EPILOG = """\
 The report is one HTML file of less than 5 MB. It needs no other file and makes no network requests.
@@ -44,6 +45,7 @@ def add_parser(commands: Any) -> None:
         help="width of the slice profile of SCAN, in voxels of the enhancement (default: scale - "
         "1)",
     )
+    add_imports(parser)
     parser.add_argument("--title", help="heading of the page (default: the name of SCAN)")
     parser.add_argument("--jobs", type=int, default=-1, help="threads (default: -1, all cores)")
 
@@ -56,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.output.suffix not in (".html", ".htm"):
         raise ValueError(f"the name of the page must end in .html, got {args.output}")
+    import_modules(args.imports)
     model, card = load_model(args.model), read_model_card(args.model)
     if args.mask:
         check_grids([(args.scan, args.mask)])

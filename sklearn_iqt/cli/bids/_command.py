@@ -11,6 +11,7 @@ from typing import Any
 
 from sklearn_iqt._version import __version__
 from sklearn_iqt.cli._common import add_command, say, write_text
+from sklearn_iqt.cli._imports import add_imports
 from sklearn_iqt.cli.bids._group import COLUMNS, describe, to_tsv
 from sklearn_iqt.cli.bids._layout import (
     Scan,
@@ -57,6 +58,7 @@ def add_parser(commands: Any) -> None:
         metavar="MODEL.iqt",
         help="model, written by fit; required by participant",
     )
+    add_imports(parser)
     for name, prefix in (("participant", "sub-"), ("session", "ses-")):
         parser.add_argument(
             f"--{name}-label",
@@ -126,6 +128,7 @@ def _enhance_all(
     from joblib import cpu_count
     from tqdm.auto import tqdm
 
+    imports = tuple(args.imports)
     n_cpus = cpu_count() if args.n_cpus < 0 else args.n_cpus
     n_workers = max(min(n_cpus, len(scans)), 1)
     jobs = [
@@ -135,6 +138,7 @@ def _enhance_all(
             mask=mask,
             model=args.model,
             model_sha256=checksum,
+            imports=imports,
             skull_stripped={"yes": True, "no": False, None: None}[args.skull_stripped],
             n_threads=n_cpus // n_workers,
             force=args.force,
@@ -144,7 +148,9 @@ def _enhance_all(
     ]
     for job in jobs:
         check_outside(job.output, args.bids_dir)
-    open_model(args.model, checksum)  # an invalid model file fails once, not for every scan
+    open_model(
+        args.model, checksum, imports
+    )  # an invalid model file fails once, not for every scan
     _write(args, derivative_texts(args.bids_dir, args.out_dir, args.suffix))
 
     results = {name: {"status": "failed", "error": fault} for name, fault in faults.items()}

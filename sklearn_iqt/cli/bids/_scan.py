@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sklearn_iqt._version import __version__
 from sklearn_iqt.cli._common import one_line, set_session, steps_of, write_text
 from sklearn_iqt.cli._grids import check_grids, compare_spacing
+from sklearn_iqt.cli._imports import import_modules
 from sklearn_iqt.cli.bids._layout import Scan, read_json, to_json
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class Job:
     mask: Path | None
     model: Path
     model_sha256: str
+    imports: tuple[str, ...]
     skull_stripped: bool | None
     n_threads: int
     force: bool
@@ -89,10 +91,11 @@ def sha256(path: Path) -> str:
 
 
 @functools.lru_cache(maxsize=1)
-def open_model(path: Path, checksum: str) -> tuple[Any, ModelCard]:
+def open_model(path: Path, checksum: str, imports: tuple[str, ...]) -> tuple[Any, ModelCard]:
     """Load a model and its card, once for each process and checksum."""
     from sklearn_iqt.persistence import load_model, read_model_card
 
+    import_modules(imports)
     return load_model(path), read_model_card(path)
 
 
@@ -105,7 +108,7 @@ def _enhance(job: Job) -> dict[str, Any]:
 
     from sklearn_iqt.io import load_volume, save_volume
 
-    model, card = open_model(job.model, job.model_sha256)
+    model, card = open_model(job.model, job.model_sha256, job.imports)
     set_session(model, n_jobs=job.n_threads, verbose=0)
     started = time.perf_counter()
     image = load_volume(job.scan.path)
