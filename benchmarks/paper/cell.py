@@ -110,11 +110,8 @@ def _fitted_model(output: Path, folder: Path, cell: Cell, subjects: list[str], o
     if net is not None:
         keys = ("epoch", "train_loss", "dur")
         record["history"] = [{key: epoch[key] for key in keys} for epoch in net.history]
-    try:
-        card = TrainingCard(cohort=options["cohort"], seed=options["seed"])
-        save_model(model, stored, training=card, overwrite=True)  # an interrupted run is resumed
-    except TypeError as error:  # A forest cannot be saved; a resumed run fits it again.
-        print(error, file=sys.stderr)
+    card = TrainingCard(cohort=options["cohort"], seed=options["seed"])
+    save_model(model, stored, training=card, overwrite=True)  # an interrupted run is resumed
     write_json(folder / "fit.json", record)
     checkpoint = folder / "checkpoint"
     if checkpoint.is_dir():

@@ -216,7 +216,7 @@ def test_fit_accepts_parameters_of_the_method_and_of_its_parts(pairs, tmp_path):
     assert type(model).__name__ == "CoupledDictionaryIQT"
     assert (model.n_atoms, model.alpha, model.features) == (16, 0.05, "both")
     assert (model.patcher.patch_size, model.patcher.stride) == ([3, 3, 9], 2)
-    assert (model.random_state, model.n_jobs, model.verbose) == (3, 1, 0)
+    assert (model.random_state, model.n_jobs, model.verbose) == (3, None, 0)
 
 
 def test_fit_standardizes_and_all_commands_accept_the_model(pairs, tmp_path, capsys):

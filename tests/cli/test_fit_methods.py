@@ -80,7 +80,7 @@ def test_a_forest_is_fitted_and_used_by_every_command(pairs, tmp_path, capsys):
     capsys.readouterr()
     assert run("bids", tmp_path / "bids", out, "participant", "--model", path, "--n-cpus", 1) == 0
     assert (out / "sub-0" / "anat" / "sub-0_desc-iqt_T1w.nii.gz").exists()
-    # The model draws no bar of its own.
+    # The model itself draws no bar.
     assert "PatchwiseRegressor:" not in capsys.readouterr().err
 
 
