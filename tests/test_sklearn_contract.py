@@ -1,5 +1,6 @@
 """Every estimator keeps the contract of scikit-learn, on rows and on volumes."""
 
+import copy
 import pickle
 import warnings
 
@@ -32,8 +33,9 @@ from sklearn_iqt import (
     TissueScaler,
 )
 from sklearn_iqt.exceptions import GeometryMismatchError, PatchGeometryWarning
+from sklearn_iqt.io import Grid
 from sklearn_iqt.metrics import neg_nrmse_scorer, psnr_scorer, ssim_scorer
-from sklearn_iqt.preprocessing import upsample
+from sklearn_iqt.preprocessing import resample_to, upsample
 
 ESTIMATORS = regressors()
 every_estimator = pytest.mark.parametrize("estimator", ESTIMATORS, ids=map(name, ESTIMATORS))
@@ -148,6 +150,42 @@ def test_the_spread_of_overlaps_is_returned_or_refused(estimator, fit_once):
         np.testing.assert_array_equal(a, b)
         assert spread.shape == b.shape
         assert (spread >= 0).all()
+
+
+@every_estimator
+def test_background_stays_zero(estimator, fit_once):
+    low, _ = make_pairs(RAGGED)
+    for volume in low:
+        volume[..., 0] = 0
+    fitted = fit_once(estimator)
+    background = [(volume == 0).repeat(4, axis=-1) for volume in low]
+    plain = copy.copy(fitted).set_params(keep_zeros=False).predict(low)
+    results = [fitted.predict(low)]
+    if fitted._volume_tags.no_spread_reason is None:
+        results += fitted.predict(low, return_std=True)
+    for kept in results:
+        for volume, outside in zip(kept, background, strict=True):
+            assert not volume[outside].any()
+            assert (volume >= 0).all()
+    for volume, before, outside in zip(results[0], plain, background, strict=True):
+        np.testing.assert_array_equal(volume[~outside], np.maximum(before[~outside], 0))
+    assert any((v < 0).any() or v[o].any() for v, o in zip(plain, background, strict=True))
+    # In a scan with negative voxels, zero is an intensity like others.
+    shifted = copy.copy(fitted).predict([np.where(low[0] > 0, low[0], -5)])[0]
+    assert (shifted < 0).any()
+
+
+@pytest.mark.parametrize("alignment", ["center", "corner"])
+@pytest.mark.parametrize("scale", [(1, 1, 4), (2, 2, 3), 1])
+def test_background_ends_halfway_between_voxels(alignment, scale, rng):
+    """As where a volume is resampled, so that both ways to enlarge a scan give the same brain."""
+    low = np.pad(rng.random((6, 6, 6)) + 1, 3)
+    model = InterpolationIQT(scale=scale, alignment=alignment).fit([low])
+    (enhanced,) = model.predict([low])
+    target = Grid(low.shape, np.eye(4)).scaled(scale, alignment)
+    resampled = resample_to((low, np.eye(4)), (target.shape, target.affine)).get_fdata()
+    inside = tuple(slice(f, -f) for f in np.ones(3, int) * scale)  # corners reach beyond the scan
+    np.testing.assert_array_equal(enhanced[inside] > 0, resampled[inside] > 0)
 
 
 @every_estimator

@@ -18,6 +18,7 @@ from sklearn_iqt._doc_link import DocLinkMixin
 from sklearn_iqt._fitted_params import remember_params
 from sklearn_iqt.base._hooks import VolumeHooks
 from sklearn_iqt.base._rows import check_rows, refuse_volume_options
+from sklearn_iqt.base._training_grid import warn_of_mixed_axes
 from sklearn_iqt.base._volumes import predict_cohort
 from sklearn_iqt.io import Cohort, is_rows
 from sklearn_iqt.patches import per_axis
@@ -31,9 +32,9 @@ class BaseIQTRegressor(DocLinkMixin, RegressorMixin, VolumeHooks, BaseEstimator)
     Given a 2-D array, an estimator is an ordinary multi-output regressor on rows. Given anything
     else, it enhances volumes. Only the number of dimensions decides.
 
-    Subclasses take ``scale``, ``alignment`` and ``verbose`` as parameters, and implement the
-    methods of ``VolumeHooks``. Most subclasses should inherit from :class:`BasePatchRegressor`
-    instead, which implements the methods that handle volumes.
+    Subclasses take ``scale``, ``alignment``, ``keep_zeros`` and ``verbose`` as parameters, and
+    implement the methods of ``VolumeHooks``. Most subclasses should inherit from
+    :class:`BasePatchRegressor` instead, which implements the methods that handle volumes.
 
     Attributes
     ----------
@@ -49,11 +50,14 @@ class BaseIQTRegressor(DocLinkMixin, RegressorMixin, VolumeHooks, BaseEstimator)
         Mean of the targets, if ``fit`` was given rows that are not patches; None otherwise.
     spacing_ : ndarray of shape (3,) or None
         Median voxel size of the low training images, in mm; None if they were arrays.
+    orientation_ : str or None
+        Directions of the axes of most low training images, such as "RAS"; None if they were arrays.
     """
 
     _parameter_constraints: dict = {
         "scale": [Interval(Integral, 1, None, closed="left"), tuple, list, np.ndarray],
         "alignment": [StrOptions({"center", "corner"})],
+        "keep_zeros": ["boolean"],
         "verbose": ["verbose"],
     }
 
@@ -95,13 +99,15 @@ class BaseIQTRegressor(DocLinkMixin, RegressorMixin, VolumeHooks, BaseEstimator)
         self.patcher_ = self._make_patcher()
         if is_rows(X):
             refuse_volume_options(name, mask)
-            self.spacing_ = None
+            self.spacing_ = self.orientation_ = None
             self._fit_patches(*check_rows(self, X, y, reset=reset), None)
         else:
             cohort = Cohort(X, y, mask, scale=self.scale_, alignment=self.alignment, caller=name)
             # Column names belong to rows of an earlier fit.
             self.__dict__.pop("feature_names_in_", None)
-            self.spacing_ = cohort.spacing()
+            self.spacing_, self.orientation_ = cohort.spacing(), cohort.orientation()
+            if self.orientation_ is not None:
+                warn_of_mixed_axes(cohort, self.orientation_)
             self._set_rows_to_patches()
             self._fit_cohort(cohort)
         remember_params(self)
@@ -137,8 +143,10 @@ class BaseIQTRegressor(DocLinkMixin, RegressorMixin, VolumeHooks, BaseEstimator)
             If a volume is not finite, or if ``return_std`` is True and the estimator does not
             average overlapping patches, as interpolation and nets.
         GeometryMismatchError
-            If the voxels of an image are less than half, or more than twice, as long as in the
-            training images, or as small as in an image that is enhanced already.
+            If the axes of an image are in another order than in the training images (whether an
+            axis runs from left to right or from right to left is ignored), or its voxels are less
+            than half, or more than twice, as long, or as small as in an image that is enhanced
+            already. :class:`sklearn_iqt.compose.AnyGridIQT` enhances scans of other grids.
         FloatingPointError
             If the prediction is not finite.
         """
@@ -161,7 +169,8 @@ class BaseIQTRegressor(DocLinkMixin, RegressorMixin, VolumeHooks, BaseEstimator)
             lambda pair, report: self._predict_volume(pair.low, pair.mask, return_std, report),
             scale=self.scale_,
             alignment=self.alignment,
-            spacing=self.spacing_,
+            trained_on=self._trained_on(),
+            keep_zeros=self.keep_zeros,
             progress=self._progress,
         )
 

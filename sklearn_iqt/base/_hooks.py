@@ -11,6 +11,7 @@ from tqdm.auto import tqdm
 
 from sklearn_iqt.base._rows import RowGeometry
 from sklearn_iqt.base._tags import VolumeTags
+from sklearn_iqt.base._training_grid import TrainingGrid
 from sklearn_iqt.io import Cohort
 from sklearn_iqt.patches import PatchSource, PatchTransformer
 
@@ -27,6 +28,8 @@ class VolumeHooks:
     _volume_tags = VolumeTags()
     # Spline order of the interpolation, which an estimator improves and which fills background.
     order = 3
+    # Whether background stays 0. It is a parameter of the estimators of this package.
+    keep_zeros: bool = True
 
     scale: Any
     alignment: str
@@ -37,6 +40,8 @@ class VolumeHooks:
     n_features_in_: int
     n_outputs_: int
     row_mean_: NDArray | None
+    spacing_: NDArray[np.float64] | None
+    orientation_: str | None
 
     def _make_patcher(self) -> PatchTransformer:
         """Return the patcher whose patches are the rows, fitted to ``_patch_scale()``."""
@@ -82,6 +87,12 @@ class VolumeHooks:
             self.order,
             self._volume_tags.interpolates_first,
         )
+
+    def _trained_on(self) -> TrainingGrid | None:
+        """Return the grid of the training images, or None if they were arrays."""
+        if self.spacing_ is None or self.orientation_ is None:
+            return None
+        return TrainingGrid(self.spacing_, self.orientation_, self.scale_)
 
     def _progress(self, items: Iterable | None, task: str, **options: Any) -> Any:
         title = f"{type(self).__name__}: {task}"

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from nibabel.affines import voxel_sizes
 from numpy.typing import NDArray
 
-from sklearn_iqt.exceptions import GeometryMismatchError
-from sklearn_iqt.io import Cohort, Pair, compare_voxel_sizes
+from sklearn_iqt.base._training_grid import TrainingGrid
+from sklearn_iqt.io import Cohort, Pair
+from sklearn_iqt.preprocessing import upsample
 
 __all__ = ["check_foreground", "predict_cohort"]
 
@@ -50,7 +50,8 @@ def predict_cohort(
     *,
     scale: Sequence[int],
     alignment: str,
-    spacing: NDArray[np.float64] | None,
+    trained_on: TrainingGrid | None,
+    keep_zeros: bool,
     progress: Callable[..., Any],
 ) -> Any:
     """Enhance the volumes of a cohort one after another.
@@ -66,8 +67,10 @@ def predict_cohort(
         High voxels for each low voxel.
     alignment : {"center", "corner"}
         How the two grids are aligned.
-    spacing : ndarray of shape (3,) or None
-        Voxel size of the training images, in mm; None if it is not known.
+    trained_on : TrainingGrid or None
+        Grid of the training images; None if it is not known.
+    keep_zeros : bool
+        Whether results are 0 where a scan is exactly 0, and not negative unless the scan is.
     progress : callable
         Returns a progress bar.
 
@@ -79,12 +82,14 @@ def predict_cohort(
     Raises
     ------
     GeometryMismatchError
-        If the voxel size of a scan is very different from the training images.
+        If the voxel size or the order of axes of a scan is not the same as in training.
     FloatingPointError
         If a prediction is not finite.
     """
     for n in range(len(cohort)):
-        _check_spacing(cohort, n, spacing, scale)
+        affine = cohort.low.grid(n).affine
+        if trained_on is not None and affine is not None:
+            trained_on.check(affine, f"{cohort.caller}: {cohort.low.name_of(n)}")
     results: list[tuple[NDArray[np.float32], ...]] = []
     style = BAR_OF_SEVERAL if len(cohort) > 1 else BAR_OF_ONE
     with progress(None, "enhancing", total=len(cohort), bar_format=style) as bar:
@@ -95,12 +100,14 @@ def predict_cohort(
         for n in range(len(cohort)):
             pair = cohort.read(n)
             outputs = predict(pair, report)
-            del pair
             if not all(np.isfinite(output).all() for output in outputs):
                 raise FloatingPointError(
                     f"{cohort.caller}: the prediction has NaN or infinite voxels. Check the "
                     "intensities of the scan, or fit the model again."
                 )
+            if keep_zeros:
+                outputs = _keep_zeros(pair.low, outputs, scale, alignment)
+            del pair
             results.append(outputs)
             report(0)
     wrapped = [
@@ -110,18 +117,20 @@ def predict_cohort(
     return tuple(wrapped) if len(wrapped) > 1 else wrapped[0]
 
 
-def _check_spacing(
-    cohort: Cohort, n: int, learned: NDArray[np.float64] | None, scale: Sequence[int]
-) -> None:
-    affine = cohort.low.grid(n).affine
-    if affine is None or learned is None:
-        return
-    spacing = voxel_sizes(affine)
-    _, fault = compare_voxel_sizes(spacing, learned, scale)
-    if fault is not None:
-        ours, theirs = (" x ".join(f"{size:.4g}" for size in sizes) for sizes in (spacing, learned))
-        raise GeometryMismatchError(
-            f"{cohort.caller}: {cohort.low.name_of(n)} has voxels of {ours} mm, but the training "
-            f"images have voxels of {theirs} mm. {fault}, or, in Python, pass an array, which has "
-            "no voxel size."
-        )
+def _keep_zeros(
+    low: NDArray, outputs: Sequence[NDArray[np.float32]], scale: Sequence[int], alignment: str
+) -> tuple[NDArray[np.float32], ...]:
+    """Set the results to 0 where the scan is 0, and clip the prediction if the scan has no sign.
+
+    A high voxel is background where linear interpolation finds more background than foreground, as
+    in :func:`sklearn_iqt.preprocessing.resample_to`.
+    """
+    prediction, *others = outputs
+    if low.min() >= 0:
+        prediction = np.maximum(prediction, 0)
+    foreground = low != 0
+    if not foreground.all():
+        weight = upsample(foreground.astype(np.float32), scale, order=1, alignment=alignment)
+        inside = weight >= 0.5
+        prediction, *others = (np.where(inside, part, 0) for part in (prediction, *others))
+    return prediction, *others

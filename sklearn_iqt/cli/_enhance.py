@@ -14,9 +14,7 @@ from sklearn_iqt.cli._common import (
     say,
     set_session,
     stem,
-    steps_of,
 )
-from sklearn_iqt.cli._grids import compare_spacing
 from sklearn_iqt.cli._imports import add_imports, import_modules
 from sklearn_iqt.exceptions import GeometryMismatchError
 
@@ -66,7 +64,6 @@ def run(args: argparse.Namespace) -> int:
 
     def enhance(n: int) -> None:
         image = load_volume(args.scans[n], nan=args.nan)
-        compare_spacing(image, steps_of(model)[-1], args.scans[n])
         try:
             results = model.predict([image], return_std=args.std)
         except GeometryMismatchError as error:

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sklearn_iqt._methods import METHODS
-from sklearn_iqt.cli._common import add_command, add_grid, add_nan, check_outputs, say, stem
+from sklearn_iqt.cli._common import (
+    add_command,
+    add_grid,
+    add_nan,
+    check_outputs,
+    say,
+    stem,
+    steps_of,
+)
 from sklearn_iqt.cli._grids import check_grids
 from sklearn_iqt.cli._imports import add_imports, import_modules
 
@@ -132,6 +141,7 @@ def run(args: argparse.Namespace) -> int:
         for name, paths in (("low", args.low), ("high", args.high))
     )
     estimator.fit(low, high)
+    card = replace(card, orientation=steps_of(estimator)[-1].orientation_)
     save_model(estimator, args.output, training=card, overwrite=args.force)
     say(args, f"{args.output}: {args.method}, learned from {pairs}")
     return 0

@@ -10,8 +10,6 @@ from typing import Any
 from sklearn_iqt.cli._names import subjects_of
 from sklearn_iqt.exceptions import GeometryMismatchError, VolumeReadError
 
-# Largest ratio between the voxel sizes of a scan and of the training scans without a warning.
-_MAX_RATIO = 1.1
 Name = str | os.PathLike[str]
 
 
@@ -41,31 +39,6 @@ def check_grids(
         raise GeometryMismatchError(f"{faults[0]}{more}")
     for first, second in pairs:
         compare_subjects(first, second)
-
-
-def compare_spacing(image: Any, model: Any, name: Name) -> None:
-    """Warn if the voxel size of a scan differs from the voxel size of the training scans.
-
-    The estimator itself raises an error if the sizes are very different.
-    """
-    from nibabel.affines import voxel_sizes
-
-    from sklearn_iqt.io import compare_voxel_sizes
-
-    if model.spacing_ is None:
-        return
-    spacing = voxel_sizes(image.affine)
-    ratio, fault = compare_voxel_sizes(spacing, model.spacing_, model.scale_)
-    if fault is None and ratio > _MAX_RATIO:
-        found, learned = (
-            _join_sizes(f"{size:.4g}" for size in sizes) for sizes in (spacing, model.spacing_)
-        )
-        warnings.warn(
-            f"{name} has voxels of {found} mm, but the model has learned from {learned} mm. The "
-            "result may be worse than for scans with the voxel size of the training",
-            UserWarning,
-            stacklevel=2,
-        )
 
 
 def compare_subjects(first: Name, second: Name) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sklearn_iqt.cli._common import add_command, check_outputs, say, set_session, steps_of
-from sklearn_iqt.cli._grids import check_grids, compare_spacing
+from sklearn_iqt.cli._grids import check_grids
 from sklearn_iqt.cli._imports import add_imports, import_modules
 
 _EPILOG = """\
@@ -52,7 +52,6 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Enhance the scan and write the page."""
-    from sklearn_iqt.io import load_volume
     from sklearn_iqt.persistence import load_model, read_model_card
     from sklearn_iqt.report import write_report
 
@@ -69,7 +68,6 @@ def run(args: argparse.Namespace) -> int:
     inputs = [args.scan, args.model, *(path for path in (args.truth, args.mask) if path)]
     check_outputs([args.output], inputs, args.force)
     set_session(model, n_jobs=args.jobs, verbose=int(not args.quiet))
-    compare_spacing(load_volume(args.scan), steps_of(model)[-1], args.scan)
     write_report(
         model,
         args.scan,

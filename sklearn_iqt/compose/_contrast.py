@@ -34,6 +34,9 @@ class IntensityCurveIQT(BasePatchRegressor):
         High-resolution voxels for each voxel, along each axis.
     alignment : {"center", "corner"}, default="center"
         How the two grids are aligned, see :func:`sklearn_iqt.preprocessing.upsample`.
+    keep_zeros : bool, default=True
+        Whether predictions of volumes are 0 where a scan is exactly 0, and not negative unless the
+        scan is.
     max_voxels : int or None, default=500_000
         Largest number of voxels to learn the curve from, divided evenly among the volumes.
     random_state : int, RandomState instance or None, default=None
@@ -83,12 +86,14 @@ class IntensityCurveIQT(BasePatchRegressor):
         *,
         scale: int | Sequence[int] = (1, 1, 4),
         alignment: str = "center",
+        keep_zeros: bool = True,
         max_voxels: int | None = 500_000,
         random_state: Any = None,
         verbose: int = 0,
     ) -> None:
         self.scale = scale
         self.alignment = alignment
+        self.keep_zeros = keep_zeros
         self.max_voxels = max_voxels
         self.random_state = random_state
         self.verbose = verbose
@@ -131,6 +136,9 @@ class TissueMatchingIQT(InterpolationIQT):
         High-resolution voxels for each voxel, along each axis.
     alignment : {"center", "corner"}, default="center"
         How the two grids are aligned, see :func:`sklearn_iqt.preprocessing.upsample`.
+    keep_zeros : bool, default=True
+        Whether predictions of volumes are 0 where a scan is exactly 0, and not negative unless the
+        scan is.
     patch_size : int or tuple of 3 ints, default=7
         Shape of the patches, in low voxels, if rows of patches are interpolated. It has no effect
         on volumes.

@@ -32,6 +32,9 @@ class InterpolationIQT(BaseIQTRegressor):
         High-resolution voxels for each voxel, along each axis.
     alignment : {"center", "corner"}, default="center"
         How the grids are aligned, see :func:`sklearn_iqt.preprocessing.upsample`.
+    keep_zeros : bool, default=True
+        Whether predictions of volumes are 0 where a scan is exactly 0, and not negative unless the
+        scan is.
     patch_size : int or tuple of 3 ints, default=7
         Shape of the patches, in low voxels, if rows of patches are interpolated. It has no effect
         on volumes.
@@ -68,12 +71,14 @@ class InterpolationIQT(BaseIQTRegressor):
         *,
         scale: int | Sequence[int] = (1, 1, 4),
         alignment: str = "center",
+        keep_zeros: bool = True,
         patch_size: int | Sequence[int] = 7,
         verbose: int = 0,
     ) -> None:
         self.order = order
         self.scale = scale
         self.alignment = alignment
+        self.keep_zeros = keep_zeros
         self.patch_size = patch_size
         self.verbose = verbose
 

@@ -39,6 +39,9 @@ class PatchwiseRegressor(BasePatchRegressor):
         Target of the regressor: the difference between the high patch and the interpolated low
         patch, or the high patch itself. Trees cannot extrapolate, so the difference is better for
         them, because it depends less on brightness.
+    keep_zeros : bool, default=True
+        Whether predictions of volumes are 0 where a scan is exactly 0, and not negative unless the
+        scan is.
     max_patches : int or None, default=50_000
         Largest number of pairs of patches to learn from, divided evenly among the volumes. It is
         half the default of :class:`CoupledDictionaryIQT`, because a forest takes long for each
@@ -91,6 +94,7 @@ class PatchwiseRegressor(BasePatchRegressor):
         scale: int | Sequence[int] = (1, 1, 4),
         alignment: str = "center",
         target: str = "residual",
+        keep_zeros: bool = True,
         max_patches: int | None = 50_000,
         random_state: Any = None,
         verbose: int = 0,
@@ -100,6 +104,7 @@ class PatchwiseRegressor(BasePatchRegressor):
         self.scale = scale
         self.alignment = alignment
         self.target = target
+        self.keep_zeros = keep_zeros
         self.max_patches = max_patches
         self.random_state = random_state
         self.verbose = verbose

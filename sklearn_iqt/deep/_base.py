@@ -69,6 +69,7 @@ class BaseNetRegressor(BaseIQTRegressor):
     background: float = 0.8
     global_skip: bool = True
     padding_mode: PaddingMode = "replicate"
+    keep_zeros: bool = True
     max_epochs: int = 10
     max_steps: int | None = None
     epoch_size: int | None = None

@@ -32,6 +32,9 @@ padding_mode : {"replicate", "zeros"}
     What convolutions see beyond the edge of a patch. The nets of the papers see zeros, and are
     applied to patches of the training size for that reason. With repeated edges a net also does
     well on the large tiles that prediction uses.
+keep_zeros : bool
+    Whether predictions of volumes are 0 where a scan is exactly 0, and not negative unless the
+    scan is.
 max_epochs : int
     Walks through the training patches, or through ``epoch_size`` of them.
 max_steps : int

@@ -75,6 +75,9 @@ class CoupledDictionaryIQT(TransformerMixin, BasePatchRegressor):
         Atoms in each code, for K-SVD and for solvers by matching pursuit.
     solver : str, default="auto"
         Codes at prediction, see :func:`sparse_encode`: ``"auto"`` is the lasso.
+    keep_zeros : bool, default=True
+        Whether predictions of volumes are 0 where a scan is exactly 0, and not negative unless the
+        scan is.
     max_patches : int or None, default=100_000
         Most pairs of patches that are learned from, shared evenly by the volumes.
     max_iter : int, default=20
@@ -179,6 +182,7 @@ class CoupledDictionaryIQT(TransformerMixin, BasePatchRegressor):
         dictionary_learner: Any = "ksvd",
         n_nonzero_coefs: int = 3,
         solver: str = "auto",
+        keep_zeros: bool = True,
         max_patches: int | None = 100_000,
         max_iter: int = 20,
         tol: float = 1e-3,
@@ -198,6 +202,7 @@ class CoupledDictionaryIQT(TransformerMixin, BasePatchRegressor):
         self.dictionary_learner = dictionary_learner
         self.n_nonzero_coefs = n_nonzero_coefs
         self.solver = solver
+        self.keep_zeros = keep_zeros
         self.max_patches = max_patches
         self.max_iter = max_iter
         self.tol = tol

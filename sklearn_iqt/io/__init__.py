@@ -4,7 +4,7 @@ from sklearn_iqt.io._cohort import Cohort, Pair
 from sklearn_iqt.io._collection import VolumeCollection
 from sklearn_iqt.io._containers import as_volumes, is_rows, read_volume
 from sklearn_iqt.io._geometry import scaled_affine
-from sklearn_iqt.io._grid import Grid, GridDifference, compare_grids, compare_voxel_sizes
+from sklearn_iqt.io._grid import Grid, GridDifference, compare_grids
 from sklearn_iqt.io._nifti import load_volume, read_geometry
 from sklearn_iqt.io._replace import replaced_file
 from sklearn_iqt.io._save import save_volume
@@ -17,7 +17,6 @@ __all__ = [
     "VolumeCollection",
     "as_volumes",
     "compare_grids",
-    "compare_voxel_sizes",
     "is_rows",
     "load_volume",
     "read_geometry",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from sklearn_iqt.exceptions import GeometryMismatchError
 from sklearn_iqt.io._collection import VolumeCollection
 from sklearn_iqt.io._containers import as_volumes
 from sklearn_iqt.io._grid import GridDifference, compare_grids
+from sklearn_iqt.io._orientation import axis_codes
 
 __all__ = ["Cohort", "Pair"]
 
@@ -199,9 +201,23 @@ class Cohort:
         ndarray of shape (3,), float64, or None
             In mm; None for arrays.
         """
-        affines = [self.low.grid(n).affine for n in range(len(self))]
-        sizes = [voxel_sizes(affine) for affine in affines if affine is not None]
+        sizes = [voxel_sizes(affine) for affine in self._affines()]
         return np.median(sizes, axis=0) if sizes else None
+
+    def orientation(self) -> str | None:
+        """Return the directions of the axes of most low volumes.
+
+        Returns
+        -------
+        str or None
+            Such as "RAS": the axes run to the right, to anterior and to superior. None for arrays.
+        """
+        codes = Counter(axis_codes(affine) for affine in self._affines())
+        return codes.most_common(1)[0][0] if codes else None
+
+    def _affines(self) -> list[NDArray[np.floating]]:
+        affines = (self.low.grid(n).affine for n in range(len(self)))
+        return [affine for affine in affines if affine is not None]
 
     def fingerprint(self) -> str:
         """Return a digest of all volumes, as a key for caches.

@@ -8,19 +8,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from nibabel.affines import apply_affine, voxel_sizes
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from sklearn_iqt._axes import per_axis
 from sklearn_iqt.io._geometry import check_affine, scaled_affine
 
-__all__ = ["Grid", "GridDifference", "compare_grids", "compare_voxel_sizes"]
+__all__ = ["Grid", "GridDifference", "compare_grids"]
 
 # Two grids are the same if no corner differs by more than this fraction of a voxel.
 _GRID_TOLERANCE = 0.1
-# The voxels of a scan may be this many times longer or shorter than in the training images.
-_MOST_RATIO = 2.0
-# Sizes within this fraction of each other count as equal.
-_SIZE_TOLERANCE = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,44 +138,3 @@ def compare_grids(expected: Grid, found: Grid) -> GridDifference | None:
     if offset <= _GRID_TOLERANCE * voxel_sizes(first).min():
         return None
     return GridDifference(expected.shape, found.shape, float(offset))
-
-
-def compare_voxel_sizes(
-    spacing: ArrayLike, learned: ArrayLike, scale: Sequence[int]
-) -> tuple[float, str | None]:
-    """Compare the voxel size of a scan with the one that a model has learned from.
-
-    Parameters
-    ----------
-    spacing : array-like of shape (3,)
-        Voxel size of the scan, in mm.
-    learned : array-like of shape (3,)
-        Voxel size of the training images, in mm.
-    scale : sequence of 3 ints
-        The scale of the model.
-
-    Returns
-    -------
-    ratio : float
-        The largest ratio between corresponding sizes, at least 1.
-    fault : str or None
-        Reason to refuse the scan and what to do about it, or None if it may be enhanced.
-
-    Examples
-    --------
-    >>> from sklearn_iqt.io import compare_voxel_sizes
-    >>> compare_voxel_sizes((1, 1, 5), (1, 1, 4), (1, 1, 4))
-    (1.25, None)
-    >>> compare_voxel_sizes((1, 1, 1), (1, 1, 4), (1, 1, 4))[1]
-    'The scan seems to be enhanced already. Pass the low-quality image'
-    """
-    spacing, learned = np.asarray(spacing, dtype=float), np.asarray(learned, dtype=float)
-    ratios = spacing / learned
-    ratio = float(max(ratios.max(), 1 / ratios.min()))
-    if np.max(scale) > 1 and np.allclose(spacing, learned / scale, rtol=_SIZE_TOLERANCE, atol=0):
-        return ratio, "The scan seems to be enhanced already. Pass the low-quality image"
-    if ratio <= _MOST_RATIO:
-        return ratio, None
-    if np.allclose(np.sort(spacing), np.sort(learned), rtol=_SIZE_TOLERANCE, atol=0):
-        return ratio, "The axes of the scan are in another order. Reorient the scan"
-    return ratio, "Resample the scan"

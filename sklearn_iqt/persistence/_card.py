@@ -33,6 +33,8 @@ class TrainingCard:
         Alignment of the voxels of a pair.
     spacing_low_mm, spacing_high_mm : sequence of 3 floats, default=None
         Voxel sizes of the low and the high scans, in mm.
+    orientation : str, default=None
+        Directions of the axes of the scans, such as "RAS".
     snr_presets : str or sequence of str, default=()
         Names of the distributions of the signal-to-noise ratios in simulated scans. The report
         compares a scan with the distributions that are keys of
@@ -85,6 +87,7 @@ class TrainingCard:
     alignment: str | None = None
     spacing_low_mm: Sequence[float] | None = None
     spacing_high_mm: Sequence[float] | None = None
+    orientation: str | None = None
     snr_presets: Sequence[str] = ()
     snr_wm: Sequence[float] | None = None
     snr_gm: Sequence[float] | None = None

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from sklearn_iqt.io._orientation import is_orientation
 from sklearn_iqt.persistence._encode import plain_json
 
 Check = Callable[[Any], Any]
@@ -27,6 +28,12 @@ def text(value: Any) -> str:
 def alignment(value: Any) -> str:
     if value not in ("center", "corner"):
         raise NotAllowed("'center' or 'corner'")
+    return value
+
+
+def orientation(value: Any) -> str:
+    if not is_orientation(value):
+        raise NotAllowed("one direction for each axis, such as 'RAS'")
     return value
 
 
@@ -127,6 +134,7 @@ CHECKS: dict[str, Check] = {
     "alignment": alignment,
     "spacing_low_mm": _LENGTHS,
     "spacing_high_mm": _LENGTHS,
+    "orientation": orientation,
     "snr_presets": several(text),
     "snr_wm": value_range,
     "snr_gm": value_range,

@@ -10,6 +10,7 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
 from sklearn_iqt.exceptions import UntrustedModelError
+from sklearn_iqt.io._orientation import is_orientation
 from sklearn_iqt.patches import PatchTransformer, per_axis
 from sklearn_iqt.persistence._decode import MAX_WIDTH
 from sklearn_iqt.persistence._registry import ESTIMATORS, SCALERS, SHAPES, class_name
@@ -49,7 +50,7 @@ def check_model(model: Any) -> None:
         )
     _check_geometry(model, name)
     _check_rows(model, name)
-    _check_spacing(model, name)
+    _check_training_grid(model, name)
     _check_shapes(model, name)
     _check_prediction(model, name)
 
@@ -152,11 +153,14 @@ def _check_rows(model: Any, name: str) -> None:
         raise UntrustedModelError(f"{name}.row_mean_ must be one number for each output.")
 
 
-def _check_spacing(model: Any, name: str) -> None:
+def _check_training_grid(model: Any, name: str) -> None:
     spacing: Any = getattr(model, "spacing_", "missing")
     is_size = isinstance(spacing, np.ndarray) and spacing.shape == (3,)
     if not (spacing is None or (is_size and spacing.dtype == np.float64 and (spacing > 0).all())):
         raise UntrustedModelError(f"{name}.spacing_ is not a voxel size.")
+    codes: Any = getattr(model, "orientation_", "missing")
+    if (codes is None) != (spacing is None) or not (codes is None or is_orientation(codes)):
+        raise UntrustedModelError(f"{name}.orientation_ is not a direction for each axis.")
 
 
 def _check_shapes(model: Any, name: str) -> None:

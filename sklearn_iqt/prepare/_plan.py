@@ -10,22 +10,20 @@ from typing import Any
 import nibabel
 import numpy as np
 from nibabel.affines import voxel_sizes
-from nibabel.orientations import (
-    apply_orientation,
-    axcodes2ornt,
-    inv_ornt_aff,
-    io_orientation,
-    ornt_transform,
-)
 from numpy.typing import NDArray
 
 from sklearn_iqt._axes import per_axis
 from sklearn_iqt.exceptions import GeometryMismatchError
 from sklearn_iqt.io import Grid
-from sklearn_iqt.io._carry import carried_image
+from sklearn_iqt.io._orientation import (
+    axis_codes,
+    in_mm,
+    reorient,
+    sizes_along,
+    slice_direction,
+    slice_words,
+)
 
-# Slices are thick if they are more than this many times as thick as wide.
-_THICK = 1.1
 # How far the voxel sizes of one scan may be from the median of the cohort.
 _SAME_SIZE = 0.1
 # A high scan whose voxels are this many times as long as the others is probably a wrong file.
@@ -70,14 +68,7 @@ class GridPlan:
         nibabel.Nifti1Image
             The same voxels in the same places.
         """
-        wanted = axcodes2ornt(self.orientation)
-        change = ornt_transform(io_orientation(image.affine), wanted)
-        voxels = np.ascontiguousarray(apply_orientation(np.asarray(image.dataobj), change))
-        affine = image.affine @ inv_ornt_aff(change, image.shape)
-        result = carried_image(voxels, image.header, image.affine, affine)
-        axes = [None if old is None else int(change[old, 0]) for old in image.header.get_dim_info()]
-        result.header.set_dim_info(*axes)
-        return result
+        return reorient(image, self.orientation)
 
     def low_voxel_size(self, affine: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the voxel size to which a low scan is brought.
@@ -132,23 +123,25 @@ def plan_grids(
     ValueError
         If a parameter is wrong.
     """
-    thick = [_thick_axis(grid.affine) for grid in low]
+    affines: list[Any] = [grid.affine for grid in low]
+    high_affines: list[Any] = [grid.affine for grid in high]
+    thick = [slice_direction(voxel_sizes(affine), axis_codes(affine)) for affine in affines]
     thick_axis = Counter(thick).most_common(1)[0][0]
     for found, (name, _) in zip(thick, names, strict=True):
         if found != thick_axis:
             raise GeometryMismatchError(
-                f"{caller}: {name} has {_slices(found)}, but most low scans have "
-                f"{_slices(thick_axis)}. Prepare them as two cohorts."
+                f"{caller}: {name} has {slice_words(found)}, but most low scans have "
+                f"{slice_words(thick_axis)}. Prepare them as two cohorts."
             )
     in_plane = "RAS".replace(thick_axis or "", "")
     orientation = in_plane + (thick_axis or "")
-    low_sizes = np.array([_sizes(grid.affine, orientation) for grid in low])
-    high_sizes = np.array([_sizes(grid.affine, orientation) for grid in high])
+    low_sizes = np.array([sizes_along(affine, orientation) for affine in affines])
+    high_sizes = np.array([sizes_along(affine, orientation) for affine in high_affines])
     for ours, theirs, pair in zip(low_sizes, high_sizes, names, strict=True):
         if ours.prod() < (1 - _SAME_SIZE) * theirs.prod():
             raise GeometryMismatchError(
-                f"{caller}: the low scan {pair[0]} has smaller voxels ({_by(ours)} mm) than the "
-                f"high scan {pair[1]} ({_by(theirs)} mm). Check that low and high are not swapped."
+                f"{caller}: the low scan {pair[0]} has smaller voxels ({in_mm(ours)}) than the "
+                f"high scan {pair[1]} ({in_mm(theirs)}). Check that low and high are not swapped."
             )
     low_size, high_size = np.median(low_sizes, axis=0), np.median(high_sizes, axis=0)
     wanted = high_size if voxel_size is None else _check_size(voxel_size, caller)
@@ -183,30 +176,15 @@ def _check_pair(
     off = np.abs(ours / low_size - 1) > _SAME_SIZE
     if (off & ~resampled).any():
         raise GeometryMismatchError(
-            f"{caller}: {names[0]} has voxels of {_by(ours)} mm, but the low scans have "
-            f"{_by(low_size)} mm in the median. One scale needs slices of one thickness, within "
+            f"{caller}: {names[0]} has voxels of {in_mm(ours)}, but the low scans have "
+            f"{in_mm(low_size)} in the median. One scale needs slices of one thickness, within "
             f"{_SAME_SIZE:.0%}. Prepare them as two cohorts, or resample this scan first."
         )
     if (theirs > _COARSER * high_size).any():
         raise GeometryMismatchError(
-            f"{caller}: {names[1]} has voxels of {_by(theirs)} mm, but the high scans have "
-            f"{_by(high_size)} mm in the median. Check that it is the right scan."
+            f"{caller}: {names[1]} has voxels of {in_mm(theirs)}, but the high scans have "
+            f"{in_mm(high_size)} in the median. Check that it is the right scan."
         )
-
-
-def _thick_axis(affine: Any) -> str | None:
-    """Return the direction of the slices, "R", "A" or "S", if they are thick."""
-    sizes = voxel_sizes(affine)
-    k = int(sizes.argmax())
-    if sizes[k] <= _THICK * np.delete(sizes, k).max():
-        return None
-    return "RAS"[int(io_orientation(affine)[k, 0])]
-
-
-def _sizes(affine: Any, orientation: str) -> NDArray[np.float64]:
-    """Return the voxel sizes along the axes of an orientation."""
-    directions = ["RAS"[int(axis)] for axis in io_orientation(affine)[:, 0]]
-    return voxel_sizes(affine)[[directions.index(code) for code in orientation]]
 
 
 def _check_size(voxel_size: Any, caller: str) -> NDArray[np.float64]:
@@ -220,12 +198,3 @@ def _check_size(voxel_size: Any, caller: str) -> NDArray[np.float64]:
             f"{voxel_size!r}."
         )
     return wanted
-
-
-def _slices(thick_axis: str | None) -> str:
-    kinds = {"R": "thick sagittal slices", "A": "thick coronal slices", "S": "thick axial slices"}
-    return "no thick slices" if thick_axis is None else kinds[thick_axis]
-
-
-def _by(sizes: NDArray) -> str:
-    return " x ".join(f"{size:.3g}" for size in sizes)

@@ -65,7 +65,7 @@ def model(tmp_path_factory):
     """Return the path of a fitted model."""
     high = np.random.default_rng(0).random((2, 12, 12, 24)).astype(np.float32)
     low = high.reshape(2, 12, 12, 6, 4).mean(axis=-1)
-    affines = np.diag([1, 1, 4, 1]), scaled_affine(np.diag([1, 1, 4, 1]), (1, 1, 4))
+    affines = AFFINE, scaled_affine(AFFINE, (1, 1, 4))
     pairs = [
         [Nifti1Image(volume, affine) for volume in volumes]
         for volumes, affine in zip((low, high), affines, strict=True)
@@ -434,14 +434,15 @@ def test_a_killed_process_fails_only_unfinished_scans(dataset, model, tmp_path, 
 
 
 def test_warnings_name_the_scan(dataset, model, tmp_path, capsys):
-    save_volume(make_scan(0), dataset / SCANS[0], affine=np.diag([1, 1, 3, 1]))
+    save_volume(make_scan(0), dataset / SCANS[0], affine=AFFINE @ np.diag([1, 1, 0.75, 1]))
     assert participant(dataset, tmp_path / "iqt", model, "--participant-label", "01") == 0
     error = capsys.readouterr().err
-    assert error.startswith(f"sklearn-iqt bids: warning: {SCANS[0]} has voxels of 1 x 1 x 3 mm")
+    assert error.startswith(f"sklearn-iqt bids: warning: {SCANS[0]}: ")
+    assert "has voxels of 1 x 1 x 3 mm" in error
 
 
 def test_a_scan_with_the_voxel_size_of_the_result_fails(dataset, model, tmp_path, capsys):
-    save_volume(make_scan(0), dataset / SCANS[0], affine=np.eye(4))
+    save_volume(make_scan(0), dataset / SCANS[0], affine=AFFINE @ np.diag([1, 1, 0.25, 1]))
     out = tmp_path / "iqt"
     assert participant(dataset, out, model) == 1
     assert "enhanced already" in capsys.readouterr().err

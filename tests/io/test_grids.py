@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from sklearn_iqt.exceptions import GeometryMismatchError, VolumeReadError
-from sklearn_iqt.io import Cohort, Grid, compare_grids, compare_voxel_sizes, save_volume
+from sklearn_iqt.io import Cohort, Grid, compare_grids, save_volume
 
 SHAPE = (5, 6, 7)
 AFFINE = np.array([[0, -1.5, 0, 4], [0.9, 0, 0, -2], [0, 0, 3, 8], [0, 0, 0, 1.0]])
@@ -48,14 +48,6 @@ def test_grids_of_arrays_agree_if_their_shapes_do():
     assert compare_grids(Grid(SHAPE), Grid((5, 6, 8))).shape_differs
 
 
-def test_voxel_sizes_of_a_scan_are_compared_with_the_training_images():
-    learned, scale = (1, 1, 4), (1, 1, 4)
-    assert compare_voxel_sizes((1, 1, 4), learned, scale) == (1, None)
-    assert compare_voxel_sizes((1, 2, 4), learned, scale) == (2, None)
-    for spacing, words in (((1, 1, 1), "enhanced"), ((4, 1, 1), "order"), ((1, 1, 9), "Resample")):
-        assert words in compare_voxel_sizes(spacing, learned, scale)[1]
-
-
 def make_volume(shape, affine=None):
     volume = 1 + np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
     return volume if affine is None else nibabel.Nifti1Image(volume, affine)
@@ -74,7 +66,9 @@ def test_a_cohort_reads_checked_pairs():
     assert (pair.low.shape, pair.high.shape) == ((4, 4, 2), (4, 4, 8))
     np.testing.assert_array_equal(pair.affine, LOW)
     np.testing.assert_allclose(cohort.spacing(), [1, 1, 4])
-    assert Cohort([make_volume((4, 4, 2))]).spacing() is None
+    assert cohort.orientation() == "RAS"
+    arrays = Cohort([make_volume((4, 4, 2))])
+    assert arrays.spacing() is arrays.orientation() is None
 
 
 def test_the_last_pair_is_checked_before_the_first_is_read(tmp_path):

@@ -15,6 +15,7 @@ def test_the_dict_of_an_empty_card_is_empty():
 def test_sequences_become_tuples_and_numbers_python_numbers():
     card = TrainingCard(
         scale=np.array([1, 1, 4]),
+        orientation="LPI",
         snr_wm=[np.float32(2.5), 3],
         thickness=3,
         noise="gaussian",
@@ -25,6 +26,7 @@ def test_sequences_become_tuples_and_numbers_python_numbers():
     )
     assert card == TrainingCard(
         scale=(1, 1, 4),
+        orientation="LPI",
         snr_wm=(2.5, 3),
         thickness=(3,),
         noise=("gaussian",),
@@ -56,6 +58,7 @@ def test_a_card_copies_its_fields_and_is_immutable():
         "n_pairs": [0, 2.0, True, "2"],
         "scale": [4, (1, 1), (1, 1, 0), (1, 1, 2.5), "114", (True, 1, 1)],
         "alignment": ["left", 3, []],
+        "orientation": ["RA", "RAL", "up", 3],
         "spacing_low_mm": [(1, 1), (0, 1, 1), (1, 1, None), (1, 1, float("nan")), {}],
         "snr_presets": [None, [1], [["t1w_036t"]]],
         "snr_wm": [(10**400, 1), (1, 2, 3), "ab", (2, 1), (float("nan"), 1), (1, float("inf"))],

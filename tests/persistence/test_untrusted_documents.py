@@ -133,6 +133,14 @@ DOCUMENTS = {
     "no kind of rows": (lambda d: d["model"]["fitted"].pop("_flat_target"), "had one dimension"),
     "no spacing": (lambda d: d["model"]["fitted"].pop("spacing_"), "not a voxel size"),
     "a spacing that is text": (at("model", "fitted", "spacing_", value="4 mm"), "not a voxel size"),
+    "no orientation": (
+        lambda d: d["model"]["fitted"].pop("orientation_"),
+        "not a direction for each axis",
+    ),
+    "an orientation without voxel size": (
+        at("model", "fitted", "orientation_", value="RAS"),
+        "not a direction for each axis",
+    ),
     "a scale that is not": (at("model", "params", "scale", value={"tuple": [1, 1, 2]}), "scale"),
     "an absurd scale": (at("model", "params", "scale", value=10**12), "scale"),
     "an absurd patch": (

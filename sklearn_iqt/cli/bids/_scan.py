@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sklearn_iqt._version import __version__
 from sklearn_iqt.cli._common import one_line, set_session, steps_of, write_text
-from sklearn_iqt.cli._grids import check_grids, compare_spacing
+from sklearn_iqt.cli._grids import check_grids
 from sklearn_iqt.cli._imports import import_modules
 from sklearn_iqt.cli.bids._layout import Scan, read_json, to_json
 
@@ -53,7 +53,8 @@ def enhance(job: Job) -> dict[str, Any]:
             if job.debug:
                 raise
             result = {"status": "failed", "error": one_line(error)}
-    messages = dict.fromkeys(one_line(warning.message) for warning in caught)
+    name = job.scan.relative
+    messages = dict.fromkeys(f"{name}: {one_line(warning.message)}" for warning in caught)
     return {**result, "warnings": list(messages)}
 
 
@@ -113,7 +114,6 @@ def _enhance(job: Job) -> dict[str, Any]:
     started = time.perf_counter()
     image = load_volume(job.scan.path)
     mask = None if job.mask is None else load_volume(job.mask)
-    compare_spacing(image, steps_of(model)[-1], job.scan.relative)
     with threadpool_limits(job.n_threads):
         enhanced = model.predict([image], mask=None if mask is None else [mask])[0]
     seconds = time.perf_counter() - started
