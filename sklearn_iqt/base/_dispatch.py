@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from numbers import Integral
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin, _fit_context
-from sklearn.metrics import r2_score
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -17,16 +14,17 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from sklearn_iqt._doc_link import DocLinkMixin
 from sklearn_iqt._fitted_params import remember_params
 from sklearn_iqt.base._hooks import VolumeHooks
+from sklearn_iqt.base._report import ReportMixin
 from sklearn_iqt.base._rows import check_rows, refuse_volume_options
 from sklearn_iqt.base._training_grid import warn_of_mixed_axes
-from sklearn_iqt.base._volumes import predict_cohort
+from sklearn_iqt.base._volumes import predict_cohort, score_volumes
 from sklearn_iqt.io import Cohort, is_rows
 from sklearn_iqt.patches import per_axis
 
 __all__ = ["BaseIQTRegressor"]
 
 
-class BaseIQTRegressor(DocLinkMixin, RegressorMixin, VolumeHooks, BaseEstimator):
+class BaseIQTRegressor(ReportMixin, DocLinkMixin, RegressorMixin, VolumeHooks, BaseEstimator):
     """Base class of estimators that enhance volumes, or rows that hold patches of volumes.
 
     Given a 2-D array, an estimator is an ordinary multi-output regressor on rows. Given anything
@@ -193,37 +191,7 @@ class BaseIQTRegressor(DocLinkMixin, RegressorMixin, VolumeHooks, BaseEstimator)
         """
         if is_rows(X):
             return super().score(X, y, sample_weight)
-        cohort = Cohort(self.predict(X), y, caller=type(self).__name__, names=("X", "y", "mask"))
-        scores = [r2_score(pair.high.ravel(), pair.low.ravel()) for pair in cohort]
-        return float(np.average(scores, weights=sample_weight))
-
-    def report(self, low: Any, path: str | os.PathLike[str], **options: Any) -> Path:
-        """Write a page that shows the enhancement of a scan, and how far to trust it.
-
-        Parameters
-        ----------
-        low : array of shape (i, j, k), nibabel image or path
-            Scan to enhance.
-        path : str or path-like
-            HTML file to write.
-        **options : dict
-            Other parameters of :func:`sklearn_iqt.report.write_report`, such as ``truth``, ``mask``
-            and ``card``.
-
-        Returns
-        -------
-        pathlib.Path
-            Path of the file.
-
-        See Also
-        --------
-        sklearn_iqt.report.write_report : Content of the page, and the other parameters.
-        """
-        # Imported here, because the report is built on the estimators.
-        from sklearn_iqt.report import write_report
-
-        check_is_fitted(self)
-        return write_report(self, low, path, **options)
+        return score_volumes(self.predict(X), y, sample_weight, caller=type(self).__name__)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

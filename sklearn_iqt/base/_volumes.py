@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.metrics import r2_score
 
 from sklearn_iqt.base._training_grid import TrainingGrid
 from sklearn_iqt.io import Cohort, Pair
 from sklearn_iqt.preprocessing import upsample
 
-__all__ = ["check_foreground", "predict_cohort"]
+__all__ = ["check_foreground", "predict_cohort", "score_volumes"]
 
 # Formats of progress bars that move within a volume. For a single volume a count of volumes would
 # only repeat the percentage.
@@ -42,6 +43,28 @@ def check_foreground(n_patches: int, background: float, caller: str) -> None:
             f"{caller}: every patch of every volume is more than {background:.0%} background. "
             "Check the volumes and masks, or raise background."
         )
+
+
+def score_volumes(predicted: Any, y: Any, sample_weight: Any, *, caller: str) -> float:
+    """Return the mean coefficient of determination of predicted volumes.
+
+    Parameters
+    ----------
+    predicted, y : volumes
+        Predicted and true high-quality volumes.
+    sample_weight : array-like of shape (n,) or None
+        Weight of each volume.
+    caller : str
+        Class that error messages name.
+
+    Returns
+    -------
+    float
+        R² of the voxels. The best score is 1.
+    """
+    cohort = Cohort(predicted, y, caller=caller, names=("X", "y", "mask"))
+    scores = [r2_score(pair.high.ravel(), pair.low.ravel()) for pair in cohort]
+    return float(np.average(scores, weights=sample_weight))
 
 
 def predict_cohort(

@@ -1,7 +1,14 @@
-"""Baselines that add no detail, and use of any scikit-learn regressor on patches."""
+"""Baselines that add no detail, any scikit-learn regressor on patches, and scans of any grid."""
 
+from sklearn_iqt.compose._any_grid import AnyGridIQT
 from sklearn_iqt.compose._contrast import IntensityCurveIQT, TissueMatchingIQT
 from sklearn_iqt.compose._interpolation import InterpolationIQT
 from sklearn_iqt.compose._patchwise import PatchwiseRegressor
 
-__all__ = ["IntensityCurveIQT", "InterpolationIQT", "PatchwiseRegressor", "TissueMatchingIQT"]
+__all__ = [
+    "AnyGridIQT",
+    "IntensityCurveIQT",
+    "InterpolationIQT",
+    "PatchwiseRegressor",
+    "TissueMatchingIQT",
+]

@@ -8,7 +8,7 @@ from typing import Any, Literal, overload
 
 import joblib
 import numpy as np
-from nibabel.nifti1 import Nifti1Image
+from nibabel.nifti1 import Nifti1Header, Nifti1Image
 from nibabel.spatialimages import SpatialImage
 
 from sklearn_iqt.io._carry import carried_image, image_header
@@ -215,18 +215,37 @@ class VolumeCollection(Sequence):
             return np.stack(results)
         wrapped = np.empty(len(results), dtype=object)
         for index, result in enumerate(results):
+            wrapped[index] = result
             if self.kind == "images":
-                wrapped[index] = self._as_image(index, result, zoom, alignment)
-            else:
-                wrapped[index] = result
+                header, affine = self._header(index)
+                place = scaled_affine(affine, zoom, alignment)
+                wrapped[index] = carried_image(result, header, affine, place)
         return wrapped
 
-    def _as_image(self, index: int, result: np.ndarray, zoom: Any, alignment: str) -> Nifti1Image:
+    def as_image(self, index: int, voxels: np.ndarray) -> Nifti1Image:
+        """Return other voxels on the grid of an image of this collection, with its header.
+
+        Parameters
+        ----------
+        index : int
+            Position in the collection.
+        voxels : ndarray of shape (i, j, k)
+            For instance the result of :meth:`read`.
+
+        Returns
+        -------
+        nibabel.Nifti1Image
+            The voxels are not copied.
+        """
+        header, affine = self._header(index)
+        return carried_image(voxels, header, affine, affine)
+
+    def _header(self, index: int) -> tuple[Nifti1Header, np.ndarray]:
         source = self._items[index]
         if not isinstance(source, SpatialImage):
             source = self._sources.get(index) or read_image(source, nan="background")
         header, affine, _ = image_header(source, f"{self._caller}: {self.name_of(index)}")
-        return carried_image(result, header, affine, scaled_affine(affine, zoom, alignment))
+        return header, affine
 
     @staticmethod
     def _check_array(item: Any, where: str, nan: Nan) -> np.ndarray:

@@ -1,0 +1,385 @@
+"""Use of a model on scans of any voxel size, orientation and direction of slices."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from numbers import Integral, Real
+from typing import Any
+
+import nibabel
+import numpy as np
+from nibabel.spatialimages import SpatialImage
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, _fit_context, clone
+from sklearn.frozen import FrozenEstimator
+from sklearn.utils import Tags, get_tags
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+from tqdm.auto import tqdm
+
+from sklearn_iqt._doc_link import DocLinkMixin
+from sklearn_iqt.base import ReportMixin, TrainingGrid, enhancer_of, score_volumes
+from sklearn_iqt.compose._scan_plan import ScanPlan, plan_scan
+from sklearn_iqt.io import Cohort, Grid, VolumeCollection, is_rows, scaled_affine
+from sklearn_iqt.io._carry import carried_image
+from sklearn_iqt.io._orientation import reorient
+from sklearn_iqt.preprocessing import resample_to, resample_to_voxel_size
+
+__all__ = ["AnyGridIQT"]
+
+
+class AnyGridIQT(ReportMixin, DocLinkMixin, MetaEstimatorMixin, RegressorMixin, BaseEstimator):
+    """Enhance scans of any voxel size, orientation and direction of slices with a model.
+
+    The model knows only scans like those that it was trained on. This estimator brings each scan
+    to that grid, lets the model enhance it, and puts the result where the scan is, in mm:
+
+    1. Axes are swapped and flipped into the order of the training scans, with the slices where the
+       model expects them. This changes no intensity.
+    2. In plane, the scan is resampled to the voxel size of the training if the two differ by more
+       than 5 %. Slices are never resampled: the model makes ``scale`` thin slices of each.
+    3. The model enhances the scan.
+    4. The result is put back into the order of axes of the scan, on the grid that `grid` says.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Estimator of this package, or a pipeline that ends with one. To use a model that is fitted
+        already, for example one from a file, pass ``FrozenEstimator(model)``; ``fit`` is then not
+        needed.
+    grid : {"model", "scan"}, float, sequence of 3 floats, Grid, nibabel image or path, \
+default="model"
+        Grid of the result.
+
+        - "model": the grid that the model makes, with the axes and the field of view of the scan.
+          Its voxels have the size of the training in plane, and along the slices the thickness of
+          the scan divided by the scale of the model.
+        - "scan": the grid of the scan.
+        - One or three lengths in mm: voxels of this size along the axes of the scan, with its field
+          of view.
+        - A grid, an image or a path: the grid of this volume.
+
+        Only "model" does not interpolate the result.
+    order : int in [0, 5], default=3
+        Order of the splines that resample scans and results. Masks are resampled to the nearest
+        voxel.
+    verbose : int, default=0
+        Whether to show progress.
+
+    Attributes
+    ----------
+    estimator_ : estimator
+        The fitted model.
+    n_features_in_ : int
+        Length of an input row of the model.
+
+    See Also
+    --------
+    sklearn_iqt.prepare.prepare_pairs : Bring pairs of scans to one grid before training.
+    sklearn_iqt.preprocessing.resample_to : Resample one volume.
+
+    Notes
+    -----
+    This is an estimator around the model and not a step before it, because the result must be
+    brought back to the grid of the scan, which a step does not see. It is not a parameter of each
+    estimator, because a model may be a whole pipeline, whose scalers then see the same grid as in
+    training.
+
+    Scans that no resampling can mend are refused: slices that are more than twice or less than half
+    as thick as in training, voxels that are more than twice as long in plane, and scans that are as
+    fine as the result already. If the slices of a scan are stacked in another direction than in
+    training, or their thickness differs by more than 10 %, a warning says so. A tilted scan stays
+    tilted: its axes count as the directions that are closest.
+
+    Arrays have no voxel size. They are passed to the model unchanged if it was fitted on arrays,
+    and refused if it was fitted on images. Rows are passed to the model unchanged.
+
+    The spread of overlapping patches is resampled linearly, like an intensity.
+
+    Examples
+    --------
+    A model of slices of 1 x 1 x 4 mm, and a scan of 1.5 x 1.5 x 4 mm in another orientation:
+
+    >>> import nibabel
+    >>> import numpy as np
+    >>> from sklearn_iqt import PatchwiseRegressor
+    >>> from sklearn_iqt.compose import AnyGridIQT
+    >>> rng = np.random.default_rng(0)
+    >>> high = rng.random((16, 16, 32), np.float32) + 1
+    >>> low = high.reshape(16, 16, 8, 4).mean(axis=-1)
+    >>> low = nibabel.Nifti1Image(low, np.diag([1, 1, 4, 1]))
+    >>> model = AnyGridIQT(PatchwiseRegressor(random_state=0)).fit([low], [high])
+    >>> scan = nibabel.Nifti1Image(rng.random((12, 12, 6), np.float32), np.diag([-1.5, -1.5, 4, 1]))
+    >>> (enhanced,) = model.predict([scan])
+    >>> enhanced.shape, [float(size) for size in enhanced.header.get_zooms()]
+    ((18, 18, 24), [1.0, 1.0, 1.0])
+    >>> nibabel.aff2axcodes(enhanced.affine)
+    ('L', 'P', 'S')
+    """
+
+    _parameter_constraints: dict = {
+        "estimator": [HasMethods(["fit", "predict"])],
+        "grid": [
+            StrOptions({"model", "scan"}),
+            Interval(Real, 0, None, closed="neither"),
+            list,
+            tuple,
+            np.ndarray,
+            Grid,
+            SpatialImage,
+            str,
+            os.PathLike,
+        ],
+        "order": [Interval(Integral, 0, 5, closed="both")],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        estimator: Any,
+        *,
+        grid: Any = "model",
+        order: int = 3,
+        verbose: int = 0,
+    ) -> None:
+        self.estimator = estimator
+        self.grid = grid
+        self.order = order
+        self.verbose = verbose
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X: Any, y: Any = None, *, mask: Any = None) -> Any:
+        """Fit the model on pairs, which must be on the grids that it needs.
+
+        Parameters
+        ----------
+        X : array of shape (n, i, j, k), sequence of volumes, or array of shape (n_rows, n_voxels)
+            Low-quality volumes or rows, see the ``fit`` of the model. Only images and paths have a
+            voxel size.
+        y : same kind as X, default=None
+            High-quality volumes or rows.
+        mask : sequence of volumes, default=None
+            Foreground of each low volume.
+
+        Returns
+        -------
+        object
+            The fitted estimator.
+        """
+        self.estimator_ = clone(self.estimator).fit(X, y, **_given(mask=mask))
+        return self
+
+    def predict(self, X: Any, *, mask: Any = None, return_std: bool = False) -> Any:
+        """Enhance scans of any grid.
+
+        Parameters
+        ----------
+        X : sequence of nibabel images or paths
+            Scans. Arrays and rows are passed to the model if it was fitted on such.
+        mask : sequence of volumes, default=None
+            Foreground of each scan, on its grid.
+        return_std : bool, default=False
+            Whether to return the spread of the overlapping predictions as well.
+
+        Returns
+        -------
+        prediction : ndarray of shape (n_scans,) of nibabel images
+            Results in the units of the scans, on the grid that was asked for.
+        std : same kind as the prediction
+            Spread of the overlapping predictions; only with ``return_std``.
+
+        Raises
+        ------
+        GeometryMismatchError
+            If no resampling can bring a scan to the grid of the training.
+        ValueError
+            If ``X`` holds arrays although the model was fitted on images, or the other way round.
+
+        Warns
+        -----
+        UserWarning
+            If the slices of a scan are stacked in another direction than in training, or are
+            thicker or thinner.
+        """
+        check_is_fitted(self)
+        self._validate_params()
+        model = self._fitted_estimator()
+        options = {**_given(mask=mask), **({"return_std": True} if return_std else {})}
+        if is_rows(X):
+            return model.predict(X, **options)
+        cohort = Cohort(X, mask=mask, caller=type(self).__name__)
+        trained_on = self._trained_on()
+        is_images = cohort.low.kind == "images"
+        if trained_on is None and not is_images:
+            return model.predict(X, **options)
+        if trained_on is None or not is_images:
+            raise ValueError(self._advice(is_images))
+        plans, target = self._plan(cohort), self._target()
+        results = []
+        bar = tqdm(plans, desc=f"{cohort.caller}: enhancing", disable=not self.verbose)
+        for n, plan in enumerate(bar):
+            if plan.notes:
+                warnings.warn(
+                    f"{cohort.caller}: the result for {cohort.low.name_of(n)} may be worse than "
+                    f"for scans like those of the training, because {', and '.join(plan.notes)}.",
+                    UserWarning,
+                    stacklevel=2,
+                )
+            scan, prepared, inside = self._prepare(cohort, n, plan)
+            outputs = model.predict(
+                [np.asarray(prepared.dataobj)],
+                **_given(mask=None if inside is None else [inside]),
+                **({"return_std": True} if return_std else {}),
+            )
+            outputs = outputs if return_std else (outputs,)
+            results.append(
+                [
+                    self._place(output[0], prepared, scan, plan, target, order)
+                    for output, order in zip(outputs, (self.order, 1), strict=False)
+                ]
+            )
+        columns = [_as_objects(column) for column in zip(*results, strict=True)]
+        return tuple(columns) if return_std else columns[0]
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the coefficient of determination, over rows or as a mean over volumes.
+
+        Parameters
+        ----------
+        X : volumes or rows
+            Low-quality volumes or rows.
+        y : volumes or rows
+            True high-quality volumes on the grid of the results, or rows.
+        sample_weight : array-like of shape (n,), default=None
+            Weight of each row or volume.
+
+        Returns
+        -------
+        float
+            R² of the voxels. The best score is 1.
+        """
+        if is_rows(X):
+            return super().score(X, y, sample_weight)
+        return score_volumes(self.predict(X), y, sample_weight, caller=type(self).__name__)
+
+    @property
+    def n_features_in_(self) -> int:
+        """Length of an input row of the model."""
+        return self._fitted_estimator().n_features_in_
+
+    @property
+    def feature_names_in_(self) -> NDArray:
+        """Names of the columns of the rows that the model was fitted on."""
+        return self._fitted_estimator().feature_names_in_
+
+    def _fitted_estimator(self) -> Any:
+        """Return the fitted model; a frozen one does not have to be fitted again."""
+        frozen = isinstance(self.estimator, FrozenEstimator) and "estimator_" not in vars(self)
+        return self.estimator if frozen else self.estimator_
+
+    def _trained_on(self) -> TrainingGrid | None:
+        return enhancer_of(self, type(self).__name__)._trained_on()
+
+    def _plan(self, cohort: Cohort) -> list[ScanPlan]:
+        """Return the steps for each scan, or refuse a scan."""
+        trained_on = self._trained_on()
+        assert trained_on is not None
+        plans = []
+        for n in range(len(cohort)):
+            affine = cohort.low.grid(n).affine
+            assert affine is not None  # scans are images
+            plans.append(plan_scan(trained_on, affine, f"{cohort.caller}: {cohort.low.name_of(n)}"))
+        return plans
+
+    def _prepare(
+        self, cohort: Cohort, n: int, plan: ScanPlan
+    ) -> tuple[nibabel.Nifti1Image, nibabel.Nifti1Image, NDArray[np.bool_] | None]:
+        """Return a scan, and the same scan and its mask on the grid of the training scans."""
+        pair = cohort.read(n)
+        scan = cohort.low.as_image(n, pair.low)
+        inside = None
+        if pair.mask is not None:
+            mask = cohort.low.as_image(n, pair.mask.astype(np.uint8))
+            inside = np.asarray(plan.apply(mask, 0).dataobj) > 0
+        return scan, plan.apply(scan, self.order), inside
+
+    def _place(
+        self,
+        output: NDArray[np.float32],
+        prepared: nibabel.Nifti1Image,
+        scan: nibabel.Nifti1Image,
+        plan: ScanPlan,
+        target: Any,
+        order: int,
+    ) -> nibabel.Nifti1Image:
+        """Return a result of the model on the grid that was asked for."""
+        enhancer = enhancer_of(self, type(self).__name__)
+        affine = scaled_affine(prepared.affine, enhancer.scale_, enhancer.alignment)
+        image = carried_image(output, prepared.header, prepared.affine, affine)
+        image = reorient(image, plan.codes)
+        if target == "model":
+            return image
+        if isinstance(target, tuple):
+            return resample_to_voxel_size(image, target, order=order)
+        grid = Grid(scan.shape, scan.affine) if target == "scan" else target
+        return resample_to(image, (grid.shape, grid.affine), order=order)
+
+    def _target(self) -> Any:
+        """Return "model", "scan", a voxel size as a tuple, or a grid."""
+        grid, name = self.grid, type(self).__name__
+        if isinstance(grid, str) and grid in ("model", "scan"):
+            return grid
+        if isinstance(grid, (SpatialImage, str, os.PathLike)):
+            return VolumeCollection([grid], name="grid", caller=name, single=True).grid(0)
+        if isinstance(grid, Grid):
+            if grid.affine is None:
+                raise ValueError(
+                    f"{name}: grid has no affine. Pass one, such as Grid(shape, affine)."
+                )
+            return grid
+        sizes = np.asarray(grid)
+        if sizes.shape not in ((), (3,)) or sizes.dtype.kind not in "iuf" or not (sizes > 0).all():
+            raise ValueError(
+                f"{name}: grid must be 'model', 'scan', one or three positive lengths in mm, a "
+                f"Grid, a nibabel image or a path, got {grid!r}."
+            )
+        return tuple(np.broadcast_to(sizes, 3).astype(float).tolist())
+
+    def _advice(self, is_images: bool) -> str:
+        """Return the message for volumes whose grid, or the grid of the training, is not known."""
+        name = type(self).__name__
+        if is_images:
+            return (
+                f"{name}: X holds images, but the model was fitted on arrays, which have no voxel "
+                "size, so that there is no grid to bring the images to. Fit it on images or paths."
+            )
+        return (
+            f"{name}: X holds arrays, which have no voxel size, but the model was fitted on "
+            "images. Pass images or paths. If the arrays are on the grid of the training scans, "
+            "pass them to the model itself (estimator_)."
+        )
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return isinstance(self.estimator, FrozenEstimator) or "estimator_" in vars(self)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        inner = get_tags(self.estimator)
+        tags.input_tags, tags.target_tags = inner.input_tags, inner.target_tags
+        tags.regressor_tags = inner.regressor_tags
+        tags.non_deterministic = inner.non_deterministic
+        return tags
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    """Return the options that are not None; not every model takes them."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _as_objects(images: Sequence[Any]) -> NDArray:
+    """Return images in a 1-D array, as all estimators do."""
+    result = np.empty(len(images), dtype=object)
+    result[:] = images
+    return result
