@@ -16,7 +16,7 @@ from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, _fit
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Tags, get_tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import _is_fitted, check_is_fitted
 from tqdm.auto import tqdm
 
 from sklearn_iqt._doc_link import DocLinkMixin
@@ -276,8 +276,9 @@ default="model"
 
     def _fitted_estimator(self) -> Any:
         """Return the fitted model; a frozen one does not have to be fitted again."""
-        frozen = isinstance(self.estimator, FrozenEstimator) and "estimator_" not in vars(self)
-        return self.estimator if frozen else self.estimator_
+        if "estimator_" not in vars(self) and isinstance(self.estimator, FrozenEstimator):
+            return self.estimator
+        return self.estimator_
 
     def _trained_on(self) -> TrainingGrid | None:
         return enhancer_of(self, type(self).__name__)._trained_on()
@@ -362,7 +363,9 @@ default="model"
         )
 
     def __sklearn_is_fitted__(self) -> bool:
-        return isinstance(self.estimator, FrozenEstimator) or "estimator_" in vars(self)
+        if "estimator_" in vars(self):
+            return True
+        return isinstance(self.estimator, FrozenEstimator) and _is_fitted(self.estimator)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
