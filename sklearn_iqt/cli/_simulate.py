@@ -101,6 +101,14 @@ def add_parser(commands: Any) -> None:
         default="gaussian",
         help="distribution of the noise (default: gaussian)",
     )
+    parser.add_argument(
+        "--border-width",
+        type=float,
+        default=1.5,
+        metavar="VOXELS",
+        help="width of the border between the tissues of --tissues in high voxels; 0 for hard "
+        "labels (default: 1.5)",
+    )
     add_nan(parser)
     parser.add_argument(
         "--seed",
@@ -151,6 +159,7 @@ def run(args: argparse.Namespace) -> int:
             gap=args.gap,
             alignment=args.alignment,
             noise=None if args.noise == "none" else args.noise,
+            border_width=args.border_width,
             random_state=random_state,
         )
         pair = simulator.simulate([image], [tissues])
@@ -168,6 +177,7 @@ def run(args: argparse.Namespace) -> int:
             "gap": args.gap,
             "alignment": args.alignment,
             "noise": args.noise,
+            "border_width": args.border_width if args.tissues else None,
             "seed": args.seed,
             "random_state": random_state,
             "version": __version__,

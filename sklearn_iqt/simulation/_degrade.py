@@ -17,7 +17,7 @@ from sklearn_iqt.exceptions import GeometryMismatchError
 from sklearn_iqt.io import VolumeCollection
 from sklearn_iqt.simulation._sampling import sample_axes
 
-_FWHM_PER_SIGMA = math.sqrt(8 * math.log(2))
+FWHM_PER_SIGMA = math.sqrt(8 * math.log(2))
 
 
 def degrade(
@@ -128,7 +128,7 @@ def _slice_matrix(
     """
     profile = np.eye(size)
     if thickness > 1:
-        profile = gaussian_filter1d(profile, thickness / _FWHM_PER_SIGMA, axis=0, mode="nearest")
+        profile = gaussian_filter1d(profile, thickness / FWHM_PER_SIGMA, axis=0, mode="nearest")
     first = (step - 1) / 2 if alignment == "center" else 0.0
     sampled = sample_axes(profile, (step, 1), (first, 0), (size // step, size), order=3)
     return sampled.astype(dtype)

@@ -8,47 +8,76 @@ from typing import Any
 import numpy as np
 from nibabel.spatialimages import SpatialImage
 from numpy.typing import ArrayLike, NDArray
+from scipy.ndimage import gaussian_filter
 
 from sklearn_iqt.exceptions import GeometryMismatchError
 from sklearn_iqt.io import Grid, compare_grids, read_volume
+from sklearn_iqt.simulation._degrade import FWHM_PER_SIGMA
 
 # Soft maps from a 16-bit image or a spline may exceed 0 and 1 by this much.
 _MAP_TOLERANCE = 1e-3
+# Width of tissue borders in scans, see the notes of tissue_maps_from_labels.
+BORDER_WIDTH = 1.5
 
 
-def tissue_maps_from_labels(labels: ArrayLike) -> NDArray[np.float32]:
+def tissue_maps_from_labels(
+    labels: ArrayLike, *, border_width: float = BORDER_WIDTH
+) -> NDArray[np.float32]:
     """
     Return one map for each tissue from a label map of integers.
+
+    Voxels at the border between two tissues contain some of both, as they do in a scan.
 
     Parameters
     ----------
     labels : array-like of shape (i, j, k)
         Label map with 0 for background, 1 for CSF, 2 for GM and 3 for WM. A float array may hold
         these numbers as well.
+    border_width : float, default=1.5
+        Width of the border between tissues: full width at half maximum, in voxels, of the Gaussian
+        that smooths the labels, at least 0. With 0, each voxel holds one tissue.
 
     Returns
     -------
     ndarray of shape (3, i, j, k), float32
-        Maps of CSF, GM and WM, each 0 or 1.
+        Fractions of CSF, GM and WM. They add up to 1 where there is a label, and are 0 elsewhere.
 
     Raises
     ------
     ValueError
-        If the array is not 3-D or holds another value.
+        If the array is not 3-D or holds another value, or the width is not finite and at least 0.
+
+    Notes
+    -----
+    The default was measured: a volume with one constant intensity for each tissue, mixed by these
+    maps, is closest to real scans at a width of 1.5 voxels (3 T, voxels of 0.87 mm) and of 1.5 to
+    1.75 voxels (1.5 T, 1 mm). :class:`LowFieldSimulator` multiplies a scan by such maps to change
+    its contrast. Labels without partial volume put an edge into the result that is sharper than
+    any edge of the scan.
 
     Examples
     --------
     >>> import numpy as np
     >>> from sklearn_iqt.simulation import tissue_maps_from_labels
-    >>> tissue_maps_from_labels(np.array([[[0, 1, 2, 3]]]))[:, 0, 0]
-    array([[0., 1., 0., 0.],
-           [0., 0., 1., 0.],
-           [0., 0., 0., 1.]], dtype=float32)
+    >>> labels = np.array([[[0, 1, 1, 2, 2, 3, 3]]])
+    >>> tissue_maps_from_labels(labels, border_width=0)[:, 0, 0]
+    array([[0., 1., 1., 0., 0., 0., 0.],
+           [0., 0., 0., 1., 1., 0., 0.],
+           [0., 0., 0., 0., 0., 1., 1.]], dtype=float32)
+    >>> tissue_maps_from_labels(labels)[:, 0, 0].round(2)
+    array([[0.  , 0.99, 0.81, 0.19, 0.  , 0.  , 0.  ],
+           [0.  , 0.01, 0.19, 0.81, 0.81, 0.19, 0.  ],
+           [0.  , 0.  , 0.  , 0.  , 0.19, 0.81, 1.  ]], dtype=float32)
     """
     array = np.asarray(labels)
     if array.ndim != 3:
         raise ValueError(
             f"tissue_maps_from_labels: the label map must be 3-D, got shape {array.shape}."
+        )
+    if not 0 <= border_width < np.inf:
+        raise ValueError(
+            "tissue_maps_from_labels: border_width must be a finite number of voxels, at least 0, "
+            f"got {border_width!r}."
         )
     maps = np.stack([array == label for label in (1, 2, 3)]).astype(np.float32)
     n_other = array.size - np.count_nonzero(maps) - np.count_nonzero(array == 0)
@@ -58,6 +87,12 @@ def tissue_maps_from_labels(labels: ArrayLike) -> NDArray[np.float32]:
             "1 (CSF), 2 (GM) and 3 (WM). Change these labels, or pass soft maps of shape "
             "(3, i, j, k)."
         )
+    if border_width > 0:
+        inside = array > 0
+        for tissue in maps:
+            gaussian_filter(tissue, border_width / FWHM_PER_SIGMA, output=tissue, mode="nearest")
+        maps /= np.where(inside, maps.sum(axis=0), 1)
+        maps *= inside
     return maps
 
 
@@ -66,6 +101,7 @@ def read_maps(
     volume: NDArray[np.floating],
     affine: NDArray[np.floating] | None,
     *,
+    border_width: float,
     name: str,
     caller: str,
 ) -> NDArray[np.floating]:
@@ -80,6 +116,8 @@ def read_maps(
         The volume that the maps belong to.
     affine : ndarray of shape (4, 4) or None
         Its voxel-to-mm matrix; None if it is not known and the place cannot be checked.
+    border_width : float
+        Width of the border between tissues of a label map, see :func:`tissue_maps_from_labels`.
     name : str
         Name of the maps in messages.
     caller : str
@@ -116,7 +154,8 @@ def read_maps(
         )
     if not soft:
         try:
-            return tissue_maps_from_labels(entry).astype(volume.dtype, copy=False)
+            maps = tissue_maps_from_labels(entry, border_width=border_width)
+            return maps.astype(volume.dtype, copy=False)
         except ValueError as error:
             raise ValueError(f"{caller}: {name}: {error}") from error
     within = (entry >= -_MAP_TOLERANCE) & (entry <= 1 + _MAP_TOLERANCE)  # False for NaN

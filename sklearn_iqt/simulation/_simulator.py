@@ -20,7 +20,7 @@ from sklearn_iqt._doc_link import DocLinkMixin
 from sklearn_iqt.exceptions import GeometryMismatchError
 from sklearn_iqt.io import as_volumes
 from sklearn_iqt.simulation._degrade import degrade
-from sklearn_iqt.simulation._maps import read_maps
+from sklearn_iqt.simulation._maps import BORDER_WIDTH, read_maps
 from sklearn_iqt.simulation._presets import get_snr, mahalanobis_distance
 from sklearn_iqt.simulation._snr import check_snr
 
@@ -57,6 +57,10 @@ class LowFieldSimulator(DocLinkMixin, BaseEstimator):
         of a magnitude image, or no noise.
     reference_tissue : {"gm", "wm"}, default="gm"
         Tissue that keeps its intensity, while the other tissue is scaled to the drawn contrast.
+    border_width : float, default=1.5
+        Width of the border between tissues if a label map is given: full width at half maximum in
+        high voxels, see :func:`tissue_maps_from_labels`. Soft maps are not changed. The simulator
+        of [1]_ takes the soft maps of SPM.
     mask_target : bool, default=True
         Whether to multiply the returned high volume by the sum of the tissue maps, as is always
         done for the low volume. By default a model is therefore not trained to predict structures
@@ -109,6 +113,7 @@ class LowFieldSimulator(DocLinkMixin, BaseEstimator):
         "alignment": [StrOptions({"center", "corner"})],
         "noise": [StrOptions({"gaussian", "rician"}), None],
         "reference_tissue": [StrOptions({"gm", "wm"})],
+        "border_width": [Interval(Real, 0, None, closed="left")],
         "mask_target": ["boolean"],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
@@ -124,6 +129,7 @@ class LowFieldSimulator(DocLinkMixin, BaseEstimator):
         alignment: str = "center",
         noise: str | None = "gaussian",
         reference_tissue: str = "gm",
+        border_width: float = BORDER_WIDTH,
         mask_target: bool = True,
         random_state: Any = None,
         verbose: int = 0,
@@ -135,6 +141,7 @@ class LowFieldSimulator(DocLinkMixin, BaseEstimator):
         self.alignment = alignment
         self.noise = noise
         self.reference_tissue = reference_tissue
+        self.border_width = border_width
         self.mask_target = mask_target
         self.random_state = random_state
         self.verbose = verbose
@@ -183,7 +190,14 @@ class LowFieldSimulator(DocLinkMixin, BaseEstimator):
             volume, affine = volumes.read(index)
             low, cropped = self._simulate_volume(
                 volume,
-                read_maps(entry, volume, affine, name=f"tissues[{index}]", caller=_CALLER),
+                read_maps(
+                    entry,
+                    volume,
+                    affine,
+                    border_width=self.border_width,
+                    name=f"tissues[{index}]",
+                    caller=_CALLER,
+                ),
                 scale=scale,
                 thickness=thickness,
                 snr=pairs[index],

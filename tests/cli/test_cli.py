@@ -131,7 +131,7 @@ def test_the_pair_of_a_scan_does_not_depend_on_other_scans(brains, pairs, tmp_pa
 def test_simulate_uses_its_options(brains, tmp_path):
     folder = tmp_path / "a" / "b"
     options = ["--scale", 1, 1, 2, "--thickness", 1.5, "--gap", 0.5, "--alignment", "corner"]
-    options += ["--noise", "rician", "--snr", "ind1", "--seed", 5, "--quiet"]
+    options += ["--noise", "rician", "--snr", "ind1", "--seed", 5, "--border-width", 0, "--quiet"]
     scans, maps = brains
     code = run("simulate", scans[0], "--tissues", maps[0], "--output-dir", folder, *options)
     assert code == 0
@@ -143,6 +143,7 @@ def test_simulate_uses_its_options(brains, tmp_path):
     sidecar = json.loads((folder / "sub-0_T1w_low.json").read_text())
     assert sidecar["mahalanobis"] < 1
     assert sidecar["noise"] == "rician"
+    assert sidecar["border_width"] == 0
 
 
 def test_simulate_estimates_missing_tissues(brains, tmp_path):

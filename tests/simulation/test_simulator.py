@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from nibabel.processing import resample_from_to, smooth_image
-from scipy.ndimage import gaussian_filter1d, map_coordinates
+from scipy.ndimage import gaussian_filter, gaussian_filter1d, map_coordinates
 from sklearn.base import clone
 
 from sklearn_iqt.exceptions import GeometryMismatchError
@@ -39,7 +39,9 @@ def textured(labels, dtype=np.float64, seed=0):
 
 
 def simulate(high, tissues, snr=None, **parameters):
-    return LowFieldSimulator(**{"random_state": 0, **parameters}).simulate(high, tissues, snr)
+    # Hard labels, unless a test says otherwise: expected values are then exact.
+    given = {"border_width": 0, "random_state": 0, **parameters}
+    return LowFieldSimulator(**given).simulate(high, tissues, snr)
 
 
 def blurred_and_decimated(volume, scale, thickness, alignment):
@@ -55,8 +57,8 @@ def blurred_and_decimated(volume, scale, thickness, alignment):
 def test_simulator_agrees_with_the_published_method_in_nibabel():
     labels = slabs((24, 8, 37))
     # Soft maps: tissue borders that cross the slices.
-    maps = tissue_maps_from_labels(np.roll(labels, 7, axis=0)).astype(np.float64)
-    maps[..., 20:] = tissue_maps_from_labels(labels)[..., 20:]
+    maps = tissue_maps_from_labels(np.roll(labels, 7, axis=0), border_width=0).astype(np.float64)
+    maps[..., 20:] = tissue_maps_from_labels(labels, border_width=0)[..., 20:]
     maps = gaussian_filter1d(maps, 1.0, axis=1)
     volume = textured(labels)
     affine = np.diag([0.7, 0.7, 0.7, 1.0])
@@ -197,7 +199,7 @@ def test_results_have_the_same_container_as_the_input(tmp_path):
     image, label_image = nib.Nifti1Image(volume, affine), nib.Nifti1Image(labels, affine)
     nib.save(image, tmp_path / "t1w.nii.gz")
     nib.save(label_image, tmp_path / "tissues.nii.gz")
-    soft = tissue_maps_from_labels(labels)
+    soft = tissue_maps_from_labels(labels, border_width=0)
 
     stacked = simulate(np.stack([volume] * 2), np.stack([labels] * 2))
     assert isinstance(stacked.low, np.ndarray)
@@ -242,7 +244,8 @@ def test_volumes_may_have_different_shapes_and_dtypes():
 @pytest.mark.parametrize("mask_target", [True, False])
 def test_inputs_may_be_read_only_and_outputs_are_new(mask_target):
     labels = slabs()
-    volume, maps, snr = textured(labels), tissue_maps_from_labels(labels), np.array([[60.0, 50]])
+    volume, maps = textured(labels), tissue_maps_from_labels(labels)
+    snr = np.array([[60.0, 50]])
     for array in (volume, maps, snr):
         array.setflags(write=False)
     pairs = simulate([volume], [maps], snr, mask_target=mask_target)
@@ -369,6 +372,54 @@ def test_the_simulator_is_a_scikit_learn_object():
 def test_label_maps_are_checked(labels):
     with pytest.raises(ValueError, match="tissue_maps_from_labels"):
         tissue_maps_from_labels(labels)
+
+
+def test_maps_of_labels_add_up_to_one_inside_and_keep_the_volumes_of_tissues(rng):
+    blobs = gaussian_filter(rng.normal(size=(30, 28, 26)), 3)
+    labels = np.digitize(blobs, np.quantile(blobs, [0.2, 0.4, 0.7]))
+    labels.setflags(write=False)
+    hard, soft = (tissue_maps_from_labels(labels, border_width=width) for width in (0, 1.5))
+    np.testing.assert_array_equal(hard.argmax(axis=0)[labels > 0] + 1, labels[labels > 0])
+    assert set(np.unique(hard)) == {0, 1}
+    assert soft.dtype == np.float32
+    assert soft.min() >= 0
+    np.testing.assert_allclose(soft.sum(axis=0), labels > 0, atol=1e-6)
+    assert 0.2 < np.mean(soft.max(axis=0)[labels > 0] < 0.9) < 0.8
+    np.testing.assert_allclose(soft.sum(axis=(1, 2, 3)), hard.sum(axis=(1, 2, 3)), rtol=0.05)
+
+
+def test_the_border_of_tissues_has_the_requested_width():
+    labels = np.full((4, 4, 41), 2)
+    labels[..., 20:] = 3
+    white = tissue_maps_from_labels(labels, border_width=6)[2, 2, 2]
+    # A step that a Gaussian of this width has smoothed: its slope falls to a half 3 voxels away.
+    slope = np.diff(white)
+    np.testing.assert_allclose(slope[[16, 22]], slope[19] / 2, rtol=0.03)
+    assert slope.argmax() == 19
+
+
+def test_label_maps_get_soft_borders_unless_they_are_to_be_hard(tmp_path):
+    labels = slabs()
+    volume = textured(labels)
+    path = tmp_path / "labels.nii.gz"
+    nib.save(nib.Nifti1Image(labels, np.eye(4)), path)
+    simulator = LowFieldSimulator("ind1", random_state=0)
+    image = nib.Nifti1Image(volume, np.eye(4))
+    soft = simulator.simulate([volume], [tissue_maps_from_labels(labels)]).low[0]
+    np.testing.assert_allclose(simulator.simulate([volume], [labels]).low[0], soft, rtol=1e-6)
+    read = simulator.simulate([image], [path]).low[0].get_fdata()
+    np.testing.assert_allclose(read, soft, rtol=1e-4, atol=1e-3)
+    hard = clone(simulator).set_params(border_width=0).simulate([volume], [labels]).low[0]
+    # Only white matter changes its intensity, so only borders with it differ.
+    difference = np.abs(hard - soft).max(axis=(1, 2))
+    assert difference[11] > 1
+    assert difference[2:9].max() < 0.01
+
+
+@pytest.mark.parametrize("width", [-1, np.nan, np.inf])
+def test_the_width_of_borders_is_checked(width):
+    with pytest.raises(ValueError, match="border_width must be"):
+        tissue_maps_from_labels(slabs(), border_width=width)
 
 
 def test_degrading_is_a_blur_by_the_slice_profile_and_sampling(rng):
