@@ -27,7 +27,8 @@ from sklearn.pipeline import Pipeline
 
 from benchmarks.code import describe_code
 from benchmarks.cohorts import load_cohort
-from benchmarks.paper.pairs import named_seed, write_json
+from benchmarks.paper.pairs import write_json
+from benchmarks.paper.shifts import SETS, SimulatedSet, simulate_set
 from benchmarks.tables import format_table
 from sklearn_iqt import (
     AnisoUNetRegressor,
@@ -39,7 +40,7 @@ from sklearn_iqt.io import replaced_file
 from sklearn_iqt.metrics import nrmse, ssim
 from sklearn_iqt.patches import PatchTransformer
 from sklearn_iqt.preprocessing import NyulScaler, TissueScaler
-from sklearn_iqt.simulation import LowFieldSimulator, RatioSNR
+from sklearn_iqt.simulation import RatioSNR
 
 # Endings of the columns of scores.
 METRICS = (" NRMSE", " SSIM (brain)", " SSIM")
@@ -154,20 +155,19 @@ def make_scorer(n_subjects):
 def run_study(cohort, estimator, grid, simulation, *, folds, seed):
     """Return a table with the parameters and mean scores of each candidate."""
     parts = [(subject, part) for part in ("train", "validation") for subject in cohort.split[part]]
-    loaded = [cohort.load(subject) for subject, _ in parts]
-    volumes = [np.asanyarray(image.dataobj) for image, _ in loaded]
-    maps = [labels for _, labels in loaded]
-    snr = simulation.get("snr", "t1w_036t")
-    alignment = {k: v for k, v in simulation.items() if k == "alignment"}
-    sets = [
-        LowFieldSimulator(name, random_state=named_seed(seed, part), **alignment).simulate(
-            volumes, maps
+    loaded = [(subject, *cohort.load(subject)) for subject, _ in parts]
+    options = {k: v for k, v in simulation.items() if k != "snr"}
+    training = SimulatedSet("train", snr=simulation.get("snr", "t1w_036t"))
+    pairs = [
+        simulate_set(
+            simulated, image, labels, cohort=cohort.name, subject=subject, seed=seed, **options
         )
-        for part, name in [("train", snr), *((name, name) for name in TEST_SETS)]
+        for simulated in (training, *(SETS[name] for name in TEST_SETS))
+        for subject, image, labels in loaded
     ]
     # Volume n of set s is at position s * len(parts) + n. The first set is for training.
-    low = [volume for pairs in sets for volume in pairs.low]
-    high = [volume for pairs in sets for volume in pairs.high]
+    low = [np.asanyarray(pair.low.dataobj) for pair in pairs]
+    high = [np.asanyarray(pair.high.dataobj) for pair in pairs]
     subjects = np.arange(len(parts))
     if folds == 1:
         held_out = np.array([part == "validation" for _, part in parts])

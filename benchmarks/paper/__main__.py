@@ -149,6 +149,7 @@ def _prepare(arguments: argparse.Namespace, output: Path, command: str) -> dict[
         profile["test_sets"],
         alignment=arguments.alignment,
         seed=arguments.seed,
+        **profile.get("simulation", {}),
     )
     return profile
 
@@ -157,7 +158,8 @@ def changed_cells(output: Path, before: dict[str, Any], profile: dict[str, Any])
     """Return the started cells that the profile now defines differently; it may have new ones."""
     cells = {cell.name: cell for cell in list_cells(profile)}
     started = [c for c in list_cells(before) if (output / "cells" / c.folder).is_dir()]
-    changed = [] if before["test_sets"] == profile["test_sets"] else ["test sets"]
+    whole = ("test_sets", "simulation")
+    changed = [key for key in whole if before.get(key) != profile.get(key)]
     return changed + [
         c.name for c in started if c.name not in cells or cells[c.name].spec != c.spec
     ]

@@ -68,7 +68,7 @@ def run_cell(output: Path, cell: Cell) -> None:
         memory = peak_memory()
         scores = Parallel(2, prefer="threads")(
             delayed(_scores)(truth, image)
-            for truth, image in zip(high_files(output, subjects), images, strict=True)
+            for truth, image in zip(high_files(output, name, subjects), images, strict=True)
         )
         if cell.keep_predictions:
             (folder / name).mkdir(exist_ok=True)
@@ -98,7 +98,7 @@ def _fitted_model(output: Path, folder: Path, cell: Cell, subjects: list[str], o
         verbose=1,
         checkpoint=str(folder / "checkpoint"),
     )
-    low, high = low_files(output, "train", subjects), high_files(output, subjects)
+    low, high = low_files(output, "train", subjects), high_files(output, "train", subjects)
     _, seconds, _ = timed(lambda: model.fit(low, high))
     record = {
         **describe_code(),

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
+import nibabel
 
 from benchmarks.paper.config import Cell
 from benchmarks.paper.pairs import high_files, low_files
 from sklearn_iqt.plotting import plot_estimates, plot_learning_curve
+from sklearn_iqt.plotting._slices import thick_view
 
 __all__ = ["draw_figures"]
 
@@ -21,15 +23,18 @@ BASELINE = "interpolation"
 def draw_figures(output: Path, manifest: dict[str, Any], cells: list[Cell]) -> str:
     """Draw the figures that have stored predictions, and return Markdown that shows them.
 
-    Figures show the first test subject. Figure 4 has the estimates. Figure 5 has their errors and
-    the places where other methods are closer to the truth than IQT-DL. Figure 6 compares numbers
-    of atoms on the out-of-distribution set. The last figure has the losses of the nets.
+    Figures show the first test subject, in a view that contains the thick axis. Figure 4 has the
+    estimates. Figure 5 has their errors and the places where other methods are closer to the truth
+    than IQT-DL. Figure 6 compares numbers of atoms on the out-of-distribution set. The last figure
+    has the losses of the nets.
     """
     profile = manifest["profile"]
     subject = manifest["split"]["test"][0]
     folder = output / "figures"
     folder.mkdir(exist_ok=True)
-    truth = high_files(output, [subject])[0]
+
+    def truths(names: list[str]) -> dict[str, Path]:
+        return {name: high_files(output, name, [subject])[0] for name in names}
 
     def predictions(name: str, wanted: dict[str, Cell]) -> dict[str, Path]:
         files = {
@@ -44,11 +49,14 @@ def draw_figures(output: Path, manifest: dict[str, Any], cells: list[Cell]) -> s
     shown = {name.replace(" (", "\n("): methods[name] for name in chosen}
     rows = {name: predictions(name, shown) for name in ("ind1", "ind2", outside)}
     rows = {name: row for name, row in rows.items() if row}
+    low = low_files(output, profile["test_sets"][0], [subject])[0]
+    view, thick = thick_view(nibabel.load(low).affine)
     drawn = []
     if rows:
         figure = plot_estimates(
             {n: {"low field": low_files(output, n, [subject])[0], **r} for n, r in rows.items()},
-            truth=truth,
+            truth=truths(list(rows)),
+            view=view,
         )
         drawn.append(("figure4", "Figure 4: estimates", figure))
         others = [name for name in shown if name not in ("IQT-DL", BASELINE)]
@@ -56,7 +64,8 @@ def draw_figures(output: Path, manifest: dict[str, Any], cells: list[Cell]) -> s
         if all(against in row for row in rows.values()):
             figure = plot_estimates(
                 rows,
-                truth=truth,
+                truth=truths(list(rows)),
+                view=view,
                 show=("error", "improvement"),
                 side_by_side=True,
                 baseline=against,
@@ -79,7 +88,8 @@ def draw_figures(output: Path, manifest: dict[str, Any], cells: list[Cell]) -> s
     if atoms and baseline:
         figure = plot_estimates(
             {outside: atoms},
-            truth=truth,
+            truth=truths([outside]),
+            view=view,
             show=("estimate", "error", "improvement"),
             baseline=baseline[BASELINE],
         )
@@ -102,8 +112,10 @@ def draw_figures(output: Path, manifest: dict[str, Any], cells: list[Cell]) -> s
     for name, title, figure in drawn:
         figure.savefig(folder / f"{name}.png", dpi=DPI, bbox_inches="tight")
         plt.close(figure)
-        lines.append(f"{title} ({subject}):\n\n![{title}](figures/{name}.png)")
-    return "## Figures\n\n" + "\n\n".join(lines) if lines else ""
+        shown_in = "" if name == "learning_curves" else f" ({subject}, {view})"
+        lines.append(f"{title}{shown_in}:\n\n![{title}](figures/{name}.png)")
+    note = f"Brains are shown in the {view} view. The thick axis runs from {thick}."
+    return "## Figures\n\n" + "\n\n".join([note, *lines]) if lines else ""
 
 
 def _history(folder: Path) -> list[dict[str, float]]:

@@ -41,6 +41,17 @@ def check_views(views: Sequence[str], caller: str) -> None:
         raise ValueError(f"{caller}: views must be among {list(VIEWS)}, got {views!r}.")
 
 
+def thick_view(affine: NDArray[np.float64]) -> tuple[str, str]:
+    """Return a view that contains the axis of the largest voxels, and the name of this axis.
+
+    Only such a view shows how much detail there is along the thick axis. It is the coronal view,
+    or the axial view if the slices themselves are coronal.
+    """
+    thick = int(io_orientation(affine)[np.argmax(voxel_sizes(affine)), 0])
+    axis = ("left to right", "posterior to anterior", "inferior to superior")[thick]
+    return ("axial" if thick == VIEWS["coronal"][0] else "coronal"), axis
+
+
 def upright(voxels: NDArray[Any], affine: NDArray[np.float64]) -> Scan:
     """Flip and permute the axes of a volume to the nearest right, anterior and superior."""
     orientation = io_orientation(affine)

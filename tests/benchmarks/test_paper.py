@@ -15,10 +15,12 @@ import pytest
 
 pytest.importorskip("nilearn", reason="the embedded brains come with nilearn")
 
-from benchmarks.cohorts import load_cohort, write_embedded_cohort
+from benchmarks.cohorts import Cohort, load_cohort, write_embedded_cohort
 from benchmarks.paper.__main__ import main
 from benchmarks.paper.config import build_estimator, list_cells, read_profile
+from benchmarks.paper.pairs import high_files, low_files, prepare_pairs
 from sklearn_iqt.io import load_volume, save_volume
+from sklearn_iqt.plotting._slices import thick_view
 
 ROOT = Path(__file__).parents[2]
 
@@ -166,6 +168,50 @@ def test_estimators_of_profiles_have_valid_parameters(name):
         for part in (*steps, *params.values()):
             if hasattr(part, "_validate_params"):
                 part._validate_params()
+
+
+def test_patch_sizes_of_one_table_have_the_same_overlap():
+    for name in ("cpu", "gpu"):
+        overlaps = []
+        for cell in list_cells(read_profile(name)):
+            if cell.method == "IQT-SRep" and cell.column.startswith("P"):
+                patcher = build_estimator(cell.spec).patcher.fit_geometry()
+                overlaps.append(np.prod(np.divide(patcher.patch_size_, patcher.stride_)))
+        assert len(overlaps) == 3
+        assert max(overlaps) < 1.1 * min(overlaps)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "view", "axis"),
+    [
+        ((1, 1, 4), "axial", "posterior to anterior"),
+        ((1, 4, 1), "coronal", "inferior to superior"),
+        ((4, 1, 1), "coronal", "left to right"),
+    ],
+)
+def test_figures_are_cut_through_the_thick_axis(sizes, view, axis):
+    # Stored to the right, superior, anterior, as the scans of ds002748.
+    affine = np.array([[1, 0, 0, 0], [0, 0, 1, 0], [0, 1, 0, 0], [0, 0, 0, 1.0]])
+    assert thick_view(affine @ np.diag([*sizes, 1])) == (view, axis)
+
+
+def test_pairs_do_not_depend_on_other_subjects_and_differ_between_cohorts(tmp_path):
+    cohort = write_embedded_cohort(tmp_path / "brains", 4, (40, 44, 48))
+    fewer = Cohort(cohort.folder, {"train": ["sub-02"], "validation": [], "test": ["sub-04"]})
+    (tmp_path / "others").symlink_to(cohort.folder)
+    renamed = Cohort(tmp_path / "others", fewer.split)
+    records = []
+    for number, brains in enumerate((cohort, fewer, renamed)):
+        output = tmp_path / str(number)
+        prepare_pairs(brains, output, ["ind1", "thick_axis_i"], alignment="center", seed=0)
+        records.append(json.loads((output / "pairs" / "ind1" / "snr.json").read_text()))
+        assert high_files(output, "thick_axis_i", ["sub-04"])[0].exists()
+    pairs = [dict(zip(r["subjects"], r["snr_wm_gm"], strict=True)) for r in records]
+    assert pairs[0]["sub-04"] == pairs[1]["sub-04"] != pairs[2]["sub-04"]
+    low = [
+        load_volume(low_files(tmp_path / str(n), "ind1", ["sub-04"])[0]).get_fdata() for n in (0, 1)
+    ]
+    np.testing.assert_array_equal(*low)
 
 
 def test_a_cohort_without_participants_is_refused(tmp_path):
