@@ -38,9 +38,10 @@ SNR_NAMES = (
 _EPILOG = """\
 The results of HIGH.nii.gz are HIGH_low.nii.gz, the simulated scan; HIGH_high.nii.gz, the
 high-quality scan, cropped to whole slices and 0 outside the tissues; and HIGH_low.json, the
-settings and the random draws. HIGH must be skull stripped, with 0 outside the brain. The draws
-depend on --seed and on the voxels of HIGH. So two scans never share their noise, and the pair of a
-scan does not depend on the other scans.
+settings and the random draws. HIGH must be skull stripped, with 0 outside the brain. Otherwise
+pass the brains with --mask, or find them with --extract-brain, which needs deepbet:
+pip install "sklearn-iqt[prepare]". The draws depend on --seed and on the voxels of HIGH. So two
+scans never share their noise, and the pair of a scan does not depend on the other scans.
 
 presets of --snr, the signal-to-noise ratios of white and of grey matter:
   t1w_036t            T1-weighted scans of a 0.36 T scanner (default)
@@ -56,6 +57,7 @@ presets of --snr, the signal-to-noise ratios of white and of grey matter:
 examples:
   sklearn-iqt simulate sub-*_T1w.nii.gz --output-dir pairs --seed 1
   sklearn-iqt simulate a.nii.gz b.nii.gz --tissues a_seg.nii.gz b_seg.nii.gz --output-dir pairs
+  sklearn-iqt simulate head.nii.gz --mask brain.nii.gz --output-dir pairs
   sklearn-iqt simulate a.nii.gz --output-dir ood --snr ulf_measured --noise rician
   sklearn-iqt simulate a.nii.gz --output-dir thick --scale 1 1 6 --thickness 5 --gap 1
 """
@@ -76,6 +78,16 @@ def add_parser(commands: Any) -> None:
         metavar="LABELMAP",
         help="one label map for each HIGH, in the same order: 0 background, 1 CSF, 2 GM, 3 WM "
         "(default: estimated from the scan)",
+    )
+    brain = parser.add_mutually_exclusive_group()
+    brain.add_argument(
+        "--mask",
+        nargs="+",
+        metavar="MASK",
+        help="one mask of the brain for each HIGH, in the same order; the rest is set to 0",
+    )
+    brain.add_argument(
+        "--extract-brain", action="store_true", help="find the brain of each HIGH, by deepbet"
     )
     parser.add_argument(
         "--snr",
@@ -121,15 +133,19 @@ def add_parser(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Simulate the pairs."""
     from sklearn_iqt.io import load_volume, save_volume
+    from sklearn_iqt.prepare import brain_mask
+    from sklearn_iqt.preprocessing import has_skull
+    from sklearn_iqt.preprocessing._skull import SKULL
     from sklearn_iqt.simulation import LowFieldSimulator, estimate_tissue_maps
 
-    if args.tissues:
-        if len(args.tissues) != len(args.high):
+    for files, kind in ((args.tissues, "label map"), (args.mask, "mask")):
+        if files and len(files) != len(args.high):
             raise ValueError(
-                f"got {len(args.high)} scans and {len(args.tissues)} label maps. Give one label "
-                "map for each scan, in the same order"
+                f"got {len(args.high)} scans and {len(files)} {kind}s. Give one {kind} for each "
+                "scan, in the same order"
             )
-        check_grids(zip(args.high, args.tissues, strict=True), skip_unreadable=True)
+        if files:
+            check_grids(zip(args.high, files, strict=True), skip_unreadable=True)
     if args.seed < 0:
         raise ValueError(f"--seed must be at least 0, got {args.seed}")
     outputs = [
@@ -141,17 +157,20 @@ def run(args: argparse.Namespace) -> int:
     ]
     check_outputs(
         [path for paths in outputs for path in paths],
-        [*args.high, *(args.tissues or [])],
+        [*args.high, *(args.tissues or []), *(args.mask or [])],
         args.force,
     )
 
     def simulate(n: int) -> None:
         image = load_volume(args.high[n], nan=args.nan)
         random_state = _random_state(args.seed, image)
+        mask = brain_mask(image) if args.extract_brain else args.mask[n] if args.mask else None
         if args.tissues:
             tissues = args.tissues[n]
+        elif mask is None and has_skull(image):
+            raise ValueError(f"{args.high[n]} {SKULL}. Pass --extract-brain, or --mask")
         else:
-            tissues = estimate_tissue_maps(image, random_state=random_state)
+            tissues = estimate_tissue_maps(image, mask, random_state=random_state)
         simulator = LowFieldSimulator(
             args.snr,
             scale=tuple(args.scale),
@@ -162,7 +181,7 @@ def run(args: argparse.Namespace) -> int:
             border_width=args.border_width,
             random_state=random_state,
         )
-        pair = simulator.simulate([image], [tissues])
+        pair = simulator.simulate([image], [tissues], mask=None if mask is None else [mask])
         low, high, sidecar = outputs[n]
         save_volume(pair.low[0], low)
         save_volume(pair.high[0], high)
@@ -172,6 +191,7 @@ def run(args: argparse.Namespace) -> int:
             "mahalanobis": float(pair.mahalanobis[0]),
             "preset": args.snr,
             "tissues": "given" if args.tissues else "estimated",
+            "mask": "given" if args.mask else "extracted" if args.extract_brain else None,
             "scale": args.scale,
             "thickness": args.thickness,
             "gap": args.gap,

@@ -12,6 +12,8 @@ from nibabel.affines import voxel_sizes
 from numpy.typing import NDArray
 
 from sklearn_iqt._extras import needs_extra
+from sklearn_iqt.io._carry import carried_image
+from sklearn_iqt.prepare._scan import Scans
 
 # Volumes of the brain, with fluid, outside of which a mask is probably wrong.
 _LEAST_ML, _MOST_ML = 700, 2200
@@ -24,6 +26,54 @@ def load_deepbet(caller: str) -> Any:
         from deepbet.bet import BrainExtraction
     # On a GPU the same scan could give another mask.
     return BrainExtraction(no_gpu=True)
+
+
+def brain_mask(scan: Any) -> nibabel.Nifti1Image:
+    """Find the brain in a scan of a head.
+
+    Parameters
+    ----------
+    scan : nibabel image or path
+        Scan of a head. deepbet was trained on T1-weighted scans of healthy adults.
+
+    Returns
+    -------
+    nibabel.Nifti1Image of shape (i, j, k)
+        1 in the brain and 0 elsewhere, uint8, on the grid of the scan.
+
+    Raises
+    ------
+    MissingExtraError
+        If deepbet is not installed.
+    ValueError
+        If the scan is an array, or no brain is found.
+    VolumeReadError
+        If the scan cannot be read.
+
+    Warns
+    -----
+    UserWarning
+        If the volume of the brain is implausible.
+
+    Notes
+    -----
+    deepbet [1]_ runs on the CPU. Look at each mask before you use it.
+
+    References
+    ----------
+    .. [1] L. Fisch et al., "deepbet: Fast brain extraction of T1-weighted MRI using Convolutional
+       Neural Networks", Computers in Biology and Medicine 179 (2024) 108845.
+
+    Examples
+    --------
+    >>> from sklearn_iqt.prepare import brain_mask
+    >>> from sklearn_iqt.simulation import estimate_tissue_maps
+    >>> brain = brain_mask("sub-01_T1w.nii.gz")  # doctest: +SKIP
+    >>> maps = estimate_tissue_maps("sub-01_T1w.nii.gz", brain)  # doctest: +SKIP
+    """
+    image = Scans(scan, "scan", "brain_mask", single=True).read(0)
+    brain = extract_brain(image, "brain_mask").astype(np.uint8)
+    return carried_image(brain, image.header, image.affine, image.affine)
 
 
 def extract_brain(image: nibabel.Nifti1Image, caller: str) -> NDArray[np.bool_]:

@@ -10,17 +10,6 @@ from scipy import ndimage
 
 from sklearn_iqt.preprocessing import foreground_mask
 
-# The background of a scan is exactly 0 if this part of its dark voxels is. Dark is what is below a
-# part of a high percentile.
-_ZEROS_OF_DARK, _DARK, _BRIGHT_PERCENTILE = 0.9, 0.05, 99.5
-
-
-def has_zero_background(volume: NDArray) -> bool:
-    """Return whether a scan is exactly 0 outside of the head or the brain."""
-    dark = volume <= _DARK * np.percentile(volume, _BRIGHT_PERCENTILE)
-    zero = volume == 0
-    return bool(zero.any() and (zero & dark).sum() >= _ZEROS_OF_DARK * dark.sum())
-
 
 def block_mean(volume: NDArray, scale: Sequence[int]) -> NDArray[np.float64]:
     """Return the mean of the high voxels of each low voxel."""

@@ -22,7 +22,6 @@ from sklearn_iqt.prepare._itk import load_itk
 from sklearn_iqt.prepare._masks import (
     block_mean,
     crop_box,
-    has_zero_background,
     overlap,
     to_blocks,
     zero_foreground,
@@ -31,6 +30,7 @@ from sklearn_iqt.prepare._plan import GridPlan
 from sklearn_iqt.prepare._registration import register
 from sklearn_iqt.prepare._scan import Scans
 from sklearn_iqt.preprocessing import foreground_mask, resample_to, resample_to_voxel_size
+from sklearn_iqt.preprocessing._background import has_zero_background
 
 __all__ = ["Steps", "make_pair", "parameters_of"]
 

@@ -8,6 +8,7 @@ from sklearn_iqt.preprocessing._resample import (
     resample_to_voxel_size,
 )
 from sklearn_iqt.preprocessing._scaling import intensity_scale
+from sklearn_iqt.preprocessing._skull import has_skull
 from sklearn_iqt.preprocessing._standardize import NyulScaler, PercentileScaler
 from sklearn_iqt.preprocessing._tissue_scaler import TissueScaler
 
@@ -16,6 +17,7 @@ __all__ = [
     "PercentileScaler",
     "TissueScaler",
     "foreground_mask",
+    "has_skull",
     "intensity_scale",
     "interpolation_matrix",
     "looks_like_labels",

@@ -100,6 +100,7 @@ def read_maps(
     entry: Any,
     volume: NDArray[np.floating],
     affine: NDArray[np.floating] | None,
+    mask: NDArray[np.bool_] | None,
     *,
     border_width: float,
     name: str,
@@ -116,6 +117,8 @@ def read_maps(
         The volume that the maps belong to.
     affine : ndarray of shape (4, 4) or None
         Its voxel-to-mm matrix; None if it is not known and the place cannot be checked.
+    mask : ndarray of bool, shape (i, j, k), or None
+        Maps are 0 where it is False.
     border_width : float
         Width of the border between tissues of a label map, see :func:`tissue_maps_from_labels`.
     name : str
@@ -152,6 +155,8 @@ def read_maps(
         raise GeometryMismatchError(
             f"{caller}: {name} {difference}. Resample the label map onto the grid of its volume."
         )
+    if mask is not None:
+        entry = np.where(mask, entry, 0)
     if not soft:
         try:
             maps = tissue_maps_from_labels(entry, border_width=border_width)

@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 from sklearn_iqt._axes import per_axis
 from sklearn_iqt._doc_link import DocLinkMixin
 from sklearn_iqt.exceptions import GeometryMismatchError
-from sklearn_iqt.io import as_volumes
+from sklearn_iqt.io import Cohort
 from sklearn_iqt.simulation._degrade import degrade
 from sklearn_iqt.simulation._maps import BORDER_WIDTH, read_maps
 from sklearn_iqt.simulation._presets import get_snr, mahalanobis_distance
@@ -146,7 +146,9 @@ class LowFieldSimulator(DocLinkMixin, BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    def simulate(self, high: Any, tissues: Any, snr: ArrayLike | None = None) -> Bunch:
+    def simulate(
+        self, high: Any, tissues: Any, snr: ArrayLike | None = None, *, mask: Any = None
+    ) -> Bunch:
         """
         Simulate one low volume for each high volume.
 
@@ -161,6 +163,9 @@ class LowFieldSimulator(DocLinkMixin, BaseEstimator):
         snr : array-like of shape (n, 2) or None, default=None
             The (SNR_WM, SNR_GM) of each volume, above 0. They are drawn by default. The noise
             pattern of a seed is the same in both cases.
+        mask : array-like of shape (n, i, j, k) or sequence of volumes, default=None
+            Brains of volumes that are not skull stripped. Before anything else, volumes and maps
+            are set to 0 where the mask is not above zero.
 
         Returns
         -------
@@ -172,32 +177,35 @@ class LowFieldSimulator(DocLinkMixin, BaseEstimator):
         Raises
         ------
         GeometryMismatchError
-            If volumes and maps differ in number, shape or affine, or a volume has fewer voxels
-            along an axis than one low voxel needs.
+            If volumes, maps and masks differ in number, shape or affine, or a volume has fewer
+            voxels along an axis than one low voxel needs.
         ValueError
             If a parameter, an SNR or a map is out of its range, or a volume has no low voxels of
             nearly pure GM or WM, so that its contrast cannot be set.
         """
         self._validate_params()
         scale, thickness = self._geometry()
-        volumes = as_volumes(high, name="high", caller=_CALLER)
+        cohort = Cohort(high, mask=mask, caller=_CALLER, names=("high", "", "mask"))
+        volumes = cohort.low
         self._check_count(tissues, len(volumes))
         pairs, noise_seeds = self._draw(len(volumes), snr)
 
         lows, highs = [], []
         title = type(self).__name__
         for index, entry in enumerate(tqdm(tissues, desc=title, disable=not self.verbose)):
-            volume, affine = volumes.read(index)
-            low, cropped = self._simulate_volume(
+            volume, _, inside, affine = cohort.read(index)
+            maps = read_maps(
+                entry,
                 volume,
-                read_maps(
-                    entry,
-                    volume,
-                    affine,
-                    border_width=self.border_width,
-                    name=f"tissues[{index}]",
-                    caller=_CALLER,
-                ),
+                affine,
+                inside,
+                border_width=self.border_width,
+                name=f"tissues[{index}]",
+                caller=_CALLER,
+            )
+            low, cropped = self._simulate_volume(
+                volume if inside is None else volume * inside,
+                maps,
                 scale=scale,
                 thickness=thickness,
                 snr=pairs[index],

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from nibabel.affines import voxel_sizes
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.ndimage import find_objects, gaussian_filter
 from scipy.special import softmax
 from sklearn.mixture import GaussianMixture
 from sklearn.utils import check_random_state
 
 from sklearn_iqt.io import Cohort
-from sklearn_iqt.preprocessing import foreground_mask
+from sklearn_iqt.preprocessing import foreground_mask, has_skull
+from sklearn_iqt.preprocessing._background import dark_voxels, has_zero_background
+from sklearn_iqt.preprocessing._skull import SKULL
 from sklearn_iqt.preprocessing._tissue_mixture import (
     drop_outliers,
     fit_tissue_mixture,
@@ -28,11 +31,13 @@ _BLOCK = 4.0
 # Rounds of the refinement. With many more rounds the means of the classes approach each other.
 _N_ROUNDS = 8
 _FEWEST_VOXELS = 100
+# A volume has a background if more than this part of it is dark.
+_FEW = 0.01
 
 
 def estimate_tissue_maps(
     volume: Any,
-    mask: ArrayLike | None = None,
+    mask: Any = None,
     *,
     voxel_size: Sequence[float] | None = None,
     n_iter: int = 4,
@@ -50,7 +55,7 @@ def estimate_tissue_maps(
         Skull-stripped T1-weighted volume, where CSF is darker than GM, and GM than WM.
     mask : array-like of shape (i, j, k), image, path or None, default=None
         Voxels above zero are the brain. By default the brain is where the volume is above zero,
-        which is right only if everything else is exactly zero.
+        which requires that everything else is exactly zero.
     voxel_size : sequence of three floats or None, default=None
         Size of a voxel in mm. By default it is read from the image, and is 1 mm for an array.
     n_iter : int, default=4
@@ -77,7 +82,13 @@ def estimate_tissue_maps(
         If the mask is not on the grid of the volume.
     ValueError
         If a parameter is out of its range, the mask holds too few voxels, or the brain is
-        constant.
+        constant. Without a mask, also if the volume shows a whole head, or has noise or the rings
+        of an interpolation around the brain.
+
+    Warns
+    -----
+    UserWarning
+        If the volume shows a whole head inside the mask.
 
     Notes
     -----
@@ -122,10 +133,13 @@ def estimate_tissue_maps(
     size = np.asarray(voxel_size, dtype=np.float64)
     if size.shape != (3,) or not np.isfinite(size).all() or (size <= 0).any():
         raise ValueError(f"{_CALLER}: voxel_size must be three lengths in mm, got {voxel_size!r}.")
-    # The default mask keeps dark fluid, so it needs a background of exactly zero.
-    brain = mask
-    if brain is None:
-        brain = foreground_mask(volume, threshold="zero", fill_holes=False)
+    brain = _find_brain(volume) if mask is None else mask
+    if mask is not None and has_skull(np.where(mask, volume, 0)):
+        warnings.warn(
+            f"{_CALLER}: inside the mask, the volume {SKULL}. Look at the mask.",
+            UserWarning,
+            stacklevel=2,
+        )
     _check_brain(volume[brain])
 
     box = find_objects(brain.astype(np.uint8))[0]
@@ -157,6 +171,23 @@ def _check_parameters(n_iter: int, bias_sigma: float, smoothing: float, max_samp
     ):
         if not ok:
             raise ValueError(f"{_CALLER}: {name} must be {allowed}, got {given!r}.")
+
+
+def _find_brain(volume: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Return the voxels above zero, or refuse a volume where these are more than a brain."""
+    if has_skull(volume):
+        raise ValueError(
+            f"{_CALLER}: the volume {SKULL}. Pass a mask of the brain, for example from "
+            "sklearn_iqt.prepare.brain_mask."
+        )
+    brain = foreground_mask(volume, threshold="zero", fill_holes=False)
+    # The threshold keeps dark fluid, so it needs a background of exactly zero, if there is any.
+    if dark_voxels(volume).mean() > _FEW and not has_zero_background(volume):
+        raise ValueError(
+            f"{_CALLER}: the background of the volume is not exactly zero. Noise, or a spline that "
+            "was used for resampling, would count as brain. Pass a mask of the brain."
+        )
+    return brain
 
 
 def _check_brain(intensities: NDArray[np.floating]) -> None:

@@ -152,6 +152,44 @@ def test_simulate_estimates_missing_tissues(brains, tmp_path):
     assert sidecar["tissues"] == "estimated"
 
 
+@pytest.fixture
+def head(brains, tmp_path):
+    """Return the paths of a head with a scalp, and of the mask of its brain."""
+    volume, labels = (np.pad(array, 8) for array in make_brain(0))
+    place = np.indices(volume.shape) - np.reshape([19.5, 20.5, 23.5], (3, 1, 1, 1))
+    radius = np.sqrt(place[0] ** 2 + place[1] ** 2 + (0.8 * place[2]) ** 2)
+    volume = np.where((radius > 14) & (radius < 16), 280, volume)
+    scan, mask = tmp_path / "sub-0_head.nii.gz", tmp_path / "sub-0_brain.nii.gz"
+    save_volume(volume, scan, affine=AFFINE)
+    save_volume(labels > 0, mask, affine=AFFINE, dtype="uint8")
+    return str(scan), str(mask)
+
+
+def test_simulate_recognises_a_head_and_takes_a_mask(head, brains, tmp_path, capsys, monkeypatch):
+    from sklearn_iqt.prepare import _brain
+
+    scan, mask = head
+    arguments = ["simulate", scan, "--output-dir", tmp_path / "out"]
+    assert run(*arguments, "--quiet") == 2
+    error = capsys.readouterr().err
+    assert "sub-0_head.nii.gz seems to show a whole head with its skull" in error
+    assert "--extract-brain" in error
+    assert run(*arguments, "--mask", mask, "--quiet") == 0
+    brain = load_volume(mask).get_fdata() > 0
+    high = load_volume(tmp_path / "out" / "sub-0_head_high.nii.gz").get_fdata()
+    np.testing.assert_allclose(high, load_volume(scan).get_fdata() * brain, rtol=1e-5, atol=1e-3)
+    sidecar = tmp_path / "out" / "sub-0_head_low.json"
+    assert json.loads(sidecar.read_text())["mask"] == "given"
+
+    monkeypatch.setattr(_brain, "extract_brain", lambda image, caller: brain)
+    assert run(*arguments, "--extract-brain", "--quiet", "--force") == 0
+    again = load_volume(tmp_path / "out" / "sub-0_head_high.nii.gz").get_fdata()
+    np.testing.assert_array_equal(again, high)
+    assert json.loads(sidecar.read_text())["mask"] == "extracted"
+    assert run(*arguments, "--mask", brains[0][0], "--force") == 2
+    assert "24 x 26 x 32 voxels, but" in capsys.readouterr().err
+
+
 def test_one_bad_scan_does_not_stop_the_others(brains, tmp_path, capsys):
     scans, maps = brains
     bad = tmp_path / "bad.nii.gz"
@@ -585,6 +623,7 @@ def test_two_inputs_with_the_same_output_are_refused(model, pairs, tmp_path, cap
         (("simulate", "a.nii", "--output-dir", "o", "--snr", "loud"), "t1w_036t"),
         (("simulate", "a.nii", "--output-dir", "o", "--seed", "-1"), "--seed"),
         (("simulate", "a.nii", "--output-dir", "o", "--tissues", "b", "c"), "2 label maps"),
+        (("simulate", "a.nii", "--output-dir", "o", "--mask", "b", "c"), "2 masks"),
         (("fit", "--low", "a", "b", "--high", "c", "--output", "m.iqt"), "one high scan for each"),
         (("fit", "--low", "a", "--high", "c", "--output", "m.pkl"), ".iqt"),
         (("fit", "--low", "a", "--high", "c", "--output", "m.iqt", "-p", "n_atoms"), "NAME=VALUE"),

@@ -10,7 +10,7 @@ from nibabel.affines import apply_affine, voxel_sizes
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from sklearn_iqt.prepare import _brain, _steps, prepare_pair
+from sklearn_iqt.prepare import _brain, _steps, brain_mask, prepare_pair
 
 
 @pytest.fixture
@@ -163,6 +163,21 @@ def test_both_volumes_are_zero_outside_of_the_brain_that_was_found(pair, deepbet
     assert (np.asarray(prepared.high.dataobj) > 0).sum() == pytest.approx(volume, rel=0.15)
     assert prepared.record["software"]["deepbet"] == "0"
     assert prepared.record["steps"]["brain_extraction"]["scan"] == scan
+
+
+def test_the_mask_of_a_brain_lies_on_the_grid_of_its_scan(pair, deepbet, tmp_path):
+    low = pair[0]
+    deepbet((slice(3, 20), slice(4, 20), slice(2, 8)))
+    path = tmp_path / "low.nii"
+    nibabel.save(low, path)
+    for scan in (low, path):
+        with pytest.warns(UserWarning, match="brain_mask: deepbet found a brain of"):
+            mask = brain_mask(scan)
+        assert mask.get_data_dtype() == np.uint8
+        assert np.asarray(mask.dataobj).sum() == 17 * 16 * 6
+        np.testing.assert_allclose(mask.affine, low.affine, atol=1e-4)
+    with pytest.raises(ValueError, match="brain_mask: scan must hold nibabel images or paths"):
+        brain_mask(np.asarray(low.dataobj))
 
 
 def test_a_scan_in_which_no_brain_is_found_is_refused(pair, deepbet):

@@ -242,6 +242,34 @@ def test_volumes_may_have_different_shapes_and_dtypes():
 
 
 @pytest.mark.parametrize("mask_target", [True, False])
+def test_a_mask_equals_skull_stripping(mask_target):
+    labels = slabs(background=4)
+    volume = textured(labels) + 70  # something outside of the brain
+    brain = labels > 0
+    simulator = LowFieldSimulator(mask_target=mask_target, random_state=0)
+    stripped = simulator.simulate([volume * brain], [labels])
+    for maps in (labels, np.where(brain, labels, 3)):
+        found = simulator.simulate([volume], [maps], mask=[brain])
+        np.testing.assert_array_equal(found.low[0], stripped.low[0])
+        np.testing.assert_array_equal(found.high[0], stripped.high[0])
+
+
+def test_masks_of_other_grids_or_numbers_are_refused():
+    labels = slabs()
+    volume, affine = textured(labels), np.eye(4)
+    simulator, moved = LowFieldSimulator(random_state=0), np.diag([1, 1, 1.5, 1])
+    image, mask = nib.Nifti1Image(volume, affine), nib.Nifti1Image(np.ones(labels.shape), moved)
+    for masks, error, reason in (
+        ([labels, labels], ValueError, "high holds 1 volumes but mask holds 2"),
+        ([labels[1:]], GeometryMismatchError, r"mask\[0\] has shape"),
+        ([mask], GeometryMismatchError, r"mask\[0\] and high\[0\] lie up to"),
+        ([np.zeros(labels.shape)], ValueError, r"mask\[0\] is empty"),
+    ):
+        with pytest.raises(error, match=reason):
+            simulator.simulate([image], [labels], mask=masks)
+
+
+@pytest.mark.parametrize("mask_target", [True, False])
 def test_inputs_may_be_read_only_and_outputs_are_new(mask_target):
     labels = slabs()
     volume, maps = textured(labels), tissue_maps_from_labels(labels)

@@ -8,6 +8,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from sklearn_iqt.exceptions import GeometryMismatchError
+from sklearn_iqt.preprocessing import resample_to_voxel_size
 from sklearn_iqt.simulation import LowFieldSimulator, estimate_tissue_maps
 
 SHAPE = (48, 40, 44)
@@ -115,6 +116,39 @@ def test_the_simulator_accepts_the_maps():
 def test_parameters_are_checked(arguments, message):
     with pytest.raises(ValueError, match=message):
         estimate_tissue_maps(phantom()[0], **arguments)
+
+
+def head():
+    """Return a phantom with a scalp around it, and its brain."""
+    volume, labels = phantom()
+    grid = np.meshgrid(*(np.linspace(-1.4, 1.4, n + 20) for n in SHAPE), indexing="ij")
+    radius = np.sqrt(sum(g**2 for g in grid))
+    brain = np.pad(labels > 0, 10)
+    return np.where((radius > 1.15) & (radius < 1.25), 120, np.pad(volume, 10)), brain
+
+
+def test_a_head_needs_a_mask_of_its_brain():
+    volume, brain = head()
+    with pytest.raises(ValueError, match=r"whole head with its skull.*prepare\.brain_mask"):
+        estimate_tissue_maps(volume, random_state=0)
+    maps = estimate_tissue_maps(volume, brain, random_state=0)
+    np.testing.assert_array_equal(maps.sum(axis=0) > 0, brain)
+    with pytest.warns(UserWarning, match=r"inside the mask, .* whole head.* Look at the mask"):
+        estimate_tissue_maps(volume, volume > 0, random_state=0)
+
+
+def test_a_background_that_is_not_zero_needs_a_mask():
+    volume, labels = phantom()
+    ringing = resample_to_voxel_size((volume, np.eye(4)), 0.9, order=3, keep_range=False)
+    noise = np.abs(np.random.default_rng(0).normal(0, 1, SHAPE))
+    for given in (ringing, np.where(labels > 0, volume, noise), np.where(labels > 0, volume, 1e-4)):
+        with pytest.raises(ValueError, match="background of the volume is not exactly zero"):
+            estimate_tissue_maps(given, random_state=0)
+    inside = np.where(labels > 0, volume, noise)
+    maps = estimate_tissue_maps(inside, labels > 0, random_state=0)
+    np.testing.assert_array_equal(maps.sum(axis=0) > 0, labels > 0)
+    within = volume[18:30, 14:26, 16:28]  # a part of the brain, without any background
+    assert estimate_tissue_maps(within, random_state=0).sum(axis=0).min() > 0.99
 
 
 def test_bad_volumes_are_refused():
