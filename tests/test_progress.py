@@ -20,7 +20,7 @@ from sklearn_iqt import (
 from sklearn_iqt.base import _hooks
 from sklearn_iqt.datasets import make_subjects
 from sklearn_iqt.deep import _progress
-from sklearn_iqt.metrics import nrmse, psnr, ssim
+from sklearn_iqt.metrics import coherence, nrmse, psnr, ssim
 from sklearn_iqt.patches import _prediction
 from sklearn_iqt.simulation import estimate_tissue_maps
 
@@ -114,7 +114,7 @@ def test_scalers_show_progress_only_if_asked(scaler, capfd):
     assert f"{type(scaler).__name__}: 100%" in shown
 
 
-@pytest.mark.parametrize("measure", [nrmse, psnr, ssim])
+@pytest.mark.parametrize("measure", [nrmse, psnr, ssim, coherence])
 def test_measures_show_progress_only_if_asked(measure, capfd):
     quiet = measure(HIGH, [volume + 1 for volume in HIGH])
     assert captured_bar(capfd) == ""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from sklearn_iqt.metrics._pairs import score_volumes
+from sklearn_iqt.metrics._pairs import ScoredPair, score_volumes
 
 # Wang et al. 2004, section III-B.
 _K1, _K2 = 0.01, 0.03
@@ -91,20 +91,29 @@ def nrmse(
             f"nrmse: normalization must be one of {sorted(normalizers)}, got {normalization!r}."
         )
 
-    def measure(
-        truth: NDArray, prediction: NDArray, inside: NDArray[np.bool_] | None, pair: str
-    ) -> float:
+    def measure(pair: ScoredPair) -> float:
+        truth, prediction, inside = pair[:3]
         rmse = np.sqrt(_mean_squared_error(truth, prediction, inside))
         intensities = truth if inside is None else truth[inside]
         normalizer = float(normalizers[normalization](intensities.astype(np.float64, copy=False)))
         if not normalizer > 0:
             raise ValueError(
-                f"{pair}: the {normalization} of y_true is {normalizer:g}, so there is nothing to "
-                "normalise by. Check for a constant or empty volume, or use another normalization."
+                f"{pair.name}: the {normalization} of y_true is {normalizer:g}, so there is "
+                "nothing to normalise by. Check for a constant or empty volume, or use another "
+                "normalization."
             )
         return rmse / normalizer
 
-    return score_volumes(measure, y_true, y_pred, mask, match, per_volume, verbose, "nrmse")
+    return score_volumes(
+        measure,
+        y_true,
+        y_pred,
+        caller="nrmse",
+        mask=mask,
+        match=match,
+        per_volume=per_volume,
+        verbose=verbose,
+    )
 
 
 def psnr(
@@ -159,14 +168,22 @@ def psnr(
     """
     _check_data_range(data_range, "psnr")
 
-    def measure(
-        truth: NDArray, prediction: NDArray, inside: NDArray[np.bool_] | None, pair: str
-    ) -> float:
-        peak = _data_range(truth, inside, data_range, pair)
+    def measure(pair: ScoredPair) -> float:
+        truth, prediction, inside = pair[:3]
+        peak = _data_range(truth, inside, data_range, pair.name)
         error = _mean_squared_error(truth, prediction, inside)
         return np.inf if error == 0 else 20 * np.log10(peak) - 10 * np.log10(error)
 
-    return score_volumes(measure, y_true, y_pred, mask, match, per_volume, verbose, "psnr")
+    return score_volumes(
+        measure,
+        y_true,
+        y_pred,
+        caller="psnr",
+        mask=mask,
+        match=match,
+        per_volume=per_volume,
+        verbose=verbose,
+    )
 
 
 def ssim(
@@ -247,18 +264,26 @@ def ssim(
             raise ValueError(f"ssim: {name} must be a positive finite number, got {parameter!r}.")
     radius = _radius(sigma, truncate)
 
-    def measure(
-        truth: NDArray, prediction: NDArray, inside: NDArray[np.bool_] | None, pair: str
-    ) -> float:
+    def measure(pair: ScoredPair) -> float:
+        truth, prediction, inside = pair[:3]
         if min(truth.shape) < 2 * radius + 1:
             raise ValueError(
-                f"{pair}: the volume of shape {truth.shape} is smaller than the window of "
+                f"{pair.name}: the volume of shape {truth.shape} is smaller than the window of "
                 f"{2 * radius + 1} voxels. Pass a smaller sigma or truncate, or a larger volume."
             )
-        peak = _data_range(truth, inside, data_range, pair)
-        return _mean_ssim(truth, prediction, inside, peak, sigma, truncate, pair)
+        peak = _data_range(truth, inside, data_range, pair.name)
+        return _mean_ssim(truth, prediction, inside, peak, sigma, truncate, pair.name)
 
-    return score_volumes(measure, y_true, y_pred, mask, match, per_volume, verbose, "ssim")
+    return score_volumes(
+        measure,
+        y_true,
+        y_pred,
+        caller="ssim",
+        mask=mask,
+        match=match,
+        per_volume=per_volume,
+        verbose=verbose,
+    )
 
 
 def _check_data_range(data_range: float | None, caller: str) -> None:
