@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-_SUFFIXES = (".nii.gz", ".nii")
+from sklearn_iqt._file_names import stem
 
 
 def add_command(
@@ -78,13 +78,6 @@ def add_nan(parser: argparse.ArgumentParser) -> None:
         help="refuse scans with NaN voxels (default), or replace NaN by 0, if NaN marks voxels "
         "outside the field of view",
     )
-
-
-def stem(path: str | os.PathLike[str]) -> str:
-    """Return the name of a NIfTI file without its folder and suffix."""
-    name = Path(path).name
-    suffix = next((s for s in _SUFFIXES if name.endswith(s)), "")
-    return name.removesuffix(suffix)
 
 
 def check_outputs(

@@ -40,6 +40,8 @@ def is_rows(X: Any) -> bool:
     X = _as_sequence(X)
     if isinstance(X, (VolumeCollection, Iterator, *_ONE_VOLUME)):
         return False
+    if _is_table_of_volumes(X):
+        return False
     if isinstance(X, (list, tuple)) or (isinstance(X, np.ndarray) and X.dtype.kind in "OU"):
         if not len(X):
             return True
@@ -57,8 +59,8 @@ def as_volumes(
     ----------
     X : array of shape (n, i, j, k), or sequence of volumes
         A sequence is a list, tuple or 1-D object array whose items are 3-D arrays (shapes may
-        differ), nibabel images, or paths of NIfTI files. A column of a table of paths, or a 4-D
-        tensor on the CPU, will do as well.
+        differ), nibabel images, or paths of files that :func:`load_volume` reads. A column of a
+        table of paths, a table with one such column, or a 4-D tensor on the CPU, will do as well.
     name : str, default="X"
         Name of ``X`` in messages.
     caller : str, default="as_volumes"
@@ -105,6 +107,11 @@ def as_volumes(
         raise ValueError(
             f"{caller}: {name} has {X.ndim} dimensions, shape {X.shape}. Pass a 4-D array "
             "(n, i, j, k), or a list of 3-D arrays, nibabel images or paths."
+        )
+    if _is_table_of_volumes(X):
+        raise ValueError(
+            f"{caller}: {name} is a table of paths or images with {X.shape[1]} columns, but one "
+            "volume for each row is needed. Pass a single column."
         )
     if isinstance(X, np.ndarray) and X.dtype.kind in "OU" and X.ndim != 1:
         raise ValueError(
@@ -158,10 +165,21 @@ def read_volume(
     return VolumeCollection([volume], name=name, caller=caller, single=True).read(0)
 
 
+def _is_table_of_volumes(X: Any) -> bool:
+    """Return whether ``X`` is a table of paths or images: a 2-D array, or a data frame."""
+    is_table = hasattr(X, "columns") or (isinstance(X, np.ndarray) and X.dtype.kind in "OU")
+    if not is_table or getattr(X, "ndim", 2) != 2 or not len(X):
+        return False
+    first = np.asarray(X[:1], dtype=object)
+    return first.ndim == 2 and first.size > 0 and isinstance(first[0, 0], _ONE_VOLUME)
+
+
 def _as_sequence(X: Any) -> Any:
     """Return columns of paths, images or arrays as lists, and tensors as arrays."""
     if isinstance(X, (VolumeCollection, list, tuple, Iterator, *_ONE_VOLUME)):
         return X
+    if _is_table_of_volumes(X) and X.shape[1] == 1:
+        return list(np.asarray(X, dtype=object)[:, 0])
     n_axes = getattr(X, "ndim", None)
     if n_axes == 1 and len(X):
         first = next(iter(X))

@@ -1,4 +1,4 @@
-"""Read single volumes from untrusted NIfTI files.
+"""Read single volumes from untrusted NIfTI and MGH files.
 
 nibabel parses the fields of a header, and gzip decompresses. ``nibabel.load`` and its array proxy
 are not used for the rest, because they repair headers without a warning, drop a transform with an
@@ -22,11 +22,15 @@ import numpy as np
 from nibabel.nifti1 import Nifti1Header
 from numpy.typing import NDArray
 
+from sklearn_iqt._file_names import MGH, NIFTI, SUFFIXES
 from sklearn_iqt.exceptions import VolumeReadError
 from sklearn_iqt.io._carry import warn_repairs
 from sklearn_iqt.io._gate import MAX_VOXELS, Nan, check_nan, check_size, fill_nan, refuse_nonfinite
 from sklearn_iqt.io._header import VolumeHeader, header_size, parse_header
+from sklearn_iqt.io._mgh import MGH_HEADER_SIZE, parse_mgh_header
 
+# Bytes after the voxels that are read, so that a checksum is reached: MGH files have a footer.
+_MAX_FOOTER = 1 << 20
 # Slices are converted from file order to C order in slabs of about this many bytes.
 _SLAB_BYTES = 1 << 24
 
@@ -34,13 +38,14 @@ _SLAB_BYTES = 1 << 24
 def load_volume(
     path: str | os.PathLike[str], *, max_voxels: int = MAX_VOXELS, nan: str = "refuse"
 ) -> nibabel.Nifti1Image:
-    """Read one 3-D volume from an untrusted NIfTI file.
+    """Read one 3-D volume from an untrusted NIfTI or MGH file.
 
     Parameters
     ----------
     path : str or path-like
         File that ends in ``.nii`` or ``.nii.gz``: NIfTI-1 or NIfTI-2, either byte order, integer
-        or float voxels with or without intensity scaling.
+        or float voxels with or without intensity scaling. Or a file of FreeSurfer that ends in
+        ``.mgh`` or ``.mgz``.
     max_voxels : int, default=2**29
         Largest number of voxels to accept. A volume takes 4 bytes per voxel in memory.
     nan : {"refuse", "background"}, default="refuse"
@@ -52,7 +57,8 @@ def load_volume(
     nibabel.Nifti1Image
         Image in memory: finite float32 voxels of shape (i, j, k) in C order, a finite
         invertible affine and the cleaned header. Trailing axes of length one are dropped. For a
-        NIfTI-2 file it is a Nifti2Image, a subclass.
+        NIfTI-2 file it is a Nifti2Image, a subclass. An MGH file becomes a NIfTI image with the
+        affine of the file as qform and sform.
 
     Raises
     ------
@@ -93,7 +99,7 @@ def read_image(
 ) -> nibabel.Nifti1Image:
     """Read a file as :func:`load_volume` does; NaN may be background in some voxels only."""
     name = os.fspath(path)
-    with open_nifti(name) as (stream, size_on_disk, compressed):
+    with open_scan(name) as (stream, size_on_disk, compressed):
         checked = read_header(stream, name)
         check_size(checked, size_on_disk, compressed, max_voxels, name)
         volume = _read_voxels(stream, checked)
@@ -108,7 +114,7 @@ def read_image(
 def read_geometry(
     path: str | os.PathLike[str],
 ) -> tuple[tuple[int, int, int], NDArray[np.float64]]:
-    """Read the shape and the affine of a NIfTI file, without its voxels.
+    """Read the shape and the affine of a file, without its voxels.
 
     Parameters
     ----------
@@ -140,42 +146,50 @@ def read_geometry(
     (2, 3, 4)
     """
     name = os.fspath(path)
-    with open_nifti(name) as (stream, _, _):
+    with open_scan(name) as (stream, _, _):
         checked = read_header(stream, name)
     return checked.shape, checked.affine
 
 
 def is_compressed(name: str) -> bool | None:
     """Return whether a file has the name of a compressed NIfTI file, or None if not of NIfTI."""
+    return _by_suffix(name, NIFTI)
+
+
+def _by_suffix(name: str, suffixes: dict[str, bool]) -> bool | None:
     lower = name.lower()
-    if lower.endswith(".nii.gz"):
-        return True
-    return False if lower.endswith(".nii") else None
+    return next((gz for suffix, gz in suffixes.items() if lower.endswith(suffix)), None)
+
+
+def _suffixes_like(name: str) -> dict[str, bool]:
+    """Return the suffixes of the format that the name of a file has."""
+    return NIFTI if is_compressed(name) is not None else MGH
 
 
 @contextlib.contextmanager
-def open_nifti(name: str) -> Iterator[tuple[BinaryIO, int, bool]]:
+def open_scan(name: str) -> Iterator[tuple[BinaryIO, int, bool]]:
     """Open a file for reading, and turn every error in the block into a VolumeReadError."""
-    compressed = is_compressed(name)
+    compressed = _by_suffix(name, SUFFIXES)
     if compressed is None:
         raise VolumeReadError(
-            f"{name}: the name of the file must end in '.nii' or '.nii.gz'. Convert the scan to "
-            "NIfTI."
+            f"{name}: the name of the file must end in '.nii', '.nii.gz', '.mgh' or '.mgz'. "
+            "Convert the scan to NIfTI."
         )
     try:
         status = os.stat(name)
         if not stat.S_ISREG(status.st_mode):
             kind = "a directory" if stat.S_ISDIR(status.st_mode) else "not a regular file"
-            raise VolumeReadError(f"{name}: the path is {kind}. Pass the path of a NIfTI file.")
+            raise VolumeReadError(f"{name}: the path is {kind}. Pass the path of a file.")
         if status.st_size == 0:
             raise VolumeReadError(f"{name}: the file is empty. Copy or convert the scan again.")
         with open(name, "rb") as file:
             gzipped = file.read(2) == b"\x1f\x8b"
             if gzipped != compressed:
                 fact = "gzip-compressed" if gzipped else "not gzip-compressed"
+                right = next(s for s, c in _suffixes_like(name).items() if c == gzipped)
                 raise VolumeReadError(
-                    f"{name}: the file is {fact}, but its name says otherwise. If it is a NIfTI "
-                    f"file, rename it to end in {'.nii.gz' if gzipped else '.nii'!r}."
+                    f"{name}: the file is {fact}, but its name says otherwise. If it is a scan, "
+                    f"rename it to end in {right!r}."
                 )
             file.seek(0)
             stream = gzip.GzipFile(fileobj=file) if compressed else file
@@ -201,6 +215,9 @@ def open_nifti(name: str) -> Iterator[tuple[BinaryIO, int, bool]]:
 
 def read_header(stream: BinaryIO, name: str) -> VolumeHeader:
     """Read and check the header at the beginning of a stream."""
+    if _suffixes_like(name) is not NIFTI:
+        with np.errstate(all="ignore"):
+            return parse_mgh_header(_read_exactly(stream, MGH_HEADER_SIZE), name)
     leading = _read_exactly(stream, 348)
     leading += _read_exactly(stream, header_size(leading) - 348)
     # parse_header checks for NaN and overflows itself, so numpy should not warn about them.
@@ -243,9 +260,9 @@ def _read_exactly(stream: BinaryIO, n_bytes: int) -> bytes:
 
 
 def _check_end(stream: BinaryIO) -> None:
-    """Let gzip compare its checksum, if the compressed bytes end with the voxels."""
+    """Let gzip compare its checksum, if little or nothing follows the voxels."""
     try:
-        stream.read(1)
+        stream.read(_MAX_FOOTER)
     except gzip.BadGzipFile as fault:
         # Other bytes after the last gzip member are ignored.
         if not str(fault).startswith("Not a gzipped file"):

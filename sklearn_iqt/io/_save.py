@@ -18,7 +18,7 @@ from sklearn_iqt.io._carry import carried_image, image_header
 from sklearn_iqt.io._gate import count_nonfinite
 from sklearn_iqt.io._geometry import check_affine, check_alignment, check_zoom, scaled_affine
 from sklearn_iqt.io._header import VOXEL_DTYPES, squeezed_shape
-from sklearn_iqt.io._nifti import is_compressed, open_nifti, read_header
+from sklearn_iqt.io._nifti import is_compressed, open_scan, read_header
 from sklearn_iqt.io._replace import replaced_file
 
 
@@ -178,7 +178,7 @@ def _reference(
             raise ValueError("save_volume: the image has no affine. Pass affine as well.")
         return image_header(like, "save_volume: the image", affine)
     name = os.fspath(like)
-    with open_nifti(name) as (stream, _, _):
+    with open_scan(name) as (stream, _, _):
         checked = read_header(stream, name)
     return checked.header, checked.affine, checked.shape
 

@@ -86,7 +86,7 @@ def read_container(path: str | os.PathLike[str]) -> tuple[dict, dict[str, np.nda
         raise UntrustedModelError("its arrays differ from the list in its header.")
     for name, array in arrays.items():
         if not np.isfinite(array).all():
-            raise UntrustedModelError(f"the array {name[:80]!r} contains NaN or infinite values.")
+            raise UntrustedModelError(f"the array {name[:80]!r} holds NaN or infinite values.")
     return document, arrays
 
 

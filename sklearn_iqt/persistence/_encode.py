@@ -163,7 +163,7 @@ class Encoder:
         finite = np.isfinite(value).all() if isinstance(value, np.ndarray) else math.isfinite(value)
         if not finite:
             raise ValueError(
-                f"{self._caller}: {path} contains NaN or infinite values. Fit the model again."
+                f"{self._caller}: {path} holds NaN or infinite values. Fit the model again."
             )
 
 

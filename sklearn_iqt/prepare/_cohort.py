@@ -13,6 +13,7 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
+from sklearn_iqt._file_names import stem
 from sklearn_iqt.prepare._pair import ENDINGS, PreparedPair
 from sklearn_iqt.prepare._plan import GridPlan, plan_grids
 from sklearn_iqt.prepare._scan import Scans
@@ -231,8 +232,8 @@ def plan_jobs(
     folder = Path(output_dir)
     inputs = {os.path.realpath(path) for path in _paths(lows) + _paths(highs)}
     jobs = []
-    for n, stem in enumerate(stems):
-        files = tuple(folder / f"{stem}_{ending}" for ending in ENDINGS)
+    for n, name in enumerate(stems):
+        files = tuple(folder / f"{name}_{ending}" for ending in ENDINGS)
         for file in files:
             if os.path.realpath(file) in inputs:
                 raise ValueError(
@@ -240,7 +241,7 @@ def plan_jobs(
                     "folder or other names."
                 )
         finished = not force and _is_finished(files, lows, highs, n, plan, steps, caller)
-        jobs.append(PreparationJob(lows, highs, n, plan, steps, files, stem, caller, finished))
+        jobs.append(PreparationJob(lows, highs, n, plan, steps, files, name, caller, finished))
     folder.mkdir(parents=True, exist_ok=True)
     return jobs
 
@@ -263,9 +264,7 @@ def _check_names(lows: Scans, names: Sequence[str] | None, caller: str) -> list[
         paths = [lows.path(n) for n in range(len(lows))]
         if None in paths:
             raise ValueError(f"{caller}: images in memory have no file names. Pass names.")
-        names = [
-            os.path.basename(str(path)).removesuffix(".gz").removesuffix(".nii") for path in paths
-        ]
+        names = [stem(str(path)) for path in paths]
     names = list(names)
     if len(names) != len(lows):
         raise ValueError(f"{caller}: {len(lows)} pairs but {len(names)} names. Pass one for each.")

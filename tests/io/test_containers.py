@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from sklearn_iqt import InterpolationIQT
-from sklearn_iqt.io import as_volumes, save_volume
+from sklearn_iqt.io import as_volumes, is_rows, save_volume
+from sklearn_iqt.metrics import nrmse
 
 VOLUME = np.ones((4, 4, 4))
 OBJECTS = np.empty((2, 2), dtype=object)
@@ -94,3 +95,41 @@ def test_tensors_are_taken_as_arrays_or_refused():
     assert model.predict(list(volumes))[1].shape == (8, 8, 8)
     with pytest.raises(ValueError, match=r"torch.Tensor.*X\.detach\(\)\.cpu\(\)\.numpy\(\)"):
         model.predict(volumes.requires_grad_())
+
+
+@pytest.fixture
+def table(tmp_path):
+    """Return a data frame of the paths of low and high scans, in rows that have labels."""
+    pandas = pytest.importorskip("pandas")
+    paths = {
+        name: [str(save_volume(VOLUME * (n + 1), tmp_path / f"{name}{n}.nii")) for n in range(2)]
+        for name in ("low", "high")
+    }
+    return pandas.DataFrame(paths, index=[7, 5])
+
+
+def test_a_table_with_one_column_of_paths_is_taken(table):
+    for column in (table[["low"]], table[["low"]].to_numpy(), table["low"].to_numpy("U")[:, None]):
+        volumes = as_volumes(column)
+        assert [float(volume.max()) for volume in volumes] == [1, 2]
+        model = InterpolationIQT(scale=1).fit(column)
+        assert [image.shape for image in model.predict(column)] == [(4, 4, 4)] * 2
+
+
+def test_a_table_with_more_columns_of_paths_is_refused(table):
+    for columns in (table, table.to_numpy(), table.to_numpy("U")):
+        for use in (as_volumes, InterpolationIQT().fit, neg_nrmse):
+            with pytest.raises(ValueError, match=r"table of paths.* 2 columns.*a single column"):
+                use(columns)
+
+
+def neg_nrmse(volumes):
+    return nrmse(volumes, volumes)
+
+
+def test_a_table_of_numbers_holds_rows(table):
+    pandas = pytest.importorskip("pandas")
+    numbers = pandas.DataFrame(np.zeros((3, 1)))
+    assert is_rows(numbers)
+    assert is_rows(numbers.astype(object))
+    assert is_rows(pandas.DataFrame(columns=["low"]))

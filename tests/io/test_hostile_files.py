@@ -158,7 +158,7 @@ HOSTILE = {
     "magic n+3": ("a.nii", nifti_bytes(magic=b"n+3"), "magic"),
     "sizeof_hdr 0": ("a.nii", nifti_bytes(sizeof_hdr=0), "NIfTI header"),
     "nifti-2 size, nifti-1 body": ("a.nii", nifti_bytes(sizeof_hdr=540) + bytes(400), "magic"),
-    "foreign extension": ("a.mgz", GOOD_GZ, "'.nii'"),
+    "foreign extension": ("a.nrrd", GOOD_GZ, "'.nii'"),
     "no extension": ("a", GOOD, "'.nii'"),
     "img": ("a.img", GOOD, "'.nii'"),
 }

@@ -225,7 +225,7 @@ def test_a_random_state_instance_becomes_none_with_a_warning(pairs, tmp_path):
 
 def test_weights_that_are_not_finite_are_refused(ridge, tmp_path):
     ridge.estimator_.coef_[0, 0] = np.nan
-    with pytest.raises(ValueError, match=r"estimator_\.coef_ contains NaN"):
+    with pytest.raises(ValueError, match=r"estimator_\.coef_ holds NaN"):
         save_model(ridge, tmp_path / "model.iqt")
 
 
