@@ -7,6 +7,7 @@ from sphinx_gallery.sorting import FileNameSortKey
 ORDER = (
     "plot_quick_start.py",
     "plot_own_nifti.py",
+    "plot_real_pairs.py",
     "plot_any_regressor.py",
     "plot_cross_validation.py",
     "plot_grid_search.py",

@@ -26,6 +26,7 @@ SCRIPTS = {
     "peers.fista": [],
     "peers.nets": [],
     "peers.patches": ["monai", "torchio"],
+    "real_pairs": [],
     "studies": ["pandas"],
     "tissues": [],
 }
