@@ -165,7 +165,7 @@ DOCUMENTS = {
     "notes that nest deeply": (at("training", value={"notes": {"a": deep(900)}}), "deep"),
     "model that is a number": (at("model", value=7), "not as int"),
     "deep nesting": (at("model", "params", "random_state", value=deep(60)), "deep"),
-    "not a number": (at("model", "params", "random_state", value=float("nan")), "holds NaN"),
+    "not a number": (at("model", "params", "random_state", value=float("nan")), "contains NaN"),
     "infinite": (at("model", "params", "random_state", value=float("inf")), "contains Infinity"),
     "infinite training": (
         at("training", value={"snr_wm": [1, float("-inf")]}),
