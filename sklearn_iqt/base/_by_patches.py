@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from numbers import Integral
+from os import PathLike, fspath
 from typing import Any
 
 import numpy as np
@@ -71,21 +72,27 @@ class BasePatchRegressor(BaseIQTRegressor):
 
     def _fit_cohort(self, cohort: Cohort) -> None:
         if self.memory is None:
-            rows = self._draw_rows(cohort)
+            *rows, gains = self._draw_rows(cohort)
         else:
-            cached = check_memory(self.memory).cache(_call, ignore=["function"])
-            rows = cached(self._cache_key(cohort), lambda: self._draw_rows(cohort))
+            cached = self._cache().cache(_call, ignore=["function"])
+            *rows, gains = cached(self._cache_key(cohort), lambda: self._draw_rows(cohort))
+        self._add_target_gains(cohort, gains)
         self._fit_patches(*rows)
 
-    def _draw_rows(self, cohort: Cohort) -> tuple[NDArray, NDArray, NDArray]:
-        """Return paired rows for training, and the position of the pair that each comes from."""
+    def _cache(self) -> Any:
+        """Return the cache, in any form that the user passed."""
+        path = isinstance(self.memory, PathLike)
+        return check_memory(fspath(self.memory) if path else self.memory)
+
+    def _draw_rows(self, cohort: Cohort) -> tuple[NDArray, NDArray, NDArray, list[float]]:
+        """Return paired rows, the position of the pair that each comes from, and the gains."""
         source = self._patch_source()
         random_state = check_random_state(self.random_state)
         pairs = source.training_pairs(cohort, self.max_patches, random_state)
         bar = self._progress(pairs, "cutting patches", total=len(cohort))
-        low_rows, high_rows, groups = source.training_rows(bar)
+        low_rows, high_rows, groups, gains = source.training_rows(bar)
         check_foreground(len(groups), self.patcher_.background, type(self).__name__)
-        return low_rows, high_rows, groups
+        return low_rows, high_rows, groups, gains
 
     def _cache_key(self, cohort: Cohort) -> list:
         """Return all values that determine which rows are drawn."""
@@ -95,7 +102,7 @@ class BasePatchRegressor(BaseIQTRegressor):
                 f"{self.random_state!r}. Otherwise the cache would return the patches of an "
                 "earlier draw."
             )
-        names = ("scale", "alignment", "order", "max_patches", "random_state")
+        names = ("scale", "alignment", "order", "max_patches", "random_state", "target_unit")
         key = {name: getattr(self, name) for name in names}
         kinds = [str(type(part)) for part in (self, self.patcher_)]
         key |= {"version": __version__, "kinds": kinds, "patcher": self.patcher_.get_params()}

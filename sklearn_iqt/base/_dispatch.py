@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from numbers import Integral
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, RegressorMixin, _fit_context
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -18,7 +20,7 @@ from sklearn_iqt.base._report import ReportMixin
 from sklearn_iqt.base._rows import check_rows, refuse_volume_options
 from sklearn_iqt.base._training_grid import warn_of_mixed_axes
 from sklearn_iqt.base._volumes import predict_cohort, score_volumes
-from sklearn_iqt.io import Cohort, is_rows
+from sklearn_iqt.io import Cohort, Pair, is_rows
 from sklearn_iqt.patches import per_axis
 
 __all__ = ["BaseIQTRegressor"]
@@ -50,12 +52,19 @@ class BaseIQTRegressor(ReportMixin, DocLinkMixin, RegressorMixin, VolumeHooks, B
         Median voxel size of the low training images, in mm; None if they were arrays.
     orientation_ : str or None
         Directions of the axes of most low training images, such as "RAS"; None if they were arrays.
+    target_gains_ : ndarray of shape (n_pairs,), float64
+        Gain of each high training volume: its median intensity in the foreground of its low volume,
+        divided by that of the low volume. Empty if ``target_unit`` was ``"low"``, after a fit on
+        rows, and in estimators that do not scale volumes.
+    target_gain_ : float
+        Median of ``target_gains_``, by which predictions are multiplied; 1 if they are empty.
     """
 
     _parameter_constraints: dict = {
         "scale": [Interval(Integral, 1, None, closed="left"), tuple, list, np.ndarray],
         "alignment": [StrOptions({"center", "corner"})],
         "keep_zeros": ["boolean"],
+        "target_unit": [StrOptions({"own", "low"})],
         "verbose": ["verbose"],
     }
 
@@ -95,6 +104,8 @@ class BaseIQTRegressor(ReportMixin, DocLinkMixin, RegressorMixin, VolumeHooks, B
             raise ValueError(f"{name} requires y to be passed, but the target y is None.")
         self.scale_ = per_axis(self.scale, "scale", name)
         self.patcher_ = self._make_patcher()
+        if reset:
+            self.target_gains_ = np.empty(0)
         if is_rows(X):
             refuse_volume_options(name, mask)
             self.spacing_ = self.orientation_ = None
@@ -154,6 +165,8 @@ class BaseIQTRegressor(ReportMixin, DocLinkMixin, RegressorMixin, VolumeHooks, B
             refuse_volume_options(name, mask, return_std)
             X = validate_data(self, X, reset=False, dtype=(np.float64, np.float32))
             rows = self._predict_patches(X)
+            if self.target_gain_ != 1:
+                rows = rows * rows.dtype.type(self.target_gain_)
             return rows.ravel() if self._flat_target else rows
         if self.row_mean_ is not None:
             raise ValueError(
@@ -162,9 +175,18 @@ class BaseIQTRegressor(ReportMixin, DocLinkMixin, RegressorMixin, VolumeHooks, B
             )
         if return_std and (reason := self._volume_tags.no_spread_reason):
             raise ValueError(f"{name}: return_std is not available, because {reason}.")
+        gain = np.float32(self.target_gain_)
+
+        def predict(pair: Pair, report: Callable[[float], Any]) -> tuple[NDArray[np.float32], ...]:
+            outputs = self._predict_volume(pair.low, pair.mask, return_std, report)
+            if gain != 1:
+                for output in outputs:
+                    output *= gain
+            return outputs
+
         return predict_cohort(
             Cohort(X, mask=mask, caller=name),
-            lambda pair, report: self._predict_volume(pair.low, pair.mask, return_std, report),
+            predict,
             scale=self.scale_,
             alignment=self.alignment,
             trained_on=self._trained_on(),

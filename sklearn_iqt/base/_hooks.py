@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from tqdm.auto import tqdm
 
 from sklearn_iqt.base._rows import RowGeometry
 from sklearn_iqt.base._tags import VolumeTags
+from sklearn_iqt.base._target_unit import warn_of_units
 from sklearn_iqt.base._training_grid import TrainingGrid
 from sklearn_iqt.io import Cohort
 from sklearn_iqt.patches import PatchSource, PatchTransformer
@@ -30,6 +31,8 @@ class VolumeHooks:
     order = 3
     # Whether background stays 0. It is a parameter of the estimators of this package.
     keep_zeros: bool = True
+    # Unit of high volumes in training. It is a parameter of most estimators that learn.
+    target_unit: str = "own"
 
     scale: Any
     alignment: str
@@ -42,6 +45,7 @@ class VolumeHooks:
     row_mean_: NDArray | None
     spacing_: NDArray[np.float64] | None
     orientation_: str | None
+    target_gains_: NDArray[np.float64]
 
     def _make_patcher(self) -> PatchTransformer:
         """Return the patcher whose patches are the rows, fitted to ``_patch_scale()``."""
@@ -76,6 +80,18 @@ class VolumeHooks:
             return RowGeometry(self.patcher_.patch_size_, self.patcher_.scale_, self.n_outputs_)
         return RowGeometry.of_features(self.n_features_in_, self.n_outputs_)
 
+    @property
+    def target_gain_(self) -> float:
+        """Gain of a typical high volume, relative to its low volume, according to the last fit."""
+        gains = getattr(self, "target_gains_", ())
+        return float(np.median(gains)) if len(gains) else 1.0
+
+    def _add_target_gains(self, cohort: Cohort, gains: Sequence[float]) -> None:
+        """Remember the gains of high volumes, and warn if they differ between subjects."""
+        warn_of_units(cohort, gains, self.target_unit)
+        if self.target_unit == "own":
+            self.target_gains_ = np.append(self.target_gains_, gains)
+
     def _patch_scale(self) -> tuple[int, int, int]:
         return (1, 1, 1) if self._volume_tags.interpolates_first else self.scale_
 
@@ -86,6 +102,7 @@ class VolumeHooks:
             self.alignment,
             self.order,
             self._volume_tags.interpolates_first,
+            self.target_unit,
         )
 
     def _trained_on(self) -> TrainingGrid | None:

@@ -37,6 +37,11 @@ class IntensityCurveIQT(BasePatchRegressor):
     keep_zeros : bool, default=True
         Whether predictions of volumes are 0 where a scan is exactly 0, and not negative unless the
         scan is.
+    target_unit : {"own", "low"}, default="own"
+        Unit of the high volumes in training. With ``"own"``, each is divided by its gain relative
+        to its low volume. A gain that differs between subjects is then not learned as if it were
+        contrast, and predictions are multiplied by the median gain. With ``"low"``, high volumes
+        are in the unit of their low volumes, and gains are learned.
     max_voxels : int or None, default=500_000
         Largest number of voxels to learn the curve from, divided evenly among the volumes.
     random_state : int, RandomState instance or None, default=None
@@ -87,6 +92,7 @@ class IntensityCurveIQT(BasePatchRegressor):
         scale: int | Sequence[int] = (1, 1, 4),
         alignment: str = "center",
         keep_zeros: bool = True,
+        target_unit: str = "own",
         max_voxels: int | None = 500_000,
         random_state: Any = None,
         verbose: int = 0,
@@ -94,6 +100,7 @@ class IntensityCurveIQT(BasePatchRegressor):
         self.scale = scale
         self.alignment = alignment
         self.keep_zeros = keep_zeros
+        self.target_unit = target_unit
         self.max_voxels = max_voxels
         self.random_state = random_state
         self.verbose = verbose
@@ -126,7 +133,8 @@ class TissueMatchingIQT(InterpolationIQT):
     A :class:`~sklearn_iqt.preprocessing.TissueScaler` is fitted to the high volumes. It changes
     the intensities of fluid, grey and white matter of each scan to the ratios in these volumes.
     Low volumes are not used in training, so that the method does not depend on how they were
-    degraded.
+    degraded. Ratios do not depend on the units of the high volumes, and results are in the unit of
+    the scan.
 
     Parameters
     ----------

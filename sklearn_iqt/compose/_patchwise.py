@@ -42,6 +42,11 @@ class PatchwiseRegressor(BasePatchRegressor):
     keep_zeros : bool, default=True
         Whether predictions of volumes are 0 where a scan is exactly 0, and not negative unless the
         scan is.
+    target_unit : {"own", "low"}, default="own"
+        Unit of the high volumes in training. With ``"own"``, each is divided by its gain relative
+        to its low volume. A gain that differs between subjects is then not learned as if it were
+        contrast, and predictions are multiplied by the median gain. With ``"low"``, high volumes
+        are in the unit of their low volumes, and gains are learned.
     max_patches : int or None, default=50_000
         Largest number of pairs of patches to learn from, divided evenly among the volumes. It is
         half the default of :class:`CoupledDictionaryIQT`, because a forest takes long for each
@@ -95,6 +100,7 @@ class PatchwiseRegressor(BasePatchRegressor):
         alignment: str = "center",
         target: str = "residual",
         keep_zeros: bool = True,
+        target_unit: str = "own",
         max_patches: int | None = 50_000,
         random_state: Any = None,
         verbose: int = 0,
@@ -105,6 +111,7 @@ class PatchwiseRegressor(BasePatchRegressor):
         self.alignment = alignment
         self.target = target
         self.keep_zeros = keep_zeros
+        self.target_unit = target_unit
         self.max_patches = max_patches
         self.random_state = random_state
         self.verbose = verbose

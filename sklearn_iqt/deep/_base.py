@@ -87,6 +87,7 @@ class BaseNetRegressor(BaseIQTRegressor):
     checkpoint: str | Path | None = None
     warm_start: bool = False
     callbacks: list | None = None
+    target_unit: str = "own"
     max_patches: int | None = None
     random_state: Any = None
     verbose: int = 0
@@ -175,6 +176,8 @@ class BaseNetRegressor(BaseIQTRegressor):
             self.__dict__.pop("net_", None)
             return super()._fit(X, y, mask, reset=True)
         before = dict(vars(self))
+        if reset:
+            self.target_gains_ = np.empty(0)
         try:
             return super()._fit(X, y, mask, reset=False)
         except BaseException:
@@ -221,9 +224,12 @@ class BaseNetRegressor(BaseIQTRegressor):
         held_out = set(random_state.permutation(len(cohort))[:n_valid])
         train: list[TrainingPair] = []
         valid: list[TrainingPair] = []
+        gains: list[float] = []
         pairs = self._patch_source().training_pairs(cohort, self.max_patches, random_state)
         for n, pair in enumerate(self._progress(pairs, "reading", total=len(cohort))):
             (valid if n in held_out else train).append(pair)
+            gains.append(pair.gain)
+        self._add_target_gains(cohort, gains)
         for part in (train, valid):
             if part:
                 check_foreground(sum(len(pair.drawn) for pair in part), self.background, name)

@@ -85,7 +85,7 @@ class VolumePairs(Dataset):
 
     def arrays(self) -> list[np.ndarray]:
         """Return the arrays that decide what the patches are."""
-        return [array for pair in self.pairs for array in pair]
+        return [a for pair in self.pairs for a in (pair.inputs, pair.target, pair.drawn)]
 
 
 class RowPairs(Dataset):

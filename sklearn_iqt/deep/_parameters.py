@@ -82,6 +82,11 @@ callbacks : list of skorch callbacks
     ``EarlyStopping``. A callback that raises KeyboardInterrupt at the end of an epoch ends the
     training. ``fit`` uses copies. ``LRScheduler`` is refused: the estimator sets the learning
     rates.
+target_unit : {"own", "low"}
+    Unit of the high volumes in training. With ``"own"``, each is divided by its gain relative to
+    its low volume. A gain that differs between subjects is then not learned as if it were contrast,
+    and predictions are multiplied by the median gain. With ``"low"``, high volumes are in the unit
+    of their low volumes, and gains are learned.
 max_patches : int
     Most patches to train on, shared evenly by the volumes. By default all.
 random_state : int, RandomState instance or None

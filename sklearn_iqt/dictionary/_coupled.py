@@ -14,7 +14,7 @@ from sklearn.base import TransformerMixin, clone
 from sklearn.decomposition import DictionaryLearning, MiniBatchDictionaryLearning
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils._set_output import _get_output_config
-from sklearn.utils.validation import check_is_fitted, check_memory, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_iqt._version import __version__
 from sklearn_iqt.base import BasePatchRegressor, VolumeTags
@@ -78,6 +78,11 @@ class CoupledDictionaryIQT(TransformerMixin, BasePatchRegressor):
     keep_zeros : bool, default=True
         Whether predictions of volumes are 0 where a scan is exactly 0, and not negative unless the
         scan is.
+    target_unit : {"own", "low"}, default="own"
+        Unit of the high volumes in training. With ``"own"``, each is divided by its gain relative
+        to its low volume. A gain that differs between subjects is then not learned as if it were
+        contrast, and predictions are multiplied by the median gain. With ``"low"``, high volumes
+        are in the unit of their low volumes, and gains are learned.
     max_patches : int or None, default=100_000
         Most pairs of patches that are learned from, shared evenly by the volumes.
     max_iter : int, default=20
@@ -183,6 +188,7 @@ class CoupledDictionaryIQT(TransformerMixin, BasePatchRegressor):
         n_nonzero_coefs: int = 3,
         solver: str = "auto",
         keep_zeros: bool = True,
+        target_unit: str = "own",
         max_patches: int | None = 100_000,
         max_iter: int = 20,
         tol: float = 1e-3,
@@ -203,6 +209,7 @@ class CoupledDictionaryIQT(TransformerMixin, BasePatchRegressor):
         self.n_nonzero_coefs = n_nonzero_coefs
         self.solver = solver
         self.keep_zeros = keep_zeros
+        self.target_unit = target_unit
         self.max_patches = max_patches
         self.max_iter = max_iter
         self.tol = tol
@@ -260,7 +267,7 @@ class CoupledDictionaryIQT(TransformerMixin, BasePatchRegressor):
         return np.asarray([f"atom{n}" for n in range(len(self.dictionary_low_))], dtype=object)
 
     def _fit_patches(self, X: np.ndarray, y: np.ndarray, groups: np.ndarray | None) -> None:
-        learn = check_memory(self.memory).cache(_learn_atoms, ignore=["n_jobs", "progress"])
+        learn = self._cache().cache(_learn_atoms, ignore=["n_jobs", "progress"])
         self.projection_, self.dictionary_low_, self.n_iter_ = learn(
             X,
             self._operators(),

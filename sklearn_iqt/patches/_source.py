@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -17,9 +16,6 @@ from sklearn_iqt.patches._transformer import PatchTransformer
 from sklearn_iqt.preprocessing import foreground_mask, intensity_scale, upsample
 
 __all__ = ["PatchSource", "ScaledVolume", "TrainingPair"]
-
-# High volumes in the same unit differ by less than this factor, relative to their low volumes.
-_MOST_UNIT_RATIO = 2.0
 
 
 class ScaledVolume(NamedTuple):
@@ -48,14 +44,18 @@ class TrainingPair(NamedTuple):
     inputs : ndarray of float32
         Volume that input patches are cut from.
     target : ndarray of float32, on the high grid
-        The high volume, in the unit of the low one.
+        The high volume, in the unit of the low one, and without its gain if ``target_unit`` of the
+        source is ``"own"``.
     drawn : ndarray of int
         Numbers of the patches that were drawn, on the patcher's grid of ``inputs``.
+    gain : float, default=1.0
+        Median of the high volume in the foreground of the low one, divided by that of the low one.
     """
 
     inputs: NDArray[np.float32]
     target: NDArray[np.float32]
     drawn: NDArray[np.integer]
+    gain: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,8 @@ class PatchSource:
         Spline order of the interpolation.
     interpolates_first : bool
         Whether patches are cut from the interpolated volume, on the high grid.
+    target_unit : {"own", "low"}, default="own"
+        Whether high volumes are divided by their gain relative to their low volumes.
     """
 
     patcher: PatchTransformer
@@ -81,6 +83,7 @@ class PatchSource:
     alignment: str
     order: int
     interpolates_first: bool
+    target_unit: str = "own"
 
     def interpolate(self, volume: NDArray) -> NDArray:
         """Interpolate a low volume onto the high grid.
@@ -170,13 +173,18 @@ class PatchSource:
         TrainingPair
             In the order of the cohort.
         """
-        high_units = []
-        for pair, quota in zip(cohort, share(max_patches, len(cohort)), strict=True):
+        quotas = share(max_patches, len(cohort))
+        for n, (pair, quota) in enumerate(zip(cohort, quotas, strict=True)):
             inputs, _, unit = self.scaled(pair.low, pair.mask)
-            target = (pair.high / unit).astype(np.float32)
-            # Every second voxel is enough to find a different unit.
-            coarse = target[::2, ::2, ::2]
-            high_units.append(float(coarse[foreground_mask(coarse, fill_holes=False)].mean()))
+            gain = _gain(pair.low, pair.high, pair.mask, self.scale)
+            if self.target_unit == "own" and np.isnan(gain):
+                raise ValueError(
+                    f"{cohort.caller}: the gain of the target of {cohort.low.name_of(n)} is not "
+                    "defined, because the median of the foreground is not above 0 in both volumes. "
+                    "Scale them so that 0 is background, or set target_unit='low'."
+                )
+            target = pair.high / (unit * gain if self.target_unit == "own" else unit)
+            target = target.astype(np.float32)
             drawn = sample_index(
                 self.patcher.grid(inputs.shape),
                 target,
@@ -185,12 +193,11 @@ class PatchSource:
                 background=self.patcher.background,
                 random_state=random_state,
             )
-            yield TrainingPair(inputs, target, drawn)
-        _warn_of_units(cohort, high_units)
+            yield TrainingPair(inputs, target, drawn, gain)
 
     def training_rows(
         self, pairs: Iterable[TrainingPair]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.integer]]:
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.integer], list[float]]:
         """Cut the patches that were drawn.
 
         Parameters
@@ -204,26 +211,31 @@ class PatchSource:
             Paired rows.
         groups : ndarray of int, shape (n_rows,)
             Position in the cohort of the pair that each row comes from.
+        gains : list of float
+            Gain of each pair.
         """
-        rows = []
+        rows, gains = [], []
         for pair in pairs:
             grid = self.patcher.grid(pair.inputs.shape)
             low_rows = cut_patches(pair.inputs, grid, pair.drawn)
             rows.append((low_rows, cut_patches(pair.target, grid.high, pair.drawn)))
-        return join_rows(rows)
+            gains.append(pair.gain)
+        return *join_rows(rows), gains
 
 
-def _warn_of_units(cohort: Cohort, units: list[float]) -> None:
-    """Warn if the ratio between the units of high and low volumes differs between subjects."""
-    first, last = int(np.argmin(units)), int(np.argmax(units))
-    if units[last] > _MOST_UNIT_RATIO * units[first]:
-        ratio = units[last] / units[first] if units[first] else np.inf
-        name = cohort.high.name_of if cohort.high is not None else str
-        warnings.warn(
-            f"{cohort.caller}: the high volumes have different units. Relative to their low "
-            f"volumes, {name(last)} is {ratio:.3g} times as bright as {name(first)}, and this "
-            "factor is learned as if it were contrast. Convert the high volumes to the same unit "
-            "first, for example with PercentileScaler.",
-            UserWarning,
-            stacklevel=2,
-        )
+def _gain(
+    low: NDArray, high: NDArray, mask: NDArray[np.bool_] | None, scale: tuple[int, int, int]
+) -> float:
+    """Return the median of a high volume relative to that of its low volume, in the same voxels.
+
+    NaN if the medians are not above 0, as in volumes with an offset.
+    """
+    inside = foreground_mask(low, fill_holes=False)
+    if mask is not None:
+        inside &= mask  # which may include air
+    blocks = [n for pair in zip(low.shape, scale, strict=True) for n in pair]
+    # Medians depend less on the contrast between tissues than means and high percentiles.
+    low_median = np.median(low[inside])
+    high_median = np.median(high.reshape(blocks).mean(axis=(1, 3, 5))[inside])
+    positive = low_median > 0 and high_median > 0
+    return float(high_median / low_median) if positive else np.nan

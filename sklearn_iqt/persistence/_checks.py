@@ -122,6 +122,11 @@ def _check_geometry(model: Any, name: str) -> None:
         expected = clone(patcher).fit_geometry(model._patch_scale())
     except (TypeError, ValueError) as error:
         raise UntrustedModelError(str(error)) from error
+    gains = getattr(model, "target_gains_", None)
+    if not (isinstance(gains, np.ndarray) and gains.dtype == np.float64 and gains.ndim == 1):
+        raise UntrustedModelError(f"{name}.target_gains_ is not an array of numbers.")
+    if not (gains > 0).all():
+        raise UntrustedModelError(f"{name}.target_gains_ has gains that are not above 0.")
     for key in ("patch_size_", "stride_", "scale_"):
         if getattr(patcher, key, None) != getattr(expected, key):
             raise UntrustedModelError(

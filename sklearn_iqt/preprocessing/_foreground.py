@@ -44,8 +44,8 @@ def foreground_mask(
     -----
     The threshold at the mean is from Lin et al., Medical Image Analysis 87 (2023) 102807, who
     neither clip intensities nor fill holes. Intensities are clipped at twice the median of a first
-    foreground, measured from the darkest voxels. In large volumes, the mean is that of a regular
-    grid of voxels.
+    foreground, measured from the darkest voxels. In large volumes, the mean is
+    computed from a regular grid of voxels.
 
     Examples
     --------
@@ -61,10 +61,7 @@ def foreground_mask(
     """
     if threshold not in ("mean", "zero"):
         raise ValueError(f"foreground_mask: threshold must be 'mean' or 'zero', got {threshold!r}.")
-    if threshold == "zero":
-        inside = volume > 0
-    else:
-        inside = volume >= _clipped_mean(volume)
+    inside = volume > 0 if threshold == "zero" else volume >= _clipped_mean(volume)
     return ndimage.binary_fill_holes(inside) if fill_holes else inside
 
 

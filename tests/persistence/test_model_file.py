@@ -50,7 +50,7 @@ MODELS = {
 SCALED = {
     "tissues": TissueScaler(2000),
     "percentiles": PercentileScaler(5, output_range=(1, 2)),
-    "landmarks": NyulScaler((1, 50, 99), output_range=(-1, 1)),
+    "landmarks": NyulScaler((1, 50, 99), output_range=(1, 3)),
     "passthrough": "passthrough",
 }
 
@@ -303,4 +303,5 @@ def test_an_estimator_may_define_named_arrays(pairs, tmp_path):
     loaded = load_model(path)
     np.testing.assert_array_equal(loaded.net_["bias"], model.net_["bias"])
     assert loaded.losses_ == [0.5, 0.25]
-    assert read_model_card(path).arrays == {"arrays/layers.0.bias": ("F64", [3])}
+    arrays = read_model_card(path).arrays
+    assert arrays == {"arrays/layers.0.bias": ("F64", [3]), "target_gains_": ("F64", [0])}
