@@ -41,6 +41,13 @@ def add_parser(commands: Any) -> None:
         metavar="HIGH",
         help="high-quality scans of the same people, in the same order",
     )
+    parser.add_argument(
+        "--mask",
+        nargs="+",
+        metavar="MASK",
+        help="brains of the same people, on the grids of LOW or of HIGH, instead of "
+        "--extract-brain",
+    )
     parser.add_argument("--output-dir", required=True, type=Path, metavar="DIR", help="for results")
     parser.add_argument(
         "--names",
@@ -96,6 +103,7 @@ def run(args: argparse.Namespace) -> int:
         args.low,
         args.high,
         args.output_dir,
+        mask=args.mask,
         names=args.names,
         voxel_size=sizes[0] if sizes and len(sizes) == 1 else sizes,
         scale=args.scale,

@@ -16,6 +16,7 @@ from sklearn_iqt.exceptions import GeometryMismatchError
 from sklearn_iqt.io._collection import VolumeCollection
 from sklearn_iqt.io._containers import as_volumes
 from sklearn_iqt.io._grid import GridDifference, compare_grids
+from sklearn_iqt.io._masks import mask_foreground
 from sklearn_iqt.io._orientation import axis_codes
 
 __all__ = ["Cohort", "Pair"]
@@ -174,16 +175,11 @@ class Cohort:
         Raises
         ------
         ValueError
-            If a volume is not finite or a mask is empty.
+            If a volume is not finite, or a mask is empty or has voxels below zero.
         """
         mask = background = None
         if self.masks is not None:
-            mask = self.masks[n] > 0
-            if not mask.any():
-                raise ValueError(
-                    f"{self.caller}: {self.masks.name_of(n)} is empty. Pass a mask with voxels "
-                    "above zero."
-                )
+            mask = mask_foreground(self.masks[n], f"{self.caller}: {self.masks.name_of(n)}")
             background = ~mask
         low, affine = self.low.read(n, background)
         high = None

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sklearn_iqt.exceptions import GeometryMismatchError
 from sklearn_iqt.io import Grid, compare_grids, read_volume, scaled_affine
+from sklearn_iqt.io._masks import mask_foreground
 from sklearn_iqt.plotting._slices import Scan, Slice, cut, upright
 from sklearn_iqt.preprocessing import foreground_mask
 
@@ -116,10 +117,7 @@ class Subject:
 
     def _brain(self, mask: Any) -> NDArray[np.bool_]:
         if mask is not None:
-            brain = self.read_same(mask, "mask").voxels > 0
-            if not brain.any():
-                raise ValueError(f"{self._caller}: mask is empty. Pass one that covers the brain.")
-            return brain
+            return mask_foreground(self.read_same(mask, "mask").voxels, f"{self._caller}: mask")
         # The truth is zero outside of the brain, and in holes that do not belong to the brain.
         brain = foreground_mask(self.main.voxels, threshold="zero", fill_holes=False)
         return brain if brain.any() else np.ones_like(brain)

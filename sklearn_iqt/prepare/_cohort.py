@@ -17,7 +17,7 @@ from sklearn_iqt._file_names import stem
 from sklearn_iqt.prepare._pair import ENDINGS, PreparedPair
 from sklearn_iqt.prepare._plan import GridPlan, plan_grids
 from sklearn_iqt.prepare._scan import Scans
-from sklearn_iqt.prepare._steps import Steps, make_pair, parameters_of
+from sklearn_iqt.prepare._steps import Steps, check_masks, make_pair, parameters_of
 
 __all__ = ["PreparationJob", "PreparedCohort", "plan_jobs", "prepare_pairs"]
 
@@ -49,6 +49,7 @@ class PreparationJob:
 
     lows: Scans
     highs: Scans
+    masks: Scans | None
     n: int
     plan: GridPlan
     steps: Steps
@@ -62,7 +63,9 @@ class PreparationJob:
         if self.finished:
             return json.loads(self.files[-1].read_text())
         pair = PreparedPair(
-            *make_pair(self.lows, self.highs, self.n, self.plan, self.steps, self.caller)
+            *make_pair(
+                self.lows, self.highs, self.masks, self.n, self.plan, self.steps, self.caller
+            )
         )
         pair.save(self.files[0].parent, self.name)
         return pair.record
@@ -73,6 +76,7 @@ def prepare_pairs(
     high: Any,
     output_dir: str | os.PathLike[str],
     *,
+    mask: Any = None,
     names: Sequence[str] | None = None,
     voxel_size: float | Sequence[float] | None = None,
     scale: int | Sequence[int] | None = None,
@@ -100,6 +104,9 @@ def prepare_pairs(
         High scans of the same people in the same order.
     output_dir : str or path
         Folder to write to; it is made if it does not exist.
+    mask : sequence of nibabel images or paths, default=None
+        The brain of each person, on the grid of the low or the high scan, see
+        :func:`prepare_pair`.
     names : sequence of str, default=None
         Start of the file names of each pair. By default, the names of the files in `low`.
     voxel_size : float or sequence of 3 floats, default=None
@@ -169,6 +176,7 @@ def prepare_pairs(
         low,
         high,
         output_dir,
+        mask=mask,
         names=names,
         voxel_size=voxel_size,
         scale=scale,
@@ -186,6 +194,7 @@ def plan_jobs(
     high: Any,
     output_dir: str | os.PathLike[str],
     *,
+    mask: Any,
     names: Sequence[str] | None,
     voxel_size: Any,
     scale: Any,
@@ -197,7 +206,7 @@ def plan_jobs(
 
     Parameters
     ----------
-    low, high, output_dir, names, voxel_size, scale, force
+    low, high, output_dir, mask, names, voxel_size, scale, force
         See :func:`prepare_pairs`.
     steps : Steps
         What to do with each pair.
@@ -218,7 +227,10 @@ def plan_jobs(
             f"{caller}: low holds {len(lows)} scans but high holds {len(highs)}. Pass one of each "
             "for each person, in the same order."
         )
-    _check_repeated(lows, highs, caller)
+    masks = None if mask is None else Scans(mask, "mask", caller)
+    check_masks(masks, lows, highs, steps, caller)
+    given = _paths(lows) + _paths(highs) + ([] if masks is None else _paths(masks))
+    _check_repeated(given, caller)
     stems = _check_names(lows, names, caller)
     n_pairs = range(len(lows))
     plan = plan_grids(
@@ -230,7 +242,7 @@ def plan_jobs(
         caller=caller,
     )
     folder = Path(output_dir)
-    inputs = {os.path.realpath(path) for path in _paths(lows) + _paths(highs)}
+    inputs = {os.path.realpath(path) for path in given}
     jobs = []
     for n, name in enumerate(stems):
         files = tuple(folder / f"{name}_{ending}" for ending in ENDINGS)
@@ -240,8 +252,10 @@ def plan_jobs(
                     f"{caller}: {file} is an input and would be overwritten. Choose another "
                     "folder or other names."
                 )
-        finished = not force and _is_finished(files, lows, highs, n, plan, steps, caller)
-        jobs.append(PreparationJob(lows, highs, n, plan, steps, files, name, caller, finished))
+        finished = not force and _is_finished(files, lows, highs, masks, n, plan, steps, caller)
+        jobs.append(
+            PreparationJob(lows, highs, masks, n, plan, steps, files, name, caller, finished)
+        )
     folder.mkdir(parents=True, exist_ok=True)
     return jobs
 
@@ -250,9 +264,9 @@ def _paths(scans: Scans) -> list[str]:
     return [path for n in range(len(scans)) if (path := scans.path(n)) is not None]
 
 
-def _check_repeated(lows: Scans, highs: Scans, caller: str) -> None:
+def _check_repeated(paths: list[str], caller: str) -> None:
     """Refuse a file that is given twice: one of its places is a mistake."""
-    files = Counter(os.path.realpath(path) for path in _paths(lows) + _paths(highs))
+    files = Counter(os.path.realpath(path) for path in paths)
     twice = [path for path, count in files.items() if count > 1]
     if twice:
         raise ValueError(f"{caller}: {twice[0]} is given twice. Each scan belongs to one pair.")
@@ -287,6 +301,7 @@ def _is_finished(
     files: Sequence[Path],
     lows: Scans,
     highs: Scans,
+    masks: Scans | None,
     n: int,
     plan: GridPlan,
     steps: Steps,
@@ -298,8 +313,9 @@ def _is_finished(
         return False
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         record = json.loads(files[-1].read_text())
-        made_from = record["parameters"], record["low"], record["high"]
-        if made_from == (parameters_of(plan, steps), lows.describe(n), highs.describe(n)):
+        made_from = [record[name] for name in ("parameters", "low", "high", "mask")]
+        scans = [s if s is None else s.describe(n) for s in (lows, highs, masks)]
+        if made_from == [parameters_of(plan, steps), *scans]:
             # Without its mask, the run that wrote the pair was interrupted.
             return len(existing) == len(files)
     raise FileExistsError(

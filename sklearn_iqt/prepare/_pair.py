@@ -13,7 +13,7 @@ import nibabel
 from sklearn_iqt.io import replaced_file, save_volume
 from sklearn_iqt.prepare._plan import plan_grids
 from sklearn_iqt.prepare._scan import Scans
-from sklearn_iqt.prepare._steps import Steps, make_pair
+from sklearn_iqt.prepare._steps import Steps, check_masks, make_pair
 
 __all__ = ["ENDINGS", "PreparedPair", "prepare_pair"]
 
@@ -76,6 +76,7 @@ def prepare_pair(
     low: Any,
     high: Any,
     *,
+    mask: Any = None,
     voxel_size: float | Sequence[float] | None = None,
     scale: int | Sequence[int] | None = None,
     register: bool = False,
@@ -91,7 +92,8 @@ def prepare_pair(
     The steps, in this order: the axes of the low scan are put in order, the thick axis last; the
     high scan is registered to the low one (`register`); the low scan is resampled in plane; the
     high scan is resampled onto the scaled grid of the low one; the brain is cut out
-    (`extract_brain`); both are cropped (`crop`) and their bias fields removed (`correct_bias`).
+    (`extract_brain` or `mask`); both are cropped (`crop`) and their bias fields removed
+    (`correct_bias`).
 
     Parameters
     ----------
@@ -99,6 +101,10 @@ def prepare_pair(
         Low scan.
     high : nibabel image or path
         High scan of the same person, of any orientation and voxel size.
+    mask : nibabel image or path, default=None
+        The brain, on the grid of one of the two scans, instead of `extract_brain`. Voxels above
+        zero are the brain. A mask on the grid of the high scan moves with it in a registration; if
+        both scans have the same grid, it belongs to the high scan.
     voxel_size : float or sequence of 3 floats, default=None
         Size of the high voxels in mm. By default, that of the high scan. Along the thick axis, the
         nearest size that divides the thickness of a slice.
@@ -131,7 +137,7 @@ def prepare_pair(
     Raises
     ------
     GeometryMismatchError
-        If the two scans hardly overlap, or seem to be swapped.
+        If the two scans hardly overlap, or seem to be swapped, or the mask is on neither grid.
     MissingExtraError
         If a step needs a package that is not installed.
     ValueError
@@ -171,8 +177,10 @@ def prepare_pair(
         Scans(scan, name, caller, single=True, nan=nan)
         for scan, name in ((low, "low"), (high, "high"))
     )
+    masks = None if mask is None else Scans(mask, "mask", caller, single=True)
+    check_masks(masks, lows, highs, steps, caller)
     names = [(lows.name_of(0), highs.name_of(0))]
     plan = plan_grids(
         [lows.grid(0)], [highs.grid(0)], names, voxel_size=voxel_size, scale=scale, caller=caller
     )
-    return PreparedPair(*make_pair(lows, highs, 0, plan, steps, caller))
+    return PreparedPair(*make_pair(lows, highs, masks, 0, plan, steps, caller))

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from sklearn_iqt._version import __version__
 from sklearn_iqt.exceptions import GeometryMismatchError
-from sklearn_iqt.io import scaled_affine
+from sklearn_iqt.io import compare_grids, scaled_affine
 from sklearn_iqt.io._carry import carried_image
+from sklearn_iqt.io._masks import mask_foreground
 from sklearn_iqt.prepare._bias import estimate_bias_field
 from sklearn_iqt.prepare._brain import extract_brain, load_deepbet
 from sklearn_iqt.prepare._itk import load_itk
@@ -32,7 +33,7 @@ from sklearn_iqt.prepare._scan import Scans
 from sklearn_iqt.preprocessing import foreground_mask, resample_to, resample_to_voxel_size
 from sklearn_iqt.preprocessing._background import has_zero_background
 
-__all__ = ["Steps", "make_pair", "parameters_of"]
+__all__ = ["Steps", "check_masks", "make_pair", "parameters_of"]
 
 # With less in common than this, two scans are not of one place.
 _LEAST_OVERLAP = 0.5
@@ -96,8 +97,60 @@ class _Pair:
         return scaled_affine(self.affine, self.scale)
 
 
+def check_masks(masks: Scans | None, lows: Scans, highs: Scans, steps: Steps, caller: str) -> None:
+    """Refuse masks that do not belong to the scans, from headers.
+
+    Parameters
+    ----------
+    masks : Scans or None
+        Brains that the user passes.
+    lows, highs : Scans
+        The cohort.
+    steps : Steps
+        Steps to do.
+    caller : str
+        Start of error messages.
+
+    Raises
+    ------
+    GeometryMismatchError
+        If a mask is neither on the grid of its low scan nor on that of its high scan.
+    ValueError
+        If the numbers differ, or the brain is to be extracted as well.
+    """
+    if masks is None:
+        return
+    if steps.extract_brain is not None:
+        raise ValueError(f"{caller}: pass either mask or extract_brain, not both.")
+    if len(masks) != len(lows):
+        raise ValueError(
+            f"{caller}: low holds {len(lows)} scans but mask holds {len(masks)}. Pass one of each "
+            "for each person, in the same order."
+        )
+    for n in range(len(masks)):
+        _scan_of_mask(masks, lows, highs, n, caller)
+
+
+def _scan_of_mask(masks: Scans, lows: Scans, highs: Scans, n: int, caller: str) -> str:
+    """Return "low" or "high", the scan with the grid of a mask."""
+    mask = masks.grid(n)
+    for name, scans in (("high", highs), ("low", lows)):
+        if compare_grids(scans.grid(n), mask) is None:
+            return name
+    raise GeometryMismatchError(
+        f"{caller}: {masks.name_of(n)} is on the grid of neither {lows.name_of(n)} nor "
+        f"{highs.name_of(n)}. Resample it onto one of them, with the nearest neighbour."
+    )
+
+
 def make_pair(
-    lows: Scans, highs: Scans, n: int, plan: GridPlan, steps: Steps, caller: str
+    lows: Scans,
+    highs: Scans,
+    masks: Scans | None,
+    n: int,
+    plan: GridPlan,
+    steps: Steps,
+    caller: str,
 ) -> tuple[
     nibabel.Nifti1Image,
     nibabel.Nifti1Image,
@@ -111,6 +164,8 @@ def make_pair(
     ----------
     lows, highs : Scans
         The cohort.
+    masks : Scans or None
+        Brains that the user passes, see :func:`check_masks`.
     n : int
         Position of the pair.
     plan : GridPlan
@@ -136,16 +191,18 @@ def make_pair(
         motion = register(low, high, caller)
         place = motion.matrix @ place
         done["registration"] = motion.to_record()
-    brain = None
-    if steps.extract_brain is not None:
+    brain, source = None, steps.extract_brain
+    if source is not None:
         # The brain is looked for in the voxels as they were measured.
-        scan, affine = (low, low.affine) if steps.extract_brain == "low" else (high, place)
+        scan, affine = (low, low.affine) if source == "low" else (high, place)
         brain = extract_brain(scan, caller), affine
-        millilitres = brain[0].sum() * np.prod(voxel_sizes(affine)) / 1000
-        done["brain_extraction"] = {
-            "scan": steps.extract_brain,
-            "volume_ml": round(float(millilitres), 1),
-        }
+    elif masks is not None:
+        source, mask_image = _scan_of_mask(masks, lows, highs, n, caller), masks.read(n)
+        inside = mask_foreground(np.asarray(mask_image.dataobj), f"{caller}: {masks.name_of(n)}")
+        brain = inside, mask_image.affine if source == "low" else place
+    if brain is not None:
+        millilitres = brain[0].sum() * np.prod(voxel_sizes(brain[1])) / 1000
+        done["brain_extraction"] = {"scan": source, "volume_ml": round(float(millilitres), 1)}
 
     flat, done["low_resampling"] = _resample_low(low, plan, steps.order)
     pair, covered = _resample_high(flat, high, place, plan.scale, steps.order)
@@ -166,6 +223,7 @@ def make_pair(
         "software": _versions(steps),
         "low": lows.describe(n),
         "high": highs.describe(n),
+        "mask": None if masks is None else masks.describe(n),
         "parameters": parameters_of(plan, steps),
         "steps": done,
         "result": {

@@ -3,9 +3,11 @@
 import nibabel
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from sklearn_iqt.exceptions import GeometryMismatchError, VolumeReadError
 from sklearn_iqt.io import Cohort, Grid, compare_grids, save_volume
+from sklearn_iqt.metrics import nrmse, psnr, ssim
 
 SHAPE = (5, 6, 7)
 AFFINE = np.array([[0, -1.5, 0, 4], [0.9, 0, 0, -2], [0, 0, 3, 8], [0, 0, 0, 1.0]])
@@ -105,3 +107,19 @@ def test_volumes_of_a_single_subject_are_named_without_numbers():
         Cohort.of_one(
             make_volume((2, 2, 2)), make_volume((2, 2, 3)), names=("scan", "truth", "mask")
         )
+
+
+def test_a_mask_with_voxels_below_zero_is_refused():
+    volume = np.random.default_rng(0).random((20, 20, 20))
+    mask = np.zeros((20, 20, 20))
+    mask[6:14, 6:14, 6:14] = 1
+    (pair,) = Cohort([volume], mask=[mask])
+    assert pair.mask.sum() == 8**3
+    # The rings of a spline would make most of the volume foreground.
+    ringing = ndimage.shift(mask, (0.5, 0.3, 0.2), order=3)
+    assert (ringing > 0).sum() > 2 * 8**3
+    with pytest.raises(ValueError, match=r"mask\[0\] has \d+ voxels below zero.*order=0"):
+        list(Cohort([volume], mask=[ringing]))
+    for score in (nrmse, psnr, ssim):
+        with pytest.raises(ValueError, match=r"mask has .* below zero"):
+            score(volume, volume + 1, mask=ringing)

@@ -121,7 +121,7 @@ def test_a_finished_pair_is_kept_and_an_interrupted_one_is_made_again(files, tmp
 
     make_pair = _cohort.make_pair
     monkeypatch.setattr(
-        _cohort, "make_pair", lambda *args: made.append(args[2]) or make_pair(*args)
+        _cohort, "make_pair", lambda *args: made.append(args[3]) or make_pair(*args)
     )
     cohort = prepare_pairs(*files, folder)
     assert made == [1]
@@ -169,6 +169,38 @@ def test_a_failed_write_leaves_no_complete_looking_pair(files, tmp_path, monkeyp
     monkeypatch.undo()
     prepare_pairs(*files, folder)
     assert len(names(folder)) == 8
+
+
+def test_brains_of_the_user_belong_to_the_inputs_of_a_pair(files, tmp_path, capsys):
+    low, high = files
+    masks = []
+    for n, path in enumerate(high):
+        image = nibabel.load(path)
+        voxels = (image.get_fdata() > 0).astype(np.uint8)
+        voxels[:, :10] = 0
+        masks.append(str(tmp_path / f"sub-{n}_brain.nii.gz"))
+        nibabel.save(nibabel.Nifti1Image(voxels, image.affine), masks[-1])
+    folder = tmp_path / "pairs"
+    arguments = ["prepare", "--low", *low, "--high", *high, "--output-dir", folder]
+    assert run(*arguments, "--mask", *masks) == 0
+    before = contents(folder)
+    cohort = prepare_pairs(low, high, folder, mask=masks)
+    assert contents(folder) == before
+    assert [record["mask"]["file"] for record in cohort.records] == [
+        "sub-0_brain.nii.gz",
+        "sub-1_brain.nii.gz",
+    ]
+    with pytest.raises(FileExistsError, match="other scans or with other parameters"):
+        prepare_pairs(low, high, folder)
+    nibabel.save(nibabel.Nifti1Image(voxels, image.affine), masks[0])
+    with pytest.raises(FileExistsError, match="other scans or with other parameters"):
+        prepare_pairs(low, high, folder, mask=masks)
+    with pytest.raises(ValueError, match="low holds 2 scans but mask holds 1"):
+        prepare_pairs(low, high, tmp_path / "new", mask=masks[:1])
+    with pytest.raises(ValueError, match="is given twice"):
+        prepare_pairs(low, high, tmp_path / "new", mask=[masks[0], masks[0]])
+    assert not (tmp_path / "new").exists()
+    assert contents(folder) == before
 
 
 # ---------------------------------------------------------------- refusals

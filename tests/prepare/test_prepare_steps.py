@@ -165,6 +165,47 @@ def test_both_volumes_are_zero_outside_of_the_brain_that_was_found(pair, deepbet
     assert prepared.record["steps"]["brain_extraction"]["scan"] == scan
 
 
+@pytest.mark.parametrize("scan", ["high", "low"])
+@pytest.mark.parametrize("register", [False, True])
+def test_the_users_brain_does_the_same_as_an_extracted_one(pair, deepbet, scan, register):
+    if register:
+        pytest.importorskip("SimpleITK", reason="the extra [prepare] is not installed")
+    image = pair[1] if scan == "high" else pair[0]
+    box = tuple(slice(n // 3, n - n // 3) for n in image.shape)  # the same after flips
+    deepbet(box)
+    with pytest.warns(UserWarning, match="found a brain"):
+        expected = prepare_pair(*pair, extract_brain=scan, register=register)
+    voxels = np.zeros(image.shape, np.uint8)
+    voxels[box] = 2  # a label map will do
+    found = prepare_pair(*pair, mask=nibabel.Nifti1Image(voxels, image.affine), register=register)
+    for name in ("low", "high", "mask"):
+        np.testing.assert_array_equal(getattr(found, name).dataobj, getattr(expected, name).dataobj)
+    steps = found.record["steps"]
+    assert steps["brain_extraction"] == expected.record["steps"]["brain_extraction"]
+    assert found.record["mask"]["shape"] == list(image.shape)
+    assert expected.record["mask"] is None
+
+
+def test_masks_that_do_not_belong_to_the_scans_are_refused(pair, deepbet):
+    deepbet(None)
+    low, high = pair
+    voxels = np.ones(high.shape, np.float32)
+    moved = high.affine.copy()
+    moved[0, 3] += 3
+    ringing = voxels.copy()
+    ringing[:2] = -0.01
+    for mask, options, reason in (
+        (nibabel.Nifti1Image(voxels, moved), {}, "on the grid of neither low nor high"),
+        (nibabel.Nifti1Image(voxels[1:], high.affine), {}, "on the grid of neither low nor high"),
+        (nibabel.Nifti1Image(0 * voxels, high.affine), {}, "mask is empty"),
+        (nibabel.Nifti1Image(ringing, high.affine), {}, "voxels below zero"),
+        (voxels, {}, "mask must hold nibabel images or paths"),
+        (high, {"extract_brain": "high"}, "either mask or extract_brain"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            prepare_pair(low, high, mask=mask, **options)
+
+
 def test_the_mask_of_a_brain_lies_on_the_grid_of_its_scan(pair, deepbet, tmp_path):
     low = pair[0]
     deepbet((slice(3, 20), slice(4, 20), slice(2, 8)))
