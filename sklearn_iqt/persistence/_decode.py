@@ -90,7 +90,8 @@ class Decoder:
 
     def _scalar(self, node: dict, depth: int) -> Any:
         pair = node["scalar"]
-        if not (isinstance(pair, list) and len(pair) == 2 and pair[0] in _SCALARS):
+        is_pair = isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str)
+        if not (is_pair and pair[0] in _SCALARS):
             raise UntrustedModelError("it contains a numpy number of an unknown type.")
         if not isinstance(pair[1], (int, float)):
             raise UntrustedModelError("it contains a numpy number that is not a number.")

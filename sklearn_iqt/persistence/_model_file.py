@@ -194,8 +194,8 @@ def load_model(path: str | os.PathLike[str]) -> Any:
         with _explain_versions(document["sklearn"]):
             model = Decoder(arrays).model(document["model"])
             check_model(model)
-    for step in _steps(model):
-        remember_params(step)
+            for step in _steps(model):
+                remember_params(step)
     return model
 
 
@@ -284,16 +284,21 @@ def _check_document(document: dict) -> TrainingCard | None:
 
 @contextmanager
 def _explain_versions(written: str) -> Iterator[None]:
-    """Add both versions of scikit-learn to an error if they differ."""
+    """Turn every error about the content into one type, with both versions if they differ."""
     try:
         yield
-    except UntrustedModelError as error:
-        if written == sklearn.__version__:
-            raise
-        raise UntrustedModelError(
-            f"{error} It was written with scikit-learn {written[:20]}, and this is "
-            f"{sklearn.__version__}."
-        ) from error
+    except (ImportError, MemoryError, RecursionError):
+        raise
+    except Exception as error:
+        reason = str(error)
+        if not isinstance(error, UntrustedModelError):
+            reason = f"it is inconsistent ({type(error).__name__}: {' '.join(reason.split())})."
+        if written != sklearn.__version__:
+            reason += (
+                f" It was written with scikit-learn {written[:20]}, and this is "
+                f"{sklearn.__version__}."
+            )
+        raise UntrustedModelError(reason) from error
 
 
 @contextmanager

@@ -248,7 +248,9 @@ def _restore_neighbors(estimator: Any, arrays: Arrays) -> None:
     )
     _require(estimator.n_samples_fit_ == len(rows), "n_samples_fit_ must count the rows")
     metric, options = estimator.effective_metric_, estimator.effective_metric_params_
-    _require(isinstance(metric, str) and metric != "precomputed", f"the metric is {metric!r}")
+    _require(isinstance(metric, str), f"the metric is {metric!r}")
+    _require("precomputed" not in (metric, estimator.metric), "distances are not rows")
+    _require(isinstance(options, dict), "effective_metric_params_ must be a dict")
     kinds = {"kd_tree": KDTree, "ball_tree": BallTree, "brute": None}
     _require(estimator._fit_method in kinds, "_fit_method is unknown")
     kind = kinds[estimator._fit_method]

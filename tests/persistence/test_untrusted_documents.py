@@ -61,6 +61,18 @@ DOCUMENTS = {
         at("model", "params", "random_state", value={"scalar": ["int8", 4000]}),
         "does not fit its type",
     ),
+    "a number whose type is a list": (
+        at("model", "params", "random_state", value={"scalar": [["int8"], 1]}),
+        "unknown type",
+    ),
+    "an array of text as size": (
+        at("model", "fitted", "scale_", value={"strings": ["1", "2"]}),
+        "scale_ differs|inconsistent|broadcast",
+    ),
+    "half of a character": (
+        at("model", "fitted", "estimator_", "fitted", "coef_", value={"array": "\ud800"}),
+        "missing or used twice",
+    ),
     "a number that is text": (
         at("model", "params", "random_state", value={"scalar": ["int8", "1"]}),
         "numpy number that",
@@ -183,6 +195,10 @@ PIPELINES = {
     "no steps": (at("model", "params", "steps", value=[]), "does not use the arrays"),
     "steps that are a number": (at("model", "params", "steps", value=7), "steps"),
     "a name twice": (of_steps(lambda s: at(1, "tuple", 0, value="tissuescaler")(s)), "same name"),
+    "a name that is a list": (
+        of_steps(lambda s: at(0, "tuple", 0, value=["x"])(s)),
+        "names|inconsistent",
+    ),
     "a name with underscores": (of_steps(lambda s: at(1, "tuple", 0, value="a__b")(s)), "names"),
     "no parameters": (lambda d: d["model"]["params"].pop("steps"), "steps"),
     "a folder as learned": (
