@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from nibabel.spatialimages import SpatialImage
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from sklearn_iqt.exceptions import GeometryMismatchError
@@ -21,7 +21,7 @@ BORDER_WIDTH = 1.5
 
 
 def tissue_maps_from_labels(
-    labels: ArrayLike, *, border_width: float = BORDER_WIDTH
+    labels: Any, *, border_width: float = BORDER_WIDTH
 ) -> NDArray[np.float32]:
     """
     Return one map for each tissue from a label map of integers.
@@ -30,7 +30,7 @@ def tissue_maps_from_labels(
 
     Parameters
     ----------
-    labels : array-like of shape (i, j, k)
+    labels : array-like of shape (i, j, k), nibabel image or path
         Label map with 0 for background, 1 for CSF, 2 for GM and 3 for WM. A float array may hold
         these numbers as well.
     border_width : float, default=1.5
@@ -69,7 +69,10 @@ def tissue_maps_from_labels(
            [0.  , 0.01, 0.19, 0.81, 0.81, 0.19, 0.  ],
            [0.  , 0.  , 0.  , 0.  , 0.19, 0.81, 1.  ]], dtype=float32)
     """
-    array = np.asarray(labels)
+    array = labels
+    if isinstance(labels, (str, PathLike, SpatialImage)):
+        array, _ = read_volume(labels, name="labels", caller="tissue_maps_from_labels")
+    array = np.asarray(array)
     if array.ndim != 3:
         raise ValueError(
             f"tissue_maps_from_labels: the label map must be 3-D, got shape {array.shape}."

@@ -9,7 +9,11 @@ from scipy.ndimage import gaussian_filter
 
 from sklearn_iqt.exceptions import GeometryMismatchError
 from sklearn_iqt.preprocessing import resample_to_voxel_size
-from sklearn_iqt.simulation import LowFieldSimulator, estimate_tissue_maps
+from sklearn_iqt.simulation import (
+    LowFieldSimulator,
+    estimate_tissue_maps,
+    tissue_maps_from_labels,
+)
 
 SHAPE = (48, 40, 44)
 
@@ -174,3 +178,12 @@ def test_maps_overlap_with_the_maps_of_other_tools(shared_data, name, lowest):
     found = classes(estimate_tissue_maps(image, random_state=0))
     overlap = [dice(found == label, labels == label) for label in (1, 2, 3)]
     assert all(np.greater(overlap, lowest)), overlap
+
+
+def test_label_maps_may_be_images_or_paths(tmp_path):
+    _, labels = phantom()
+    image = nib.Nifti1Image(labels.astype(np.uint8), np.eye(4))
+    nib.save(image, tmp_path / "labels.nii.gz")
+    expected = tissue_maps_from_labels(labels)
+    for given in (image, tmp_path / "labels.nii.gz", str(tmp_path / "labels.nii.gz")):
+        np.testing.assert_array_equal(tissue_maps_from_labels(given), expected)
