@@ -6,7 +6,7 @@ from sklearn_iqt.base._report import ReportMixin
 from sklearn_iqt.base._rows import RowGeometry
 from sklearn_iqt.base._tags import VolumeTags
 from sklearn_iqt.base._training_grid import TrainingGrid
-from sklearn_iqt.base._unwrap import enhancer_of
+from sklearn_iqt.base._unwrap import enhancer_of, inner_model, steps_of
 from sklearn_iqt.base._volumes import check_foreground, score_volumes
 
 __all__ = [
@@ -18,5 +18,7 @@ __all__ = [
     "VolumeTags",
     "check_foreground",
     "enhancer_of",
+    "inner_model",
     "score_volumes",
+    "steps_of",
 ]

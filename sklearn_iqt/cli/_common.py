@@ -138,20 +138,13 @@ def run_batch(
     return 1 if failures else 0
 
 
-def steps_of(model: Any) -> list[Any]:
-    """Return a list of the steps of a pipeline, or of the model if it is not a pipeline."""
-    from sklearn.pipeline import Pipeline
-
-    if not isinstance(model, Pipeline):
-        return [model]
-    return [step for _, step in model.steps if step != "passthrough"]
-
-
 def set_session(model: Any, **settings: Any) -> None:
     """Set parameters such as ``n_jobs`` in all steps of a model that have them.
 
     Only the last step shows progress, so that there is a single progress bar.
     """
+    from sklearn_iqt.base import steps_of
+
     for step in reversed(steps_of(model)):
         known = step.get_params(deep=False)
         step.set_params(**{name: value for name, value in settings.items() if name in known})

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from sklearn_iqt.cli._any_grid import as_scan, on_any_grid, plan_of
 from sklearn_iqt.cli._common import (
     add_command,
     add_nan,
@@ -16,16 +17,19 @@ from sklearn_iqt.cli._common import (
     stem,
 )
 from sklearn_iqt.cli._imports import add_imports, import_modules
-from sklearn_iqt.exceptions import GeometryMismatchError
 
 _EPILOG = """\
 The result of SCAN.nii.gz is SCAN_enhanced.nii.gz, on a finer grid, at the same position in mm and
-in the units of the scan. With --std, SCAN_std.nii.gz is written as well. It is the spread of the
+in the units of the scan. If the axes of the scan are in another order than in the training scans,
+or its voxels have another size in plane, the scan is brought to the grid of the training first, and
+a line says so. With --std, SCAN_std.nii.gz is written as well. It is the spread of the
 overlapping patches, which shows where patches disagree and is not a confidence interval.
 
 examples:
   sklearn-iqt enhance --model srep.iqt scan.nii.gz --output enhanced.nii.gz
   sklearn-iqt enhance --model srep.iqt scans/*.nii.gz --output-dir enhanced --std
+  sklearn-iqt enhance --model srep.iqt scan.nii.gz --mask brain.nii.gz --grid T1w.nii.gz \\
+      --output enhanced.nii.gz
 """
 
 
@@ -40,6 +44,23 @@ def add_parser(commands: Any) -> None:
         "--output", type=Path, metavar="FILE", help="file for the result of a single SCAN"
     )
     parser.add_argument("--std", action="store_true", help="write the spread as well")
+    parser.add_argument(
+        "--mask", nargs="+", metavar="MASK", help="foreground of each SCAN, where it is above 0"
+    )
+    grid = parser.add_mutually_exclusive_group()
+    grid.add_argument(
+        "--grid",
+        metavar="{model,scan,FILE}",
+        help="grid of the results: the grid that the model makes, in the orientation of SCAN "
+        "(model, the default), the grid of SCAN (scan), or the grid of a NIfTI file",
+    )
+    grid.add_argument(
+        "--voxel-size",
+        type=float,
+        nargs="+",
+        metavar="MM",
+        help="voxel size of the results: one length, or three along the axes of SCAN",
+    )
     add_nan(parser)
     add_imports(parser)
     parser.add_argument("--jobs", type=int, default=-1, help="threads (default: -1, all cores)")
@@ -47,27 +68,34 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Enhance the scans."""
-    from sklearn_iqt.io import load_volume, save_volume
+    from sklearn_iqt.io import save_volume
     from sklearn_iqt.persistence import load_model
 
     if args.output is not None and len(args.scans) > 1:
         raise ValueError(f"--output allows one scan, got {len(args.scans)}. Use --output-dir")
+    masks = args.mask or []
+    if masks and len(masks) != len(args.scans):
+        raise ValueError(f"got {len(masks)} masks for {len(args.scans)} scans. Give one for each")
     outputs = [_name_outputs(args, scan) for scan in args.scans]
     check_outputs(
-        [path for paths in outputs for path in paths], [*args.scans, args.model], args.force
+        [path for paths in outputs for path in paths],
+        [*args.scans, *masks, args.model],
+        args.force,
     )
     import_modules(args.imports)
     model = load_model(args.model)
     # A single progress bar counts the scans, or the parts of a single scan.
     single = len(args.scans) == 1
     set_session(model, n_jobs=args.jobs, verbose=int(single and not args.quiet))
+    model = on_any_grid(model, **_choose_grid(args))
 
     def enhance(n: int) -> None:
-        image = load_volume(args.scans[n], nan=args.nan)
-        try:
-            results = model.predict([image], return_std=args.std)
-        except GeometryMismatchError as error:
-            raise GeometryMismatchError(f"{args.scans[n]}: {error}") from error
+        scan = as_scan(args.scans[n], nan=args.nan)
+        mask = as_scan(args.mask[n]) if args.mask else None
+        plan = plan_of(model, scan)
+        if plan is not None and (steps := plan.describe()):
+            say(args, f"{args.scans[n]}: to fit the training scans, {steps}")
+        results = model.predict(scan, mask=mask, return_std=args.std)
         for result, output in zip(results if args.std else [results], outputs[n], strict=True):
             save_volume(result[0], output)
 
@@ -75,6 +103,16 @@ def run(args: argparse.Namespace) -> int:
     if code == 0:
         say(args, f"wrote {outputs[0][0] if single else args.output_dir}")
     return code
+
+
+def _choose_grid(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the parameter of AnyGridIQT, or an empty dict to leave it unchanged."""
+    if args.voxel_size is not None:
+        if len(args.voxel_size) not in (1, 3):
+            raise ValueError(f"--voxel-size takes one or three numbers, got {len(args.voxel_size)}")
+        size = args.voxel_size
+        return {"grid": size[0] if len(size) == 1 else tuple(size)}
+    return {} if args.grid is None else {"grid": args.grid}
 
 
 def _name_outputs(args: argparse.Namespace, scan: str) -> list[Path]:

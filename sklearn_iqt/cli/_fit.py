@@ -17,7 +17,6 @@ from sklearn_iqt.cli._common import (
     check_outputs,
     say,
     stem,
-    steps_of,
 )
 from sklearn_iqt.cli._grids import check_grids
 from sklearn_iqt.cli._imports import add_imports, import_modules
@@ -109,6 +108,7 @@ def run(args: argparse.Namespace) -> int:
     """Fit a model and save it."""
     from sklearn.pipeline import make_pipeline
 
+    from sklearn_iqt.base import enhancer_of
     from sklearn_iqt.io import as_volumes
     from sklearn_iqt.patches import per_axis
     from sklearn_iqt.persistence import save_model
@@ -141,7 +141,7 @@ def run(args: argparse.Namespace) -> int:
         for name, paths in (("low", args.low), ("high", args.high))
     )
     estimator.fit(low, high)
-    card = replace(card, orientation=steps_of(estimator)[-1].orientation_)
+    card = replace(card, orientation=enhancer_of(estimator, "fit").orientation_)
     save_model(estimator, args.output, training=card, overwrite=args.force)
     say(args, f"{args.output}: {args.method}, learned from {pairs}")
     return 0

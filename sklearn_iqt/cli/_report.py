@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from sklearn_iqt.cli._common import add_command, check_outputs, say, set_session, steps_of
+from sklearn_iqt.cli._any_grid import as_scan, on_any_grid, plan_of
+from sklearn_iqt.cli._common import add_command, check_outputs, say, set_session
 from sklearn_iqt.cli._grids import check_grids
 from sklearn_iqt.cli._imports import add_imports, import_modules
 
@@ -52,6 +53,7 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Enhance the scan and write the page."""
+    from sklearn_iqt.base import enhancer_of
     from sklearn_iqt.persistence import load_model, read_model_card
     from sklearn_iqt.report import write_report
 
@@ -61,15 +63,20 @@ def run(args: argparse.Namespace) -> int:
     model, card = load_model(args.model), read_model_card(args.model)
     if args.mask:
         check_grids([(args.scan, args.mask)])
-    if args.truth:
-        estimator = steps_of(model)[-1]
-        grid = {"scale": estimator.scale_, "alignment": estimator.alignment}
-        check_grids([(args.scan, args.truth)], **grid)
+    plan = plan_of(on_any_grid(model), as_scan(args.scan))
+    changes = None if plan is None else plan.describe()
+    if args.truth and changes is None:
+        estimator = enhancer_of(model, "report")
+        check_grids(
+            [(args.scan, args.truth)], scale=estimator.scale_, alignment=estimator.alignment
+        )
     inputs = [args.scan, args.model, *(path for path in (args.truth, args.mask) if path)]
     check_outputs([args.output], inputs, args.force)
     set_session(model, n_jobs=args.jobs, verbose=int(not args.quiet))
+    if changes is not None:
+        say(args, f"{args.scan}: to fit the training scans, {changes}")
     write_report(
-        model,
+        on_any_grid(model),
         args.scan,
         args.output,
         truth=args.truth,

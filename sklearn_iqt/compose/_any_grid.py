@@ -267,18 +267,22 @@ default="model"
     @property
     def n_features_in_(self) -> int:
         """Length of an input row of the model."""
-        return self._fitted_estimator().n_features_in_
+        return self._learned("n_features_in_")
 
     @property
     def feature_names_in_(self) -> NDArray:
         """Names of the columns of the rows that the model was fitted on."""
-        return self._fitted_estimator().feature_names_in_
+        return self._learned("feature_names_in_")
+
+    def _learned(self, name: str) -> Any:
+        if not _is_fitted(self):
+            raise AttributeError(f"{type(self).__name__} has no {name} before fit.")
+        return getattr(self._fitted_estimator(), name)
 
     def _fitted_estimator(self) -> Any:
         """Return the fitted model; a frozen one does not have to be fitted again."""
-        if "estimator_" not in vars(self) and isinstance(self.estimator, FrozenEstimator):
-            return self.estimator
-        return self.estimator_
+        check_is_fitted(self)
+        return vars(self).get("estimator_", self.estimator)
 
     def _trained_on(self) -> TrainingGrid | None:
         return enhancer_of(self, type(self).__name__)._trained_on()

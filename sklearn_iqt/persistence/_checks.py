@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import warnings
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import _is_fitted as is_fitted
 
+from sklearn_iqt.base import inner_model
+from sklearn_iqt.compose import AnyGridIQT
 from sklearn_iqt.exceptions import UntrustedModelError
 from sklearn_iqt.io._orientation import is_orientation
 from sklearn_iqt.patches import PatchTransformer, per_axis
@@ -38,8 +42,8 @@ def check_model(model: Any) -> None:
     UntrustedModelError
         If a size is too large, an array has the wrong shape, or rows cannot be predicted.
     """
-    if isinstance(model, Pipeline):
-        model = _check_steps(model)
+    while isinstance(model, (Pipeline, AnyGridIQT)):
+        model = _check_steps(model) if isinstance(model, Pipeline) else _check_any_grid(model)
     name = type(model).__name__
     for key in ("n_features_in_", "n_outputs_"):
         if not hasattr(model, key):
@@ -53,6 +57,27 @@ def check_model(model: Any) -> None:
     _check_training_grid(model, name)
     _check_shapes(model, name)
     _check_prediction(model, name)
+
+
+def _check_any_grid(model: AnyGridIQT) -> Any:
+    """Return the model inside, after checking that the grid of results does not name a file."""
+    if not is_storable_grid(model.grid):
+        raise UntrustedModelError("AnyGridIQT.grid is not the name of a grid or a voxel size.")
+    if not is_fitted(model):
+        raise UntrustedModelError("AnyGridIQT has no fitted model.")
+    inner = inner_model(model)
+    if not isinstance(inner, Pipeline) and class_name(inner, ESTIMATORS) is None:
+        raise UntrustedModelError(f"AnyGridIQT contains a {type(inner).__name__}, not a model.")
+    return inner
+
+
+def is_storable_grid(grid: Any) -> bool:
+    """Return whether the grid of an AnyGridIQT is the name of a grid or a voxel size."""
+    if isinstance(grid, str):
+        return grid in ("model", "scan")
+    return isinstance(grid, Real) or (
+        isinstance(grid, (list, tuple)) and all(isinstance(size, Real) for size in grid)
+    )
 
 
 def _check_steps(pipeline: Pipeline) -> Any:
@@ -69,7 +94,7 @@ def _check_steps(pipeline: Pipeline) -> Any:
     if not all(isinstance(name, str) and name and "__" not in name for name in names):
         raise UntrustedModelError("its pipeline has steps with invalid names.")
     *scalers, model = steps
-    if class_name(model, ESTIMATORS) is None:
+    if class_name(model, ESTIMATORS) is None and not isinstance(model, (AnyGridIQT, Pipeline)):
         raise UntrustedModelError(
             f"its pipeline ends in a {type(model).__name__}, which is not a model."
         )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_iqt._fitted_params import NAME as PARAMS_OF_FIT
@@ -104,6 +105,7 @@ class Encoder:
         if isinstance(value, np.ndarray):
             return self._array(value, path)
         if isinstance(value, BaseEstimator):
+            fitted = fitted or isinstance(value, FrozenEstimator)
             return self.estimator(value, path, fitted=fitted)
         raise TypeError(
             f"{self._caller}: {path} is a {type(value).__module__}.{type(value).__name__}, which "
@@ -111,7 +113,8 @@ class Encoder:
         )
 
     def _params(self, estimator: Any, prefix: str, fitted: bool) -> dict:
-        # As in clone, parameters that are estimators are stored unfitted, except steps.
+        # As in clone, parameters that are estimators are stored unfitted, except steps and frozen
+        # estimators.
         fitted_param = FITTED_PARAMS.get(type(estimator).__name__) if fitted else None
         nodes: dict[str, Any] = {}
         for key, value in sorted(estimator.get_params(deep=False).items()):

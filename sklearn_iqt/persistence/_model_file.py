@@ -14,9 +14,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_iqt._fitted_params import changed_params, remember_params
 from sklearn_iqt._version import __version__
+from sklearn_iqt.base import steps_of
+from sklearn_iqt.compose import AnyGridIQT
 from sklearn_iqt.exceptions import UntrustedModelError
 from sklearn_iqt.persistence._card import ModelCard, TrainingCard, read_training
-from sklearn_iqt.persistence._checks import check_model
+from sklearn_iqt.persistence._checks import check_model, is_storable_grid
 from sklearn_iqt.persistence._container import read_container, read_header, write_container
 from sklearn_iqt.persistence._decode import Decoder, plain_value
 from sklearn_iqt.persistence._encode import Encoder
@@ -111,7 +113,7 @@ def save_model(
     target = Path(path)
     if target.suffix != SUFFIX:
         raise ValueError(f"save_model: path must end in {SUFFIX!r}, got {str(target)!r}.")
-    steps = _steps(model)
+    steps = steps_of(model)
     if class_name(model, MODELS) is None or class_name(steps[-1], ESTIMATORS) is None:
         raise TypeError(
             f"save_model: a {type(model).__module__}.{type(model).__name__} that predicts with a "
@@ -137,6 +139,12 @@ def save_model(
             f"save_model: {str(target)!r} exists already. Pass overwrite=True to replace it, or "
             "choose another name."
         )
+    for part in (model, model[-1] if isinstance(model, Pipeline) else model):
+        if isinstance(part, AnyGridIQT) and not is_storable_grid(part.grid):
+            raise TypeError(
+                "save_model: the grid of AnyGridIQT is a volume, which is not stored. Set grid to "
+                "'model', 'scan' or a voxel size before saving."
+            )
     encoder = Encoder("save_model")
     document = {
         "format": FORMAT,
@@ -194,7 +202,7 @@ def load_model(path: str | os.PathLike[str]) -> Any:
         with _explain_versions(document["sklearn"]):
             model = Decoder(arrays).model(document["model"])
             check_model(model)
-            for step in _steps(model):
+            for step in steps_of(model):
                 remember_params(step)
     return model
 
@@ -242,13 +250,6 @@ def read_model_card(path: str | os.PathLike[str]) -> ModelCard:
             format=document["format"],
             arrays={k: (entry["dtype"], entry.get("shape")) for k, entry in table.items()},
         )
-
-
-def _steps(model: Any) -> list[Any]:
-    """Return the model, or the steps of a pipeline that do something."""
-    if not isinstance(model, Pipeline):
-        return [model]
-    return [step for _, step in model.steps[:-1] if step != "passthrough"] + [model.steps[-1][1]]
 
 
 def _check_unchanged(step: Any) -> None:

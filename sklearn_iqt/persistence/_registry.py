@@ -21,7 +21,9 @@ Classes = Mapping[str, str | type]
 ESTIMATORS: dict[str, str | type] = {method.class_name: method.module for method in METHODS}
 
 # Classes of the outermost object in a file.
-MODELS: Classes = ChainMap(ESTIMATORS, {"Pipeline": "sklearn.pipeline"})
+MODELS: Classes = ChainMap(
+    ESTIMATORS, {"AnyGridIQT": "sklearn_iqt.compose", "Pipeline": "sklearn.pipeline"}
+)
 
 # Classes that may precede a model in a pipeline, with the attribute of their fitted numbers, which
 # increase.
@@ -63,13 +65,19 @@ _SKLEARN = {
 
 # Classes inside a model, as a parameter or as a fitted attribute.
 PARTS: dict[str, str | type] = {
+    "AnyGridIQT": "sklearn_iqt.compose",
+    "FrozenEstimator": "sklearn.frozen",
     "PatchTransformer": "sklearn_iqt.patches",
     **dict.fromkeys(SCALERS, "sklearn_iqt.preprocessing"),
     **{name: module for module, names in _SKLEARN.items() for name in names.split()},
 }
 
 # Parameters whose parts are fitted. In other classes, parameters that are estimators are unfitted.
-FITTED_PARAMS = {"FeatureUnion": "transformer_list", "Pipeline": "steps"}
+FITTED_PARAMS = {
+    "FeatureUnion": "transformer_list",
+    "FrozenEstimator": "estimator",
+    "Pipeline": "steps",
+}
 
 CLASSES: Classes = ChainMap(ESTIMATORS, PARTS)
 

@@ -11,14 +11,24 @@ from nibabel.affines import voxel_sizes
 from nibabel.nifti1 import Nifti1Image
 from nibabel.spatialimages import SpatialImage
 from numpy.typing import ArrayLike, NDArray
-from sklearn.pipeline import Pipeline
+from sklearn.frozen import FrozenEstimator
 
-from sklearn_iqt.base import BaseIQTRegressor
+from sklearn_iqt.base import enhancer_of, inner_model, steps_of
+from sklearn_iqt.compose import AnyGridIQT
 from sklearn_iqt.exceptions import GeometryMismatchError
-from sklearn_iqt.io import Cohort, Grid, compare_grids, load_volume, read_volume, scaled_affine
+from sklearn_iqt.io import (
+    Cohort,
+    Grid,
+    VolumeCollection,
+    compare_grids,
+    load_volume,
+    read_volume,
+    scaled_affine,
+)
+from sklearn_iqt.io._orientation import reorient
 from sklearn_iqt.plotting._slices import Scan, upright
 from sklearn_iqt.plotting._subject import Subject
-from sklearn_iqt.preprocessing import foreground_mask, upsample
+from sklearn_iqt.preprocessing import foreground_mask, resample_to, upsample
 
 CALLER = "write_report"
 
@@ -47,6 +57,8 @@ class Inputs:
         The truth, or the enhancement if there is no truth.
     has_truth : bool
         Whether the user passed a truth.
+    steps : str or None
+        Changes that brought the scan to the grid of the training scans, or None.
     """
 
     name: str
@@ -60,6 +72,7 @@ class Inputs:
     alignment: str
     subject: Subject
     has_truth: bool
+    steps: str | None
 
     @property
     def voxels(self) -> NDArray[Any]:
@@ -91,11 +104,24 @@ def read_inputs(
     names = ("low", "truth", "mask")
     cohort = Cohort.of_one(scan if has_place else voxels, mask=mask, caller=CALLER, names=names)
     inside = cohort.read(0).mask
+    steps = None
+    if isinstance(model, AnyGridIQT) and model._trained_on() is not None and has_place:
+        (plan,) = model._plan(cohort)
+        _, scan, inside = model._prepare(cohort, 0, plan)
+        voxels, steps = np.asarray(scan.dataobj), plan.describe()
+        enhanced, std = (
+            None if v is None else reorient(_read_image(v, name)[1], plan.orientation)
+            for v, name in ((enhanced, "enhanced"), (std, "std"))
+        )
+        # The scan is on the grid of the training now, and the result stays there.
+        model = AnyGridIQT(FrozenEstimator(inner_model(model)))
     if enhanced is None:
         enhanced, std = _enhance(model, scan, inside)
-    alignment = getattr(last_step(model), "alignment", "center")
+    alignment = getattr(steps_of(model)[-1], "alignment", "center")
     fine, scale = _on_fine_grid(enhanced, "enhanced", scan, alignment)
     spread = None if std is None else _on_fine_grid(std, "std", scan, alignment)[0]
+    if steps is not None and truth is not None:
+        truth = resample_to(truth, fine, order=3)
     if spread is not None and not np.asarray(spread.dataobj).any():
         spread = None
     return Inputs(
@@ -110,12 +136,8 @@ def read_inputs(
         alignment=alignment,
         subject=_read_subject(fine, truth),
         has_truth=truth is not None,
+        steps=steps,
     )
-
-
-def last_step(model: Any) -> Any:
-    """Return the estimator that enhances the scan: the model, or the last step of a pipeline."""
-    return model[-1] if isinstance(model, Pipeline) else model
 
 
 def slice_profile(thickness: Any, scale: tuple[int, ...]) -> tuple[float, ...]:
@@ -147,16 +169,15 @@ def _read_image(volume: Any, name: str, affine: ArrayLike | None = None) -> tupl
 
 def _enhance(model: Any, image: Nifti1Image, mask: NDArray[np.bool_] | None) -> tuple[Any, Any]:
     """Return the enhancement of a scan and its spread, or None if the model has no spread."""
-    estimator = last_step(model)
-    if not isinstance(estimator, BaseIQTRegressor):
-        raise TypeError(
-            f"{CALLER}: model must be an estimator of sklearn_iqt, or a pipeline that ends with "
-            f"one, got {type(model).__name__}. Pass enhanced to report on another model."
-        )
+    try:
+        estimator = enhancer_of(model, CALLER)
+    except TypeError as error:
+        raise TypeError(f"{error} Pass enhanced to report on another model.") from error
     masks = None if mask is None else [Nifti1Image(mask.astype(np.uint8), image.affine)]
+    scan = VolumeCollection([image], name="low", caller=CALLER, single=True)
     if estimator._volume_tags.no_spread_reason is not None:
-        return model.predict([image], mask=masks)[0], None
-    enhanced, spread = model.predict([image], mask=masks, return_std=True)
+        return model.predict(scan, mask=masks)[0], None
+    enhanced, spread = model.predict(scan, mask=masks, return_std=True)
     return enhanced[0], spread[0]
 
 

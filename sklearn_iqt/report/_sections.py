@@ -14,9 +14,9 @@ import numpy as np
 import scipy
 import sklearn
 from nibabel.affines import voxel_sizes
-from sklearn.pipeline import Pipeline
 
 from sklearn_iqt._version import __version__
+from sklearn_iqt.base import steps_of
 from sklearn_iqt.metrics import score_table, ssim
 from sklearn_iqt.metrics._table import MEASURES
 from sklearn_iqt.patches import PatchTransformer
@@ -133,9 +133,10 @@ def scan_section(inputs: Inputs, window: Sequence[float], step: float) -> Sectio
         f"{size(image.shape)}, of {size(voxel_sizes(image.affine))} mm"
         for image in (scan, inputs.enhanced)
     ]
-    rows = [
+    rows: list[list[Any]] = [
         ["scan", one_line(inputs.name)],
         ["description in its header", _header_text(scan)],
+        ["to fit the training scans", inputs.steps],
         ["voxels of the scan", grids[0]],
         ["voxels of the enhancement", grids[1]],
         ["axes run to", ", ".join(_SIDES[side] for side in nibabel.aff2axcodes(scan.affine))],
@@ -149,8 +150,7 @@ def scan_section(inputs: Inputs, window: Sequence[float], step: float) -> Sectio
 
 def model_section(model: Any, training: TrainingCard | None, *, has_spread: bool) -> Section:
     """Return the section on the class, the parameters and the training of the model."""
-    steps = model.steps if isinstance(model, Pipeline) else [("", model)]
-    tables = [Table(_describe_step(step)) for _, step in steps]
+    tables = [Table(_describe_step(step)) for step in steps_of(model)]
     facts = {} if training is None else training.as_dict()
     if facts:
         notes = facts.pop("notes", {})
@@ -162,8 +162,6 @@ def model_section(model: Any, training: TrainingCard | None, *, has_spread: bool
 
 def _describe_step(step: Any) -> list[list[str]]:
     """Return the class of an estimator and its parameters, as they were used if they were None."""
-    if isinstance(step, str):
-        return [["class", step]]
     rows = [["class", type(step).__name__]]
     for name, value in sorted(step.get_params(deep=False).items()):
         value = getattr(step, f"{name}_", None) if value is None else value

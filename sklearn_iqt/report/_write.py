@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from nibabel.affines import apply_affine
 from numpy.typing import ArrayLike, NDArray
-from sklearn.pipeline import Pipeline
 
+from sklearn_iqt.base import steps_of
 from sklearn_iqt.io import replaced_file
 from sklearn_iqt.persistence import ModelCard, TrainingCard
 from sklearn_iqt.plotting._slices import Scan, upright
@@ -20,7 +20,6 @@ from sklearn_iqt.preprocessing import TissueScaler
 from sklearn_iqt.report._inputs import (
     CALLER,
     Inputs,
-    last_step,
     read_inputs,
     slice_profile,
     turn_upright,
@@ -102,7 +101,9 @@ def write_report(
     Parameters
     ----------
     model : estimator
-        A fitted estimator, or a pipeline that ends with one.
+        A fitted estimator, or a pipeline that ends with one. With an
+        :class:`~sklearn_iqt.compose.AnyGridIQT`, the page shows the scan after it was brought to
+        the grid of the training scans, and the truth on the grid of the enhancement.
     low : array of shape (i, j, k), nibabel image or path
         The scan.
     path : str or path-like
@@ -190,14 +191,13 @@ def write_report(
     consistency = measure_consistency(inputs.voxels, degraded, inputs.foreground)
     quality = _quality(inputs)
     layers = _layers(inputs, consistency.residual)
-    learned = getattr(last_step(model), "spacing_", None)
+    learned = getattr(steps_of(model)[-1], "spacing_", None)
     comparisons = compare_with_training(
         quality,
         inputs.spacing,
         learned,
         training,
-        corrects_contrast=isinstance(model, Pipeline)
-        and any(isinstance(step, TissueScaler) for _, step in model.steps),
+        corrects_contrast=any(isinstance(step, TissueScaler) for step in steps_of(model)),
     )
     packed, step = pack_within(layers, _MAX_BYTES)
     sections = [

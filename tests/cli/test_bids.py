@@ -11,13 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from nibabel import Nifti1Image
+from nibabel import Nifti1Image, aff2axcodes
 
 from sklearn_iqt import InterpolationIQT, PatchwiseRegressor, __version__
 from sklearn_iqt.cli import main
 from sklearn_iqt.cli.bids import _command
 from sklearn_iqt.cli.bids._layout import Scan
 from sklearn_iqt.io import load_volume, save_volume, scaled_affine
+from sklearn_iqt.io._orientation import reorient
 from sklearn_iqt.persistence import TrainingCard, load_model, save_model
 
 AFFINE = np.array([[-1.0, 0, 0, 20], [0, 0, 4.0, -30], [0, 1.0, 0, -10], [0, 0, 0, 1]])
@@ -437,15 +438,31 @@ def test_warnings_name_the_scan(dataset, model, tmp_path, capsys):
     save_volume(make_scan(0), dataset / SCANS[0], affine=AFFINE @ np.diag([1, 1, 0.75, 1]))
     assert participant(dataset, tmp_path / "iqt", model, "--participant-label", "01") == 0
     error = capsys.readouterr().err
-    assert error.startswith(f"sklearn-iqt bids: warning: {SCANS[0]}: ")
-    assert "has voxels of 1 x 1 x 3 mm" in error
+    assert f"the result for {SCANS[0]} may be worse" in error
+    assert "its slices are 3 mm thick, but 4 mm in training" in error
+
+
+def test_a_scan_on_another_grid_is_enhanced_and_described(dataset, model, tmp_path, capsys):
+    image = Nifti1Image(make_scan(0).astype("f4"), AFFINE @ np.diag([1.3, 1.3, 1, 1]))
+    save_volume(reorient(image, "PIR"), dataset / SCANS[0])
+    out = tmp_path / "iqt"
+    assert participant(dataset, out, model, "--participant-label", "01") == 0
+    assert capsys.readouterr().err.count("warning") == 0
+    iqt = json.loads(sidecar(out, 0).read_text())["IQT"]
+    assert iqt["Grid"] == {
+        "Orientation": {"Scan": "PIR", "Model": "LSA"},
+        "VoxelSize": {"Scan": [1.3, 1.3, 4.0], "Model": [1.0, 1.0, 4.0]},
+    }
+    assert iqt["Spacing"] == [1, 1, 1]
+    assert 0 < iqt["ConsistencyNRMSE"] < 0.2
+    assert "".join(aff2axcodes(load_volume(out / OUTPUTS[0]).affine)) == "PIR"
 
 
 def test_a_scan_with_the_voxel_size_of_the_result_fails(dataset, model, tmp_path, capsys):
     save_volume(make_scan(0), dataset / SCANS[0], affine=AFFINE @ np.diag([1, 1, 0.25, 1]))
     out = tmp_path / "iqt"
     assert participant(dataset, out, model) == 1
-    assert "enhanced already" in capsys.readouterr().err
+    assert "nothing to enhance" in capsys.readouterr().err
     assert not sidecar(out, 0).exists()
     assert sidecar(out, 1).exists()
 

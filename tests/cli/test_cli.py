@@ -7,16 +7,19 @@ import subprocess
 import sys
 import warnings
 
+import nibabel
 import numpy as np
 import pytest
+from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import make_pipeline
 
-from sklearn_iqt import PatchwiseRegressor, __version__
+from sklearn_iqt import AnyGridIQT, PatchwiseRegressor, __version__
 from sklearn_iqt.cli import main
 from sklearn_iqt.io import load_volume, save_volume, scaled_affine
+from sklearn_iqt.io._orientation import reorient
 from sklearn_iqt.metrics import nrmse, paired_differences, psnr, ssim
 from sklearn_iqt.persistence import load_model, read_model_card
-from sklearn_iqt.preprocessing import TissueScaler
+from sklearn_iqt.preprocessing import TissueScaler, resample_to_voxel_size
 
 COMMANDS = (
     "prepare",
@@ -335,14 +338,14 @@ def test_an_interrupted_training_says_how_to_continue(pairs, tmp_path, capsys, m
 
 @pytest.mark.parametrize(
     ("factors", "match"),
-    [((1, 1, 1.05), None), ((1, 1, 0.8), "may be worse"), ((1, 1, 0.25), "enhanced already"),
-     ((1, 1, 2.5), "train a model on such slices")],
+    [((1, 1, 1.05), None), ((1, 1, 0.8), "may be worse"), ((1, 1, 0.25), "nothing to enhance"),
+     ((1, 1, 2.5), "Use a model that was trained on such")],
 )  # fmt: skip
 def test_enhance_checks_the_voxel_size(factors, match, model, pairs, tmp_path, capsys):
     low = load_volume(pairs / "sub-0_T1w_low.nii.gz")
     scan, out = tmp_path / "scan.nii.gz", tmp_path / "out.nii.gz"
     save_volume(low.get_fdata(), scan, affine=low.affine @ np.diag([*factors, 1]))
-    refused = match in ("enhanced already", "train a model on such slices")
+    refused = match in ("nothing to enhance", "Use a model that was trained on such")
     assert run("enhance", "--model", model, scan, "--output", out, "--quiet") == 2 * refused
     assert out.exists() != refused
     error = capsys.readouterr().err
@@ -364,6 +367,62 @@ def test_enhance_equals_predict(model, pairs, tmp_path):
         np.testing.assert_allclose(enhanced.affine, AFFINE, atol=1e-5)
         std = load_volume(folder / f"sub-{n}_T1w_low_std.nii.gz")
         np.testing.assert_allclose(std.dataobj, spread[n].dataobj, rtol=1e-4, atol=1e-3)
+
+
+@pytest.fixture
+def turned(pairs, tmp_path):
+    """Return paths of a scan with its axes in another order and other voxels, and of its mask."""
+    low = load_volume(pairs / "sub-0_T1w_low.nii.gz")
+    turned = reorient(resample_to_voxel_size(low, (1.2, 1.2, 4), order=1), "AIR")
+    scan = save_volume(turned, tmp_path / "turned.nii.gz")
+    mask = np.asarray(turned.dataobj) > 30
+    return scan, save_volume(mask, tmp_path / "mask.nii", affine=turned.affine, dtype="uint8")
+
+
+def test_enhance_brings_scans_to_the_grid_of_the_training(turned, model, tmp_path, capsys):
+    out = tmp_path / "out.nii.gz"
+    assert run("enhance", "--model", model, turned[0], "--output", out, "--jobs", 1) == 0
+    said = capsys.readouterr().err
+    assert f"{turned[0]}: to fit the training scans, its axes were put in the order LSA" in said
+    assert "resampled from 1.2 x 1.2 x 4 mm to 1 x 1 x 4 mm" in said
+    (expected,) = AnyGridIQT(FrozenEstimator(load_model(model))).predict([turned[0]])
+    result = load_volume(out)
+    assert "".join(nibabel.aff2axcodes(result.affine)) == "AIR"
+    np.testing.assert_allclose(result.header.get_zooms(), 1, rtol=1e-5)
+    np.testing.assert_allclose(result.dataobj, expected.dataobj, rtol=1e-4, atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("options", "grid"),
+    [(["--grid", "scan"], "scan"), (["--voxel-size", 2], 2.0),
+     (["--voxel-size", 1, 2, 1.5], (1, 2, 1.5)), (["--grid", "model"], "model")],
+)  # fmt: skip
+def test_enhance_writes_the_grid_that_is_asked_for(options, grid, turned, model, tmp_path):
+    out = tmp_path / "out.nii.gz"
+    scan, mask = turned
+    arguments = ["--model", model, scan, "--mask", mask, "--output", out, "--quiet", *options]
+    assert run("enhance", *arguments) == 0
+    fitted = AnyGridIQT(FrozenEstimator(load_model(model)), grid=grid)
+    (expected,) = fitted.predict([scan], mask=[mask])
+    result = load_volume(out)
+    np.testing.assert_allclose(result.affine, expected.affine, atol=1e-4)
+    np.testing.assert_allclose(result.dataobj, expected.dataobj, rtol=1e-4, atol=1e-2)
+    (without,) = fitted.predict([scan])
+    assert not np.array_equal(without.dataobj, expected.dataobj)
+
+
+def test_enhance_puts_the_result_on_the_grid_of_a_file(turned, model, pairs, tmp_path, capsys):
+    reference, out = pairs / "sub-0_T1w_high.nii.gz", tmp_path / "out.nii.gz"
+    arguments = ["--model", model, turned[0], "--output", out, "--grid", reference]
+    assert run("enhance", *arguments, "--quiet") == 0
+    assert load_volume(out).shape == load_volume(reference).shape
+    truth = load_volume(reference).get_fdata()
+    assert nrmse([truth], [load_volume(out).get_fdata()]) < 0.2
+    both = "--voxel-size", 1
+    assert run("enhance", *arguments, *both, "--force") == 2
+    assert "not allowed with" in capsys.readouterr().err
+    assert run("enhance", *arguments, "--mask", turned[1], turned[1], "--force") == 2
+    assert "2 masks for 1 scans" in capsys.readouterr().err
 
 
 def test_enhance_writes_one_scan_to_the_requested_file(model, pairs, tmp_path):

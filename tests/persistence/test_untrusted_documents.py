@@ -270,6 +270,24 @@ PIPELINES = {
 }
 
 
+@pytest.mark.parametrize(
+    ("param", "value", "match"),
+    [
+        ("grid", "/etc/passwd", "not the name of a grid"),
+        ("grid", {"tuple": [1, "2"]}, "not the name of a grid"),
+        ("order", 9, "order"),
+        ("estimator", {"class": "Ridge", "params": {}}, "contains a Ridge|not used|does not use"),
+    ],
+)
+def test_a_changed_model_for_any_grid_is_refused(param, value, match, genuine, refused):
+    def wrap(document):
+        frozen = {"class": "FrozenEstimator", "params": {"estimator": document["model"]}}
+        params = {"estimator": frozen, "grid": "model", "order": 3}
+        document["model"] = {"class": "AnyGridIQT", "params": {**params, param: value}}
+
+    refused(change(genuine["ridge"], wrap), match)
+
+
 @pytest.mark.parametrize("attack", PIPELINES)
 def test_a_changed_pipeline_is_refused(attack, genuine, refused):
     edit, match = PIPELINES[attack]

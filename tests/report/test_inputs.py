@@ -5,12 +5,14 @@ import numpy as np
 import pytest
 from report_page import Page
 from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 
-from sklearn_iqt import InterpolationIQT, PatchwiseRegressor
+from sklearn_iqt import AnyGridIQT, InterpolationIQT, PatchwiseRegressor
 from sklearn_iqt.exceptions import GeometryMismatchError
 from sklearn_iqt.io import save_volume, scaled_affine
+from sklearn_iqt.io._orientation import reorient
 from sklearn_iqt.plotting._slices import upright
 from sklearn_iqt.preprocessing import foreground_mask
 from sklearn_iqt.report import write_report
@@ -48,6 +50,19 @@ def test_estimators_have_a_method_that_writes_a_report(pair, model, tmp_path):
     with pytest.raises(NotFittedError):
         PatchwiseRegressor().report(pair.low, tmp_path / "c.html")
     assert not (tmp_path / "c.html").exists()
+
+
+def test_a_scan_on_another_grid_is_shown_on_the_grid_of_the_training(pair, model, tmp_path):
+    mask = nibabel.Nifti1Image((np.asarray(pair.low.dataobj) > 0).astype("u1"), pair.low.affine)
+    pages = []
+    for codes in ("".join(nibabel.aff2axcodes(pair.low.affine)), "SPL"):
+        low, truth, inside = (reorient(image, codes) for image in (pair.low, pair.high, mask))
+        path = tmp_path / f"{codes}.html"
+        wrapped = AnyGridIQT(FrozenEstimator(model), grid="scan")
+        pages.append(Page(wrapped.report(low, path, truth=truth, mask=inside)))
+        assert ("its axes were put in" in path.read_text(encoding="utf-8")) == (codes == "SPL")
+    same, turned = (page.blocks["script", "voxels-enhanced"] for page in pages)
+    assert same == turned
 
 
 @pytest.mark.parametrize("in_pipeline", [False, True])

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sklearn_iqt._version import __version__
-from sklearn_iqt.cli._common import one_line, set_session, steps_of, write_text
+from sklearn_iqt.cli._any_grid import as_scan, on_any_grid, plan_of
+from sklearn_iqt.cli._common import one_line, set_session, write_text
 from sklearn_iqt.cli._grids import check_grids
 from sklearn_iqt.cli._imports import import_modules
 from sklearn_iqt.cli.bids._layout import Scan, read_json, to_json
@@ -53,8 +54,7 @@ def enhance(job: Job) -> dict[str, Any]:
             if job.debug:
                 raise
             result = {"status": "failed", "error": one_line(error)}
-    name = job.scan.relative
-    messages = dict.fromkeys(f"{name}: {one_line(warning.message)}" for warning in caught)
+    messages = dict.fromkeys(one_line(warning.message) for warning in caught)
     return {**result, "warnings": list(messages)}
 
 
@@ -114,13 +114,15 @@ def _enhance(job: Job) -> dict[str, Any]:
     started = time.perf_counter()
     image = load_volume(job.scan.path)
     mask = None if job.mask is None else load_volume(job.mask)
+    model, scan = on_any_grid(model), as_scan(job.scan.path, name=job.scan.relative)
+    plan = plan_of(model, scan)
     with threadpool_limits(job.n_threads):
-        enhanced = model.predict([image], mask=None if mask is None else [mask])[0]
+        enhanced = model.predict(scan, mask=None if mask is None else [mask])[0]
     seconds = time.perf_counter() - started
     job.output.parent.mkdir(parents=True, exist_ok=True)
     save_volume(enhanced, job.output)
     # The sidecar is written last, so that an incomplete result has no sidecar.
-    content = _describe(job, model, card, image, mask, enhanced, seconds)
+    content = _describe(job, model, card, image, mask, enhanced, plan, seconds)
     write_text(sidecar(job.output), to_json(content))
     return {"status": "done", "seconds": seconds}
 
@@ -132,14 +134,16 @@ def _describe(
     image: Any,
     mask: Any,
     enhanced: Any,
+    plan: Any,
     seconds: float,
 ) -> dict[str, Any]:
     """Return the content of the sidecar."""
     import numpy as np
 
+    from sklearn_iqt.base import steps_of
     from sklearn_iqt.preprocessing import intensity_scale
 
-    estimator = steps_of(model)[-1]
+    *_, estimator = steps_of(model)
     name = " after ".join(type(step).__name__ for step in reversed(steps_of(model)))
     low = np.asarray(image.dataobj)
     foreground = None if mask is None else np.asarray(mask.dataobj) > 0
@@ -164,11 +168,12 @@ def _describe(
             },
             "SHA256": _checksums(job.files),
             "IntensityScale": float(intensity_scale(low, foreground)),
+            "Grid": None if plan is None else plan.to_record(),
             "SpacingOfScan": _spacing(image),
             "Spacing": _spacing(enhanced),
             "Shape": list(enhanced.shape),
             "Seconds": round(seconds, 3),
-            "ConsistencyNRMSE": _consistency(low, np.asarray(enhanced.dataobj), estimator),
+            "ConsistencyNRMSE": _consistency(image, enhanced, plan, model),
         },
     }
 
@@ -181,10 +186,23 @@ def _sources(job: Job) -> list[str]:
     return [f"bids:source:{path.relative_to(root).as_posix()}" for path in inside]
 
 
-def _consistency(low: Any, fine: Any, estimator: Any) -> float | None:
-    """Return the NRMSE between a scan and the averages of its enhanced voxels."""
+def _consistency(image: Any, enhanced: Any, plan: Any, model: Any) -> float | None:
+    """Return the NRMSE between a scan and the averages of its enhanced voxels.
+
+    Both are compared on the grid of the training scans, on which the model enhances.
+    """
+    import numpy as np
+
+    from sklearn_iqt.base import steps_of
+    from sklearn_iqt.io._orientation import reorient
     from sklearn_iqt.metrics import nrmse
 
+    *_, estimator = steps_of(model)
+    if plan is not None:
+        if model.grid != "model":
+            return None  # the result does not lie on the blocks of high voxels
+        image, enhanced = plan.apply(image, model.order), reorient(enhanced, plan.orientation)
+    low, fine = (np.asarray(volume.dataobj) for volume in (image, enhanced))
     if estimator.alignment != "center" and max(estimator.scale_) > 1:
         return None  # the blocks of high voxels are not aligned with the low voxels
     blocks = [part for pair in zip(low.shape, estimator.scale_, strict=True) for part in pair]
