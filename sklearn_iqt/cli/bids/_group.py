@@ -23,8 +23,7 @@ COLUMNS: dict[str, dict[str, Any]] = {
         },
     },
     "intensity_scale": {
-        "Description": "99.5th percentile of the foreground of the scan, in its units. The model "
-        "divides intensities by it"
+        "Description": "Intensity by which the model divides the scan, in the units of the scan"
     },
     **{
         f"spacing_{axis}": {
