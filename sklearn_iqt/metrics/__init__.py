@@ -2,12 +2,15 @@
 
 from sklearn_iqt.metrics._differences import paired_differences
 from sklearn_iqt.metrics._edges import edge_width, edge_width_error
+from sklearn_iqt.metrics._endpoints import endpoint_table
+from sklearn_iqt.metrics._lesions import lesion_contrast, lesion_volume
 from sklearn_iqt.metrics._scorers import (
     neg_nrmse_scorer,
     psnr_scorer,
     ssim_scorer,
     volume_scorers,
 )
+from sklearn_iqt.metrics._segment import segment_tissues, tissue_dice, tissue_volume_error
 from sklearn_iqt.metrics._shells import fourier_shell_correlation, shell_resolution
 from sklearn_iqt.metrics._spectra import coherence, coherence_spectrum
 from sklearn_iqt.metrics._table import mean_scores, score_table
@@ -25,7 +28,10 @@ __all__ = [
     "contrast_error",
     "edge_width",
     "edge_width_error",
+    "endpoint_table",
     "fourier_shell_correlation",
+    "lesion_contrast",
+    "lesion_volume",
     "mean_scores",
     "neg_nrmse_scorer",
     "nrmse",
@@ -35,9 +41,12 @@ __all__ = [
     "regression_intercept",
     "regression_slope",
     "score_table",
+    "segment_tissues",
     "shell_resolution",
     "ssim",
     "ssim_scorer",
+    "tissue_dice",
     "tissue_error",
+    "tissue_volume_error",
     "volume_scorers",
 ]

@@ -83,6 +83,7 @@ def score_volumes(
     caller: str,
     mask: Any = None,
     labels: Any = None,
+    labels_name: str = "labels",
     match: str = "none",
     per_volume: bool = False,
     verbose: int = 0,
@@ -101,6 +102,8 @@ def score_volumes(
         Only voxels above zero count.
     labels : volume or collection of volumes or None
         Label maps on the grids of the truths.
+    labels_name : str
+        Their name in messages.
     match : {"none", "gain", "affine"}
         How predictions are matched to the unit of their truths.
     per_volume : bool
@@ -115,7 +118,7 @@ def score_volumes(
     """
     check_match(match, caller)
     single = _is_volume(y_true)
-    for name, other in (("y_pred", y_pred), ("labels", labels)):
+    for name, other in (("y_pred", y_pred), (labels_name, labels)):
         if other is not None and _is_volume(other) != single:
             raise ValueError(
                 f"{caller}: one of y_true and {name} is a single volume and the other is a "
@@ -125,7 +128,7 @@ def score_volumes(
     cohort = make(y_true, y_pred, mask, caller=caller, names=("y_true", "y_pred", "mask"))
     maps = None
     if labels is not None:
-        maps = make(y_true, labels, caller=caller, names=("y_true", "labels", "mask")).high
+        maps = make(y_true, labels, caller=caller, names=("y_true", labels_name, "mask")).high
     scores = np.empty(len(cohort))
     bar = tqdm(cohort, desc=caller, disable=not verbose)
     for index, (truth, prediction, inside, affine) in enumerate(bar):

@@ -12,6 +12,7 @@ from sklearn_iqt.metrics._pairs import ScoredPair, score_volumes
 __all__ = [
     "TISSUES",
     "check_labels",
+    "check_tissue",
     "contrast_error",
     "regression_intercept",
     "regression_slope",
@@ -79,7 +80,7 @@ def tissue_error(
     >>> tissue_error(truth, truth + 5 * (labels == 2), labels=labels, tissue="gm")
     0.05
     """
-    _check_tissue(tissue, "tissue_error")
+    check_tissue(tissue, "tissue_error")
 
     def measure(pair: ScoredPair) -> float:
         (region,) = _regions(pair, tissue)
@@ -163,7 +164,7 @@ def contrast_error(
     if len(tissues) != 2 or tissues[0] == tissues[1]:
         raise ValueError(f"contrast_error: tissues must be two different tissues, got {tissues!r}.")
     for tissue in tissues:
-        _check_tissue(tissue, "contrast_error")
+        check_tissue(tissue, "contrast_error")
 
     def measure(pair: ScoredPair) -> float:
         regions = _regions(pair, *tissues)
@@ -356,13 +357,27 @@ def check_labels(labels: NDArray, name: str) -> NDArray:
     n_other = int(np.count_nonzero(~np.isin(labels, (0, *TISSUES.values()))))
     if n_other:
         raise ValueError(
-            f"{name}: {n_other} voxels of labels have other labels than 0 (background), 1 (CSF), "
+            f"{name}: {n_other} voxels have other labels than 0 (background), 1 (CSF), "
             "2 (GM) and 3 (WM). Change these labels."
         )
     return labels
 
 
-def _check_tissue(tissue: str, caller: str) -> None:
+def check_tissue(tissue: str, caller: str) -> None:
+    """Check the parameter ``tissue`` of a metric.
+
+    Parameters
+    ----------
+    tissue : str
+        Value that the user passed.
+    caller : str
+        Metric that the message names.
+
+    Raises
+    ------
+    ValueError
+        If it is not the name of a tissue.
+    """
     if tissue not in TISSUES:
         raise ValueError(f"{caller}: a tissue must be one of {list(TISSUES)}, got {tissue!r}.")
 
@@ -400,7 +415,7 @@ def _white_matter(pair: ScoredPair) -> float:
 
 def _regression(caller: str, which: int, tissue: str, truth_noise: float) -> Any:
     """Return a function that computes slope (0) or intercept (1) of collections."""
-    _check_tissue(tissue, caller)
+    check_tissue(tissue, caller)
     if not (np.isfinite(truth_noise) and truth_noise >= 0):
         raise ValueError(
             f"{caller}: truth_noise must be finite and at least 0, got {truth_noise!r}."

@@ -1,6 +1,7 @@
 """Simulation of low-field scans from high-quality volumes and their tissue maps."""
 
 from sklearn_iqt.simulation._degrade import degrade
+from sklearn_iqt.simulation._lesions import insert_lesions
 from sklearn_iqt.simulation._maps import tissue_maps_from_labels
 from sklearn_iqt.simulation._presets import SNR_PRESETS, get_snr, mahalanobis_distance
 from sklearn_iqt.simulation._simulator import LowFieldSimulator
@@ -16,6 +17,7 @@ __all__ = [
     "degrade",
     "estimate_tissue_maps",
     "get_snr",
+    "insert_lesions",
     "mahalanobis_distance",
     "tissue_maps_from_labels",
 ]

@@ -92,7 +92,7 @@ def test_label_maps_are_checked(brain, metric):
         metric(truth, estimate, labels=labels[:-1])
     odd = labels.copy()
     odd[0, 0, 0] = 7
-    with pytest.raises(ValueError, match=rf"{name}: 1 voxels of labels have other labels"):
+    with pytest.raises(ValueError, match=rf"{name}: 1 voxels have other labels"):
         metric(truth, estimate, labels=odd)
     with pytest.raises(ValueError, match=f"{name}: labels have no voxel of gm"):
         metric(truth, estimate, labels=np.where(labels == 2, 0, labels))
