@@ -28,12 +28,12 @@ from benchmarks.code import describe_code
 from benchmarks.cohorts import load_cohort
 from benchmarks.tables import format_table
 from sklearn_iqt import (
+    ContrastMatchingIQT,
     CoupledDictionaryIQT,
     IntensityCurveIQT,
     InterpolationIQT,
     PatchTransformer,
     PatchwiseRegressor,
-    TissueMatchingIQT,
 )
 from sklearn_iqt.io import load_volume, save_volume
 from sklearn_iqt.metrics import mean_scores, nrmse, paired_differences, score_table, ssim
@@ -79,7 +79,7 @@ def make_methods(scale):
     return {
         "interpolation": InterpolationIQT(scale=scale),
         "intensity curve": IntensityCurveIQT(scale=scale, random_state=0),
-        "tissue matching": TissueMatchingIQT(scale=scale),
+        "tissue matching": ContrastMatchingIQT(scale=scale),
         "ridge": PatchwiseRegressor(
             scale=scale, patcher=PatchTransformer((5, 5, 3)), max_patches=40_000, random_state=0
         ),

@@ -59,7 +59,7 @@ patches = grid | {"patcher": iqt.PatchTransformer((5, 5, 3), (2, 2, 1)), "max_pa
 methods = {
     "interpolation": iqt.InterpolationIQT(**grid),
     "intensity curve": iqt.IntensityCurveIQT(**grid, random_state=0),
-    "tissue matching": iqt.TissueMatchingIQT(**grid),
+    "tissue matching": iqt.ContrastMatchingIQT(**grid),
     "ridge": iqt.PatchwiseRegressor(**patches, random_state=0),
     "IQT-SRep": iqt.CoupledDictionaryIQT(128, **patches, random_state=0),
 }

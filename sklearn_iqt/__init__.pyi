@@ -3,10 +3,10 @@
 from ._version import __version__ as __version__
 from .base import BaseIQTRegressor as BaseIQTRegressor
 from .compose import AnyGridIQT as AnyGridIQT
+from .compose import ContrastMatchingIQT as ContrastMatchingIQT
 from .compose import IntensityCurveIQT as IntensityCurveIQT
 from .compose import InterpolationIQT as InterpolationIQT
 from .compose import PatchwiseRegressor as PatchwiseRegressor
-from .compose import TissueMatchingIQT as TissueMatchingIQT
 from .deep import AnisoUNetRegressor as AnisoUNetRegressor
 from .deep import DDLRegressor as DDLRegressor
 from .dictionary import CoupledDictionaryIQT as CoupledDictionaryIQT

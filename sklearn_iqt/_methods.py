@@ -49,6 +49,12 @@ def _forest() -> dict[str, Any]:
     return {"estimator": ExtraTreesRegressor(30, min_samples_leaf=10)}
 
 
+def _histogram() -> dict[str, Any]:
+    from sklearn_iqt.preprocessing import NyulScaler
+
+    return {"scaler": NyulScaler(keep_units=True)}
+
+
 METHODS = (
     Method(
         "CoupledDictionaryIQT",
@@ -98,9 +104,16 @@ METHODS = (
         "cubic splines and one intensity curve, a baseline for contrast",
     ),
     Method(
-        "TissueMatchingIQT",
+        "ContrastMatchingIQT",
         "sklearn_iqt.compose",
         "tissue-matching",
         "tissue contrast of the high volumes and cubic splines, a baseline for contrast",
+    ),
+    Method(
+        "ContrastMatchingIQT",
+        "sklearn_iqt.compose",
+        "histogram-matching",
+        "histogram of the high volumes and cubic splines, a baseline for contrast",
+        params=_histogram,
     ),
 )

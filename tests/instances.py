@@ -5,13 +5,13 @@ from sklearn.ensemble import ExtraTreesRegressor
 
 from sklearn_iqt import (
     AnisoUNetRegressor,
+    ContrastMatchingIQT,
     CoupledDictionaryIQT,
     DDLRegressor,
     IntensityCurveIQT,
     InterpolationIQT,
     PatchTransformer,
     PatchwiseRegressor,
-    TissueMatchingIQT,
 )
 
 SMALL = PatchTransformer(5, stride=3)
@@ -23,7 +23,7 @@ def regressors():
     return [
         InterpolationIQT(),
         IntensityCurveIQT(random_state=0),
-        TissueMatchingIQT(),
+        ContrastMatchingIQT(),
         CoupledDictionaryIQT(16, patcher=SMALL, max_patches=400, random_state=0),
         PatchwiseRegressor(max_patches=400, random_state=0),
         PatchwiseRegressor(

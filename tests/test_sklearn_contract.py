@@ -22,6 +22,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.estimator_checks import check_estimator
 
 from sklearn_iqt import (
+    ContrastMatchingIQT,
     CoupledDictionaryIQT,
     InterpolationIQT,
     LowFieldSimulator,
@@ -29,7 +30,6 @@ from sklearn_iqt import (
     PatchTransformer,
     PatchwiseRegressor,
     PercentileScaler,
-    TissueMatchingIQT,
     TissueScaler,
 )
 from sklearn_iqt.exceptions import GeometryMismatchError, PatchGeometryWarning
@@ -295,7 +295,7 @@ def test_patches_outside_the_mask_are_interpolated():
 @every_estimator
 @pytest.mark.parametrize("shape", [(3, 3, 1), (1, 12, 4), (9, 2, 3)])
 def test_volumes_may_be_smaller_than_a_patch(estimator, shape, fit_once):
-    if isinstance(estimator, TissueMatchingIQT):
+    if isinstance(estimator, ContrastMatchingIQT):
         pytest.skip("a few voxels have no tissues to match")
     fitted = fit_once(estimator)
     tiny = 100 + np.random.default_rng(0).random(shape)
@@ -355,7 +355,7 @@ def test_column_names_come_from_the_last_fit(estimator, fit_once):
 def test_constant_volumes_stay_constant_and_empty_ones_are_refused(estimator, fit_once):
     low, high = make_pairs(RAGGED)
     fitted = fit_once(estimator)
-    if isinstance(estimator, TissueMatchingIQT):
+    if isinstance(estimator, ContrastMatchingIQT):
         with pytest.raises(ValueError, match="it is constant"):
             fitted.predict([np.full((8, 8, 4), 7.0)])
     elif isinstance(estimator, InterpolationIQT):

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import clone
 from sklearn.isotonic import IsotonicRegression
 from sklearn.utils import Tags
-from sklearn.utils._param_validation import Interval
+from sklearn.utils._param_validation import HasMethods, Interval
 
 from sklearn_iqt.base import BasePatchRegressor, VolumeTags
 from sklearn_iqt.compose._interpolation import InterpolationIQT
@@ -18,7 +19,7 @@ from sklearn_iqt.io import Cohort
 from sklearn_iqt.patches import PatchTransformer
 from sklearn_iqt.preprocessing import TissueScaler
 
-__all__ = ["IntensityCurveIQT", "TissueMatchingIQT"]
+__all__ = ["ContrastMatchingIQT", "IntensityCurveIQT"]
 
 
 class IntensityCurveIQT(BasePatchRegressor):
@@ -58,7 +59,7 @@ class IntensityCurveIQT(BasePatchRegressor):
     See Also
     --------
     InterpolationIQT : Interpolation alone.
-    TissueMatchingIQT : Match the mean intensities of the tissues of each scan.
+    ContrastMatchingIQT : Match the contrast of each scan on its own.
 
     Notes
     -----
@@ -127,17 +128,20 @@ class IntensityCurveIQT(BasePatchRegressor):
         return tags
 
 
-class TissueMatchingIQT(InterpolationIQT):
-    """Match the tissue contrast of a scan to the high training volumes, then interpolate it.
+class ContrastMatchingIQT(InterpolationIQT):
+    """Match the contrast of a scan to the high training volumes, then interpolate it.
 
-    A :class:`~sklearn_iqt.preprocessing.TissueScaler` is fitted to the high volumes. It changes
-    the intensities of fluid, grey and white matter of each scan to the ratios in these volumes.
-    Low volumes are not used in training, so that the method does not depend on how they were
-    degraded. Ratios do not depend on the units of the high volumes, and results are in the unit of
-    the scan.
+    A scaler is fitted to the high volumes, and changes the intensities of each scan. By default it
+    gives fluid, grey and white matter the ratios that they have in the high volumes. With
+    ``NyulScaler(keep_units=True)`` it matches the histogram. Low volumes are not used in training,
+    so that the method does not depend on how they were degraded. The units of the high volumes
+    have no effect, and results are in the unit of the scan.
 
     Parameters
     ----------
+    scaler : scaler, default=None
+        Scaler of the intensities, which keeps the unit of a scan. By default
+        ``TissueScaler()``.
     order : int, in [0, 5], default=3
         Spline order: 0 nearest, 1 linear, 3 cubic.
     scale : int or tuple of 3 ints, default=(1, 1, 4)
@@ -155,9 +159,14 @@ class TissueMatchingIQT(InterpolationIQT):
 
     Attributes
     ----------
-    scaler_ : TissueScaler
+    scaler_ : scaler
         The scaler that was fitted to the high volumes. None after a fit on rows, which are only
         interpolated, because they have no tissues.
+
+    Raises
+    ------
+    ValueError
+        If the scaler changes the unit of a scan, which ``fit`` checks.
 
     See Also
     --------
@@ -166,23 +175,61 @@ class TissueMatchingIQT(InterpolationIQT):
     Examples
     --------
     >>> import numpy as np
-    >>> from sklearn_iqt import TissueMatchingIQT
+    >>> from sklearn_iqt import ContrastMatchingIQT
     >>> rng = np.random.default_rng(0)
     >>> labels = rng.integers(0, 4, size=(16, 16, 16)) * (np.arange(16) > 7)
     >>> low, high = (
     ...     np.array([0, 40, 100, white])[labels] + rng.normal(size=labels.shape)
     ...     for white in (120, 160)
     ... )
-    >>> model = TissueMatchingIQT(scale=1).fit([low], [high])
+    >>> model = ContrastMatchingIQT(scale=1).fit([low], [high])
     >>> float(model.predict([low])[0][labels == 3].mean().round())
     160.0
     """
 
     _volume_tags = VolumeTags(no_spread_reason="interpolation does not average patches")
 
+    _parameter_constraints: dict = {
+        **InterpolationIQT._parameter_constraints,
+        "scaler": [HasMethods(["fit", "transform"]), None],
+    }
+
+    def __init__(
+        self,
+        scaler: Any = None,
+        *,
+        order: int = 3,
+        scale: int | Sequence[int] = (1, 1, 4),
+        alignment: str = "center",
+        keep_zeros: bool = True,
+        patch_size: int | Sequence[int] = 7,
+        verbose: int = 0,
+    ) -> None:
+        super().__init__(
+            order,
+            scale=scale,
+            alignment=alignment,
+            keep_zeros=keep_zeros,
+            patch_size=patch_size,
+            verbose=verbose,
+        )
+        self.scaler = scaler
+
+    def _default_scaler(self) -> TissueScaler:
+        return TissueScaler()
+
     def _fit_cohort(self, cohort: Cohort) -> None:
         super()._fit_cohort(cohort)
-        self.scaler_ = TissueScaler().fit(cohort.high)
+        scaler = self._default_scaler() if self.scaler is None else clone(self.scaler)
+        self.scaler_ = scaler.fit(cohort.high)
+        volume = cohort.read(0).high
+        once, twice = self.scaler_.transform([volume, 2.0 * volume])
+        if not np.allclose(twice, 2 * once, rtol=0.01, atol=0.01 * np.abs(once).max()):
+            raise ValueError(
+                f"{type(self).__name__}: {type(scaler).__name__} changes the unit of a scan, "
+                "because a scan that is twice as bright does not become twice as bright. Use "
+                "TissueScaler() or NyulScaler(keep_units=True)."
+            )
 
     def _fit_patches(self, X: NDArray, y: NDArray, groups: NDArray | None) -> None:
         self.scaler_ = None
@@ -196,8 +243,8 @@ class TissueMatchingIQT(InterpolationIQT):
     ) -> tuple[NDArray[np.float32], ...]:
         if self.scaler_ is None:
             raise ValueError(
-                f"{type(self).__name__} was fitted on rows, which have no tissues, so it cannot "
-                "enhance volumes. Fit it on volumes."
+                f"{type(self).__name__} was fitted on rows, which have no contrast to match, so it "
+                "cannot enhance volumes. Fit it on volumes."
             )
         masks = None if mask is None else [mask]
         (matched,) = self.scaler_.transform([volume], mask=masks)

@@ -45,6 +45,9 @@ def check_model(model: Any) -> None:
     while isinstance(model, (Pipeline, AnyGridIQT)):
         model = _check_steps(model) if isinstance(model, Pipeline) else _check_any_grid(model)
     name = type(model).__name__
+    scaler = getattr(model, "scaler_", None)
+    if class_name(scaler) in SCALERS:
+        _check_scaler(scaler, name)
     for key in ("n_features_in_", "n_outputs_"):
         if not hasattr(model, key):
             raise UntrustedModelError(f"{name} has no {key}.")
@@ -101,18 +104,16 @@ def _check_steps(pipeline: Pipeline) -> Any:
     for scaler in scalers:
         if isinstance(scaler, str) and scaler == "passthrough":
             continue
-        name = type(scaler).__name__
-        if name not in SCALERS or class_name(scaler) is None:
-            raise UntrustedModelError(
-                f"its pipeline contains a {name}, which does not scale volumes."
-            )
-        _check_scaler(scaler, name, SCALERS[name])
+        _check_scaler(scaler, "its pipeline")
     return model
 
 
-def _check_scaler(scaler: Any, name: str, learned: str | None) -> None:
+def _check_scaler(scaler: Any, owner: str) -> None:
     """Check the fitted numbers of a scaler, and scale a volume of three tissues with it."""
-    if learned is not None:
+    name = type(scaler).__name__
+    if name not in SCALERS or class_name(scaler) is None:
+        raise UntrustedModelError(f"{owner} contains a {name}, which does not scale volumes.")
+    if (learned := SCALERS[name]) is not None:
         numbers = getattr(scaler, learned, None)
         if not (isinstance(numbers, np.ndarray) and numbers.dtype == np.float64):
             raise UntrustedModelError(f"{name}.{learned} is not an array of numbers.")

@@ -88,7 +88,7 @@ def test_the_help_of_fit_names_the_nets_and_the_forest(capsys):
     assert run("fit", "--help") == 0
     text = capsys.readouterr().out
     assert "The default sizes of ddl and unet are made for a GPU" in text
-    assert "forest           forest of 30" in text
+    assert "forest forest of 30" in " ".join(text.split())
     assert "{" not in text.split("examples:")[1]
 
 

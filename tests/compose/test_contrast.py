@@ -4,12 +4,15 @@ import numpy as np
 import pytest
 
 from sklearn_iqt import (
+    ContrastMatchingIQT,
     IntensityCurveIQT,
     InterpolationIQT,
-    TissueMatchingIQT,
+    NyulScaler,
+    PercentileScaler,
     load_model,
     save_model,
 )
+from sklearn_iqt.exceptions import UntrustedModelError
 
 
 def make_brains(white, n=2, seed=0):
@@ -46,7 +49,7 @@ def test_few_voxels_are_enough_for_a_curve():
 def test_tissues_get_the_ratios_of_the_high_volumes():
     labels, low = make_brains(white=110)
     _, high = make_brains(white=150, seed=1)
-    model = TissueMatchingIQT(scale=1).fit(low, high)
+    model = ContrastMatchingIQT(scale=1).fit(low, high)
     (matched,) = model.predict([7 * low[0]])
     white, grey = (np.median(matched[labels == tissue]) for tissue in (3, 2))
     assert white / grey == pytest.approx(1.5, rel=0.02)
@@ -55,19 +58,53 @@ def test_tissues_get_the_ratios_of_the_high_volumes():
     assert np.median(same[labels == 3]) == pytest.approx(770, rel=0.02)
 
 
-def test_tissue_matching_accepts_masks_and_refuses_volumes_after_rows():
+def test_contrast_matching_accepts_masks_and_refuses_volumes_after_rows():
     labels, low = make_brains(white=110)
     _, high = make_brains(white=150, seed=1)
-    model = TissueMatchingIQT(scale=1).fit(low, high)
+    model = ContrastMatchingIQT(scale=1).fit(low, high)
     model.predict(low[:1], mask=[labels > 0])
     rows = np.random.default_rng(0).random((4, 343))
     with pytest.raises(ValueError, match="Fit it on volumes"):
-        TissueMatchingIQT(scale=1).fit(rows, rows).predict(low[:1])
+        ContrastMatchingIQT(scale=1).fit(rows, rows).predict(low[:1])
 
 
-@pytest.mark.parametrize("model", [IntensityCurveIQT(scale=1), TissueMatchingIQT(scale=1)])
+def test_scans_get_the_histogram_of_the_high_volumes():
+    labels, low = make_brains(white=110)
+    _, high = make_brains(white=150, seed=1)
+    model = ContrastMatchingIQT(NyulScaler(keep_units=True), scale=1)
+    (matched,) = model.fit(low, [3 * volume for volume in high]).predict([7 * low[0]])
+    expected = [np.percentile(high[0][labels > 1], part) for part in (10, 50, 99)]
+    found = [np.percentile(matched[labels > 1], part) for part in (10, 50, 99)]
+    np.testing.assert_allclose(np.divide(found, found[-1]), np.divide(expected, expected[-1]), 0.05)
+    bright = 7 * np.percentile(low[0][labels > 1], 99)
+    assert found[-1] == pytest.approx(bright, rel=0.05)  # a scan keeps its unit
+
+
+@pytest.mark.parametrize("scaler", [NyulScaler(), PercentileScaler()])
+def test_scalers_that_change_the_unit_of_scans_are_refused(scaler):
+    _, high = make_brains(white=150)
+    with pytest.raises(ValueError, match="changes the unit of a scan"):
+        ContrastMatchingIQT(scaler, scale=1).fit(high, high)
+
+
+BASELINES = [
+    IntensityCurveIQT(scale=1),
+    ContrastMatchingIQT(scale=1),
+    ContrastMatchingIQT(NyulScaler(keep_units=True), scale=1),
+]
+
+
+@pytest.mark.parametrize("model", BASELINES)
 def test_baselines_are_saved_in_model_files(model, tmp_path):
     _, low = make_brains(white=110)
     _, high = make_brains(white=150, seed=1)
     loaded = load_model(save_model(model.fit(low, high), tmp_path / "model.iqt"))
     np.testing.assert_array_equal(loaded.predict(low)[0], model.predict(low)[0])
+
+
+def test_a_file_with_impossible_ratios_is_refused(tmp_path):
+    _, high = make_brains(white=150)
+    model = ContrastMatchingIQT(scale=1).fit(high, high)
+    model.scaler_.ratios_ = model.scaler_.ratios_[::-1].copy()
+    with pytest.raises(UntrustedModelError, match="cannot be ratios"):
+        load_model(save_model(model, tmp_path / "model.iqt"))
