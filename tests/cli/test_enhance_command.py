@@ -1,0 +1,107 @@
+"""The command enhance."""
+
+import nibabel
+import numpy as np
+import pytest
+from command_line import AFFINE, names, run
+from sklearn.frozen import FrozenEstimator
+
+from sklearn_iqt import AnyGridIQT
+from sklearn_iqt.io import load_volume, save_volume
+from sklearn_iqt.metrics import nrmse
+from sklearn_iqt.persistence import load_model
+
+
+@pytest.mark.parametrize(
+    ("factors", "match"),
+    [((1, 1, 1.05), None), ((1, 1, 0.8), "may be worse"), ((1, 1, 0.25), "nothing to enhance"),
+     ((1, 1, 2.5), "Use a model that was trained on such")],
+)  # fmt: skip
+def test_enhance_checks_the_voxel_size(factors, match, model, pairs, tmp_path, capsys):
+    low = load_volume(pairs / "sub-0_T1w_low.nii.gz")
+    scan, out = tmp_path / "scan.nii.gz", tmp_path / "out.nii.gz"
+    save_volume(low.get_fdata(), scan, affine=low.affine @ np.diag([*factors, 1]))
+    refused = match in ("nothing to enhance", "Use a model that was trained on such")
+    assert run("enhance", "--model", model, scan, "--output", out, "--quiet") == 2 * refused
+    assert out.exists() != refused
+    error = capsys.readouterr().err
+    assert (match or "") in error
+    assert len(error.splitlines()) == bool(match)
+
+
+def test_enhance_equals_predict(model, pairs, tmp_path):
+    scans = sorted(pairs.glob("*_low.nii.gz"))
+    folder = tmp_path / "enhanced"
+    assert run("enhance", "--model", model, *scans, "--output-dir", folder, "--std", "--quiet") == 0
+    assert names(folder) == sorted(
+        f"sub-{n}_T1w_low_{kind}.nii.gz" for n in range(2) for kind in ("enhanced", "std")
+    )
+    expected, spread = load_model(model).predict([str(scan) for scan in scans], return_std=True)
+    for n in range(2):
+        enhanced = load_volume(folder / f"sub-{n}_T1w_low_enhanced.nii.gz")
+        np.testing.assert_allclose(enhanced.dataobj, expected[n].dataobj, rtol=1e-5, atol=1e-4)
+        np.testing.assert_allclose(enhanced.affine, AFFINE, atol=1e-5)
+        std = load_volume(folder / f"sub-{n}_T1w_low_std.nii.gz")
+        np.testing.assert_allclose(std.dataobj, spread[n].dataobj, rtol=1e-4, atol=1e-3)
+
+
+def test_enhance_brings_scans_to_the_grid_of_the_training(turned, model, tmp_path, capsys):
+    out = tmp_path / "out.nii.gz"
+    assert run("enhance", "--model", model, turned[0], "--output", out, "--jobs", 1) == 0
+    said = capsys.readouterr().err
+    assert f"{turned[0]}: to fit the training scans, its axes were put in the order LSA" in said
+    assert "resampled from 1.2 x 1.2 x 4 mm to 1 x 1 x 4 mm" in said
+    (expected,) = AnyGridIQT(FrozenEstimator(load_model(model))).predict([turned[0]])
+    result = load_volume(out)
+    assert "".join(nibabel.aff2axcodes(result.affine)) == "AIR"
+    np.testing.assert_allclose(result.header.get_zooms(), 1, rtol=1e-5)
+    np.testing.assert_allclose(result.dataobj, expected.dataobj, rtol=1e-4, atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("options", "grid"),
+    [(["--grid", "scan"], "scan"), (["--voxel-size", 2], 2.0),
+     (["--voxel-size", 1, 2, 1.5], (1, 2, 1.5)), (["--grid", "model"], "model")],
+)  # fmt: skip
+def test_enhance_writes_the_grid_that_is_asked_for(options, grid, turned, model, tmp_path):
+    out = tmp_path / "out.nii.gz"
+    scan, mask = turned
+    arguments = ["--model", model, scan, "--mask", mask, "--output", out, "--quiet", *options]
+    assert run("enhance", *arguments) == 0
+    fitted = AnyGridIQT(FrozenEstimator(load_model(model)), grid=grid)
+    (expected,) = fitted.predict([scan], mask=[mask])
+    result = load_volume(out)
+    np.testing.assert_allclose(result.affine, expected.affine, atol=1e-4)
+    np.testing.assert_allclose(result.dataobj, expected.dataobj, rtol=1e-4, atol=1e-2)
+    (without,) = fitted.predict([scan])
+    assert not np.array_equal(without.dataobj, expected.dataobj)
+
+
+def test_enhance_puts_the_result_on_the_grid_of_a_file(turned, model, pairs, tmp_path, capsys):
+    reference, out = pairs / "sub-0_T1w_high.nii.gz", tmp_path / "out.nii.gz"
+    arguments = ["--model", model, turned[0], "--output", out, "--grid", reference]
+    assert run("enhance", *arguments, "--quiet") == 0
+    assert load_volume(out).shape == load_volume(reference).shape
+    truth = load_volume(reference).get_fdata()
+    assert nrmse([truth], [load_volume(out).get_fdata()]) < 0.2
+    both = "--voxel-size", 1
+    assert run("enhance", *arguments, *both, "--force") == 2
+    assert "not allowed with" in capsys.readouterr().err
+    assert run("enhance", *arguments, "--mask", turned[1], turned[1], "--force") == 2
+    assert "2 masks for 1 scans" in capsys.readouterr().err
+
+
+def test_enhance_writes_one_scan_to_the_requested_file(model, pairs, tmp_path):
+    scans = sorted(pairs.glob("*_low.nii.gz"))
+    output = tmp_path / "new" / "better.nii"
+    assert run("enhance", "--model", model, scans[0], "--output", output, "--quiet") == 0
+    assert load_volume(output).shape == (24, 26, 32)
+    assert run("enhance", "--model", model, *scans, "--output", output, "--force") == 2
+
+
+def test_enhance_refuses_a_file_that_is_not_a_model(pairs, tmp_path, capsys):
+    model = tmp_path / "evil.iqt"
+    model.write_bytes(b"\x80\x04pickle" * 10)
+    scan = pairs / "sub-0_T1w_low.nii.gz"
+    assert run("enhance", "--model", model, scan, "--output-dir", tmp_path / "out") == 2
+    assert "evil.iqt" in capsys.readouterr().err
