@@ -16,14 +16,11 @@ from sklearn_iqt import (
     InterpolationIQT,
     PatchTransformer,
     PatchwiseRegressor,
-    TissueMatchingIQT,
     load_model,
     save_model,
 )
 
-LEARNING = [
-    model for model in regressors() if not isinstance(model, (InterpolationIQT, TissueMatchingIQT))
-]
+LEARNING = [model for model in regressors() if not isinstance(model, InterpolationIQT)]
 RIDGE = PatchwiseRegressor(Ridge(), max_patches=400, random_state=0)
 GAINS = np.float32([0.5, 3, 1, 2])
 
