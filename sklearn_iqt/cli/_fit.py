@@ -113,6 +113,7 @@ def run(args: argparse.Namespace) -> int:
     from sklearn_iqt.patches import per_axis
     from sklearn_iqt.persistence import save_model
     from sklearn_iqt.preprocessing import TissueScaler
+    from sklearn_iqt.report import describe_scans
 
     if len(args.low) != len(args.high):
         raise ValueError(
@@ -141,7 +142,11 @@ def run(args: argparse.Namespace) -> int:
         for name, paths in (("low", args.low), ("high", args.high))
     )
     estimator.fit(low, high)
-    card = replace(card, orientation=enhancer_of(estimator, "fit").orientation_)
+    # The ratios of simulated scans are known exactly.
+    measured: dict[str, Any] = {
+        name: span for name, span in describe_scans(low).items() if getattr(card, name) is None
+    }
+    card = replace(card, orientation=enhancer_of(estimator, "fit").orientation_, **measured)
     save_model(estimator, args.output, training=card, overwrite=args.force)
     say(args, f"{args.output}: {args.method}, learned from {pairs}")
     return 0

@@ -41,6 +41,10 @@ class TrainingCard:
         :data:`~sklearn_iqt.simulation.SNR_PRESETS`.
     snr_wm, snr_gm : sequence of 2 floats, default=None
         Smallest and largest signal-to-noise ratio of white and of grey matter.
+    contrast, surface : sequence of 2 floats, default=None
+        Smallest and largest ratio of white to grey matter, and of the surface of the brain to its
+        core, as they were estimated in the low scans by
+        :func:`~sklearn_iqt.report.describe_scans`.
     thickness, gap : float or sequence of float, default=()
         Slice thicknesses and gaps of the simulated scans, in voxels of the high scans.
     noise : str or sequence of str, default=()
@@ -91,6 +95,8 @@ class TrainingCard:
     snr_presets: Sequence[str] = ()
     snr_wm: Sequence[float] | None = None
     snr_gm: Sequence[float] | None = None
+    contrast: Sequence[float] | None = None
+    surface: Sequence[float] | None = None
     thickness: Sequence[float] = ()
     gap: Sequence[float] = ()
     noise: Sequence[str] = ()

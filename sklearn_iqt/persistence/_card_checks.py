@@ -138,6 +138,8 @@ CHECKS: dict[str, Check] = {
     "snr_presets": several(text),
     "snr_wm": value_range,
     "snr_gm": value_range,
+    "contrast": value_range,
+    "surface": value_range,
     "thickness": several(number),
     "gap": several(number),
     "noise": several(text),

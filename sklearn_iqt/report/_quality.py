@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from nibabel.affines import voxel_sizes
 from numpy.typing import NDArray
 from scipy import ndimage
 from sklearn.isotonic import IsotonicRegression
 
+from sklearn_iqt.io import as_volumes
 from sklearn_iqt.metrics import nrmse
-from sklearn_iqt.preprocessing import TissueScaler
+from sklearn_iqt.preprocessing import TissueScaler, foreground_mask
 
 # Median absolute deviation of a Gaussian, and median of a Rayleigh distribution, of unit width.
 _MAD = 0.6745
@@ -21,6 +24,10 @@ _RAYLEIGH = math.sqrt(2 * math.log(2))
 _MIN_VOXELS = 200
 # Number of voxels around the foreground that are not used as background.
 _MARGIN = 3
+
+
+# Depth in mm of the surface of the brain, and of the start of its core.
+_SURFACE_MM, _CORE_MM = 4.0, 12.0
 
 
 class Quality(NamedTuple):
@@ -49,6 +56,71 @@ class Consistency(NamedTuple):
     mapped: float
     rms: float
     residual: NDArray[np.float32]
+
+
+def estimate_surface(
+    low: NDArray[Any], foreground: NDArray[np.bool_], spacing: Sequence[float]
+) -> float:
+    """Return the brightness of the surface of the brain relative to its core.
+
+    The surface is cortex and fluid, and the core is white matter. The ratio is about 0.5 to 0.7 in
+    T1-weighted, 0.9 in FLAIR and 1.3 in T2-weighted scans. NaN if the foreground has no core.
+    """
+    depth = ndimage.distance_transform_edt(foreground, sampling=spacing)
+    surface, core = low[(depth > 0) & (depth <= _SURFACE_MM)], low[depth > _CORE_MM]
+    if not core.size or not np.median(core) > 0:
+        return math.nan
+    return float(surface.mean() / np.median(core))
+
+
+def describe_scans(scans: Any) -> dict[str, tuple[float, float]]:
+    """Measure the contrast and the noise of training scans, for their training card.
+
+    The report measures a scan in the same way, and compares it with these ranges.
+
+    Parameters
+    ----------
+    scans : array of shape (n, i, j, k), sequence of images or paths
+        Low scans that a model is trained on.
+
+    Returns
+    -------
+    dict of str to tuple of 2 floats
+        Smallest and largest value of the fields "contrast", "surface", "snr_wm" and "snr_gm" of
+        :class:`~sklearn_iqt.persistence.TrainingCard`. A field is left out if it cannot be measured
+        in a scan, for example because its tissues cannot be distinguished.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_iqt.report import describe_scans
+    >>> rng = np.random.default_rng(0)
+    >>> labels = rng.integers(0, 4, size=(16, 16, 16)) * (np.arange(16) > 7)
+    >>> scans = [
+    ...     np.array([0, 40, 100, wm])[labels] + rng.normal(size=labels.shape) for wm in (120, 160)
+    ... ]
+    >>> [round(ratio, 1) for ratio in describe_scans(scans)["contrast"]]
+    [1.2, 1.6]
+    """
+    collection = as_volumes(scans, name="scans", caller="describe_scans")
+    measured = [_describe_scan(*collection.read(n)) for n in range(len(collection))]
+    columns = {name: [scan[name] for scan in measured] for name in measured[0]}
+    return {
+        name: (min(values), max(values))
+        for name, values in columns.items()
+        if np.isfinite(values).all()
+    }
+
+
+def _describe_scan(low: NDArray[Any], affine: NDArray[np.float64] | None) -> dict[str, float]:
+    spacing = (1.0, 1.0, 1.0) if affine is None else voxel_sizes(affine).tolist()
+    foreground = foreground_mask(low)
+    contrast, wm, gm = math.nan, math.nan, math.nan
+    with contextlib.suppress(ValueError):
+        quality = estimate_quality(low, foreground, spacing)
+        contrast, (wm, gm) = quality.contrast, quality.snr
+    surface = estimate_surface(low, foreground, spacing)
+    return {"snr_wm": wm, "snr_gm": gm, "contrast": contrast, "surface": surface}
 
 
 def estimate_quality(

@@ -18,6 +18,10 @@ _N_DRAWS = 2000
 _PERCENTILES = (5, 95)
 # Estimates of the contrast up to this value may be too high.
 _UNCERTAIN_CONTRAST = 1.3
+# Part by which a measured range is widened, because training scans are few.
+_MARGIN = 0.1
+# Largest brightness of the surface of the brain relative to its core in a T1-weighted scan.
+_T1W_SURFACE = 0.8
 
 _SHIFT = (
     "The more this scan differs from the scans that the model was trained on, the less the "
@@ -61,6 +65,7 @@ class Comparison(NamedTuple):
 
 def compare_with_training(
     quality: Quality | str,
+    surface: float,
     spacing: Sequence[float],
     learned: Sequence[float] | None,
     training: TrainingCard | None,
@@ -75,6 +80,8 @@ def compare_with_training(
     training = TrainingCard() if training is None else training
     learned = training.spacing_low_mm if learned is None else learned
     comparisons = [_compare_spacing(spacing, learned)]
+    if np.isfinite(surface):
+        comparisons.append(_compare_surface(surface, training))
     if isinstance(quality, Quality):
         contrast, *others = _compare_snr(quality, training)
         comparisons += [contrast._replace(is_serious=not corrects_contrast), *others]
@@ -98,12 +105,24 @@ def shift_section(comparisons: Sequence[Comparison], quality: Quality | str) -> 
     return Section("Shift from the training", [Table(rows, header)], [_SHIFT], limits)
 
 
+def _compare_surface(surface: float, training: TrainingCard) -> Comparison:
+    """Compare the kind of contrast: T1-weighted, T2-weighted or FLAIR."""
+    is_t1w = set(training.snr_presets) & set(SNR_PRESETS) - {"flair_036t"}
+    span = _widen(training.surface) or ((0.0, _T1W_SURFACE) if is_t1w else None)
+    row = _compare("contrast", "surface of the brain / its core", surface, span, ".2f")
+    if row.differs and span and surface > span[1] and span[1] <= _T1W_SURFACE:
+        row = row._replace(result="above: the scan seems not to be T1-weighted")
+    return row._replace(is_serious=True)
+
+
 def _compare_snr(quality: Quality, training: TrainingCard) -> list[Comparison]:
     known = {name: SNR_PRESETS[name] for name in training.snr_presets if name in SNR_PRESETS}
     draws = [preset.sample(_N_DRAWS, 0) for preset in known.values()]
     drawn = np.concatenate(draws) if draws else None
     ratio = None if drawn is None else _range(drawn[:, 0] / drawn[:, 1])
-    is_certain = quality.contrast > _UNCERTAIN_CONTRAST
+    # A range that was measured in the training scans has the same bias.
+    is_certain = quality.contrast > _UNCERTAIN_CONTRAST or training.contrast is not None
+    ratio = _widen(training.contrast) or ratio
     contrast = _compare("contrast", "contrast, WM / GM", quality.contrast, ratio, ".2f")
     if not is_certain and contrast.differs is not None:
         # The estimate may be too high, so a contrast outside of the range may be inside.
@@ -153,6 +172,10 @@ def _compare_spacing(spacing: Sequence[float], learned: Sequence[float] | None) 
     )
     result = "the same" if same else "differs by more than 10 %"
     return row._replace(result=result, differs=not same)
+
+
+def _widen(span: Sequence[float] | None) -> tuple[float, float] | None:
+    return None if span is None else (span[0] * (1 - _MARGIN), span[1] * (1 + _MARGIN))
 
 
 def _range(values: NDArray[np.float64]) -> tuple[float, float]:

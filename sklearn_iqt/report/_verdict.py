@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from sklearn_iqt.preprocessing import has_skull
+from sklearn_iqt.preprocessing._skull import SKULL
 from sklearn_iqt.report._inputs import Inputs
 from sklearn_iqt.report._quality import Consistency, Quality
 from sklearn_iqt.report._sections import number
 from sklearn_iqt.report._shift import Comparison
 
-# Largest plausible volume of a brain with its fluid.
-_MOST_ML = 2200
 # The enhancement agrees with the scan up to this difference after the best monotone map, in
 # standard deviations of the noise or as a part of the largest intensity. A scan with little noise
 # differs by more than its noise, because the slice profile is not known exactly.
@@ -91,15 +90,12 @@ def judge(
 def find_faults(inputs: Inputs, quality: Quality | str) -> list[Fault]:
     """Return reasons why a scan must not be enhanced by a model of brains."""
     faults = []
-    millilitres = inputs.foreground.sum() * math.prod(inputs.spacing) / 1000
-    if inputs.mask is None and millilitres > _MOST_ML:
-        faults.append(
-            Fault(
-                "the skull",
-                f"The scan seems to hold a whole head: its foreground has {millilitres:.0f} ml, "
-                f"but the brain of an adult has at most {_MOST_ML} ml. Extract the brain first.",
-            )
+    if inputs.mask is None and has_skull(inputs.voxels):
+        reason = (
+            f"The scan {SKULL}. Extract the brain first, for example by sklearn_iqt.prepare, or "
+            "pass a mask."
         )
+        faults.append(Fault("the skull", reason))
     if isinstance(quality, str):
         faults.append(Fault("contrast", f"Contrast and noise could not be estimated: {quality}"))
     return faults

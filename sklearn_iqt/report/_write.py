@@ -16,7 +16,7 @@ from sklearn_iqt.io import replaced_file
 from sklearn_iqt.persistence import ModelCard, TrainingCard
 from sklearn_iqt.plotting._slices import Scan, upright
 from sklearn_iqt.plotting._subject import brightness
-from sklearn_iqt.preprocessing import TissueScaler
+from sklearn_iqt.preprocessing import TissueScaler, foreground_mask
 from sklearn_iqt.report._inputs import (
     CALLER,
     Inputs,
@@ -29,6 +29,7 @@ from sklearn_iqt.report._page import make_page
 from sklearn_iqt.report._quality import (
     Quality,
     estimate_quality,
+    estimate_surface,
     measure_consistency,
 )
 from sklearn_iqt.report._sections import (
@@ -194,6 +195,7 @@ def write_report(
     learned = getattr(steps_of(model)[-1], "spacing_", None)
     comparisons = compare_with_training(
         quality,
+        _surface(inputs),
         inputs.spacing,
         learned,
         training,
@@ -270,6 +272,12 @@ def _quality(inputs: Inputs) -> Quality | str:
         return estimate_quality(inputs.voxels, inputs.foreground, inputs.spacing)
     except ValueError as error:
         return str(error)
+
+
+def _surface(inputs: Inputs) -> float:
+    """Return the brightness of the surface of the brain, measured as in training scans."""
+    low = inputs.voxels if inputs.mask is None else np.where(inputs.mask, inputs.voxels, 0)
+    return estimate_surface(low, foreground_mask(low), inputs.spacing)
 
 
 def _window_of(picture: Scan) -> tuple[float, float]:

@@ -62,6 +62,8 @@ def test_a_card_copies_its_fields_and_is_immutable():
         "spacing_low_mm": [(1, 1), (0, 1, 1), (1, 1, None), (1, 1, float("nan")), {}],
         "snr_presets": [None, [1], [["t1w_036t"]]],
         "snr_wm": [(10**400, 1), (1, 2, 3), "ab", (2, 1), (float("nan"), 1), (1, float("inf"))],
+        "contrast": [1.2, (1.3, 1.2)],
+        "surface": [(0.5,), "ab"],
         "thickness": ["thick", [None], [True]],
         "scores": [[1], {1: 2}, {"SSIM": "high"}, {"PSNR": float("inf")}],
         "seed": [1.5, "0", False],

@@ -1,5 +1,7 @@
 """Numbers of the report: contrast, noise, consistency and shift from the training."""
 
+import math
+
 import numpy as np
 import pytest
 from report_page import make_labels
@@ -57,7 +59,9 @@ def test_values_without_a_card_are_not_known(pair, training):
     low = np.asarray(pair.low.dataobj)
     quality = estimate_quality(low, foreground_mask(low), (1, 2, 6))
     rows = (
-        shift_section(compare_with_training(quality, (1.0, 2.0, 6.0), None, training), quality)
+        shift_section(
+            compare_with_training(quality, math.nan, (1.0, 2.0, 6.0), None, training), quality
+        )
         .tables[0]
         .rows
     )
@@ -71,7 +75,7 @@ def test_a_low_contrast_is_never_called_certain(pair):
         gm=54.14, wm=64.5, noise=1.0
     )
     training = TrainingCard(snr_presets="t1w_036t", snr_wm=(1, 2))
-    comparisons = compare_with_training(quality, (1, 2, 6), None, training)
+    comparisons = compare_with_training(quality, math.nan, (1, 2, 6), None, training)
     section = shift_section(comparisons, quality)
     verdicts = {row[0]: row[3] for row in section.tables[0].rows}
     assert verdicts["contrast, WM / GM"] == "inside, but not certain"

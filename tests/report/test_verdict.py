@@ -9,7 +9,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn_iqt import InterpolationIQT, PatchwiseRegressor
 from sklearn_iqt.persistence import TrainingCard
 from sklearn_iqt.preprocessing import TissueScaler
-from sklearn_iqt.report import write_report
+from sklearn_iqt.report import describe_scans, write_report
 from sklearn_iqt.simulation import LowFieldSimulator
 
 SAME = TrainingCard(snr_wm=(30, 90), snr_gm=(20, 60))
@@ -81,16 +81,32 @@ def test_a_scan_with_other_voxels_must_not_be_used(read, pair):
 
 
 def test_a_whole_head_must_not_be_used_unless_its_brain_is_known(pair, read):
-    scan, high = (
-        nibabel.Nifti1Image(image.dataobj, np.diag([6, 6, 6, 1]) @ image.affine)
-        for image in (pair.low, pair.high)
-    )
-    model = PatchwiseRegressor(max_patches=500, random_state=0).fit([scan], [high])
-    verdict = read(scan, model)
+    place = np.indices(pair.low.shape) - np.reshape(pair.low.shape, (3, 1, 1, 1)) / 2 + 0.5
+    radius = np.sqrt((place**2 / np.reshape((20, 18, 6), (3, 1, 1, 1)) ** 2).sum(axis=0))
+    brain = np.asarray(pair.low.dataobj) * (radius < 0.7)
+    voxels = brain + 250 * ((radius > 0.85) & (radius < 0.97))
+    scan = nibabel.Nifti1Image(voxels.astype(np.float32), pair.low.affine)
+    verdict = read(scan)
     assert verdict.startswith("bad")
-    assert "(the skull)" in verdict
-    assert "at most 2200 ml. Extract the brain first." in verdict
-    assert "skull" not in read(scan, model, mask=np.asarray(scan.dataobj) > 0)
+    assert "(the skull" in verdict
+    assert "The scan seems to show a whole head with its skull" in verdict
+    assert "skull" not in read(scan, mask=radius < 0.75)
+
+
+def test_a_scan_of_another_kind_of_contrast_must_not_be_used(read, pair):
+    voxels = np.asarray(pair.low.dataobj)
+    inverted = np.where(voxels > 25, 400 - voxels, voxels).astype(np.float32)
+    scan = nibabel.Nifti1Image(inverted, pair.low.affine)
+    for card in (
+        TrainingCard(snr_presets="t1w_036t"),
+        TrainingCard(**describe_scans([pair.low])),
+    ):
+        verdict = read(scan, card=card)
+        assert verdict.startswith("bad")
+        assert "(contrast)" in verdict
+        assert "above: the scan seems not to be T1-weighted" in verdict
+    verdict = read(card=TrainingCard(**describe_scans([pair.low])))
+    assert verdict.startswith("good")
 
 
 def test_a_scan_without_tissues_must_not_be_used(read):
