@@ -1,4 +1,4 @@
-"""Check of parameters that hold one number for each axis of a volume."""
+"""Checks of parameters on the axes of volumes: one number for each axis, and alignment."""
 
 from __future__ import annotations
 
@@ -6,6 +6,16 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
+
+# How a low and a high grid may be aligned, see sklearn_iqt.io.scaled_affine.
+ALIGNMENTS = ("center", "corner")
+
+
+def check_alignment(alignment: str, caller: str) -> str:
+    """Return `alignment` if it is known or raise ValueError."""
+    if alignment not in ALIGNMENTS:
+        raise ValueError(f"{caller}: alignment must be 'center' or 'corner', got {alignment!r}.")
+    return alignment
 
 
 def per_axis(value: Any, name: str, caller: str) -> tuple[int, int, int]:

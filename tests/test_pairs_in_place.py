@@ -34,7 +34,7 @@ def moved(affine, millimetres):
     [
         (moved(HIGH, 7), "7 mm apart"),
         (np.diag([-1, 1, 1, 1]) @ HIGH, "same order"),
-        (scaled_affine(LOW, (1, 1, 4), "corner"), "They fit with alignment='corner'"),
+        (scaled_affine(LOW, (1, 1, 4), "corner"), "They fit with the alignment 'corner'"),
     ],
 )
 def test_a_high_volume_in_another_place_is_refused(image, model, affine, advice):

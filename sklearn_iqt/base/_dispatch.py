@@ -13,6 +13,7 @@ from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from sklearn_iqt._axes import ALIGNMENTS
 from sklearn_iqt._doc_link import DocLinkMixin
 from sklearn_iqt._fitted_params import remember_params
 from sklearn_iqt.base._hooks import VolumeHooks
@@ -62,7 +63,7 @@ class BaseIQTRegressor(ReportMixin, DocLinkMixin, RegressorMixin, VolumeHooks, B
 
     _parameter_constraints: dict = {
         "scale": [Interval(Integral, 1, None, closed="left"), tuple, list, np.ndarray],
-        "alignment": [StrOptions({"center", "corner"})],
+        "alignment": [StrOptions(set(ALIGNMENTS))],
         "keep_zeros": ["boolean"],
         "target_unit": [StrOptions({"own", "low"})],
         "verbose": ["verbose"],

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from sklearn_iqt.cli._names import subjects_of
 from sklearn_iqt.exceptions import GeometryMismatchError, VolumeReadError
@@ -24,18 +23,23 @@ def check_grids(
 
     With `skip_unreadable`, files that cannot be read are skipped. A batch reports them later.
     """
+    from sklearn_iqt.io import Grid, read_geometry
+    from sklearn_iqt.io._grid import pair_fault
+
     faults, pairs = [], list(pairs)
     for first, second in pairs:
         try:
-            fault = _fault(first, second, scale, alignment)
+            grids = [Grid(*read_geometry(name)) for name in (first, second)]
         except VolumeReadError:
             if not skip_unreadable:
                 raise
             continue
+        names = os.fspath(first), os.fspath(second)
+        fault = pair_fault(grids[0], grids[1], names, scale, alignment)
         if fault is not None:
             faults.append(fault)
     if faults:
-        more = f". {len(faults) - 1} more of the pairs do not match" if faults[1:] else ""
+        more = f" {len(faults) - 1} more of the pairs do not match." if faults[1:] else ""
         raise GeometryMismatchError(f"{faults[0]}{more}")
     for first, second in pairs:
         compare_subjects(first, second)
@@ -51,38 +55,3 @@ def compare_subjects(first: Name, second: Name) -> None:
             UserWarning,
             stacklevel=2,
         )
-
-
-def _fault(first: Name, second: Name, scale: Sequence[int], alignment: str) -> str | None:
-    """Return how the grids of two files differ, or None if they match."""
-    from sklearn_iqt.io import Grid, compare_grids, read_geometry
-
-    grid, found = Grid(*read_geometry(first)), Grid(*read_geometry(second))
-    difference = compare_grids(grid.scaled(scale, alignment), found)
-    if difference is None:
-        return None
-    advice = "Give matching files in the same order"
-    if difference.shape_differs:
-        needed = ""
-        if difference.expected_shape != grid.shape:
-            needed = (
-                f", which needs {_join_sizes(difference.expected_shape)} at scale "
-                f"{_join_sizes(scale)}"
-            )
-        return (
-            f"{second} has {_join_sizes(found.shape)} voxels, but {first} has "
-            f"{_join_sizes(grid.shape)}{needed}. {advice}"
-        )
-    other = "corner" if alignment == "center" else "center"
-    if compare_grids(grid.scaled(scale, other), found) is None:
-        advice = f"They match with --alignment {other}"
-    else:
-        advice += ", or resample one file to the grid of the other"
-    return (
-        f"according to their affines, {second} and {first} are up to {difference.offset_mm:.3g} mm "
-        f"apart. {advice}"
-    )
-
-
-def _join_sizes(numbers: Iterable[Any]) -> str:
-    return " x ".join(map(str, numbers))

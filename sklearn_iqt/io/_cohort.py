@@ -11,17 +11,15 @@ import numpy as np
 from nibabel.affines import voxel_sizes
 from numpy.typing import NDArray
 
-from sklearn_iqt._axes import per_axis
+from sklearn_iqt._axes import ALIGNMENTS, per_axis
 from sklearn_iqt.exceptions import GeometryMismatchError
 from sklearn_iqt.io._collection import VolumeCollection
 from sklearn_iqt.io._containers import as_volumes
-from sklearn_iqt.io._grid import GridDifference, compare_grids
+from sklearn_iqt.io._grid import pair_fault
 from sklearn_iqt.io._masks import mask_foreground
 from sklearn_iqt.io._orientation import axis_codes
 
 __all__ = ["Cohort", "Pair"]
-
-ALIGNMENTS = ("center", "corner")
 
 
 class Pair(NamedTuple):
@@ -228,45 +226,15 @@ class Cohort:
 
     def _check_grids(self, n: int) -> None:
         low = self.low.grid(n)
+        faults = []
         if self.masks is not None:
-            self._refuse(compare_grids(low, self.masks.grid(n)), self.masks, n)
-        if self.high is None:
-            return
-        high = self.high.grid(n)
-        differences = {a: compare_grids(low.scaled(self._scale, a), high) for a in ALIGNMENTS}
-        if self._alignment is None:
-            if None not in differences.values():
-                self._refuse(differences["center"], self.high, n)
-            return
-        difference = differences.pop(self._alignment)
-        ((other, other_difference),) = differences.items()
-        remedy = f"They fit with alignment={other!r}." if other_difference is None else None
-        self._refuse(difference, self.high, n, remedy)
-
-    def _refuse(
-        self,
-        difference: GridDifference | None,
-        other: VolumeCollection,
-        n: int,
-        remedy: str | None = None,
-    ) -> None:
-        if difference is None:
-            return
-        low, name = self.low.name_of(n), other.name_of(n)
-        if difference.shape_differs:
-            shape, needed = self.low.grid(n).shape, difference.expected_shape
-            by_scale = needed != shape
-            requirement = f", which at scale {self._scale} requires {needed}" if by_scale else ""
-            raise GeometryMismatchError(
-                f"{self.caller}: {name} has shape {difference.found_shape}, but {low} has shape "
-                f"{shape}{requirement}. Crop or resample one of them"
-                f"{', or change scale' if by_scale else ''}."
-            )
-        remedy = remedy or (
-            "Pass matching volumes in the same order, or resample one of them onto the other. Pass "
-            "arrays only if the affines are wrong."
-        )
-        raise GeometryMismatchError(
-            f"{self.caller}: {name} and {low} lie up to {difference.offset_mm:.3g} mm apart "
-            f"according to their affines. {remedy}"
-        )
+            names = self.low.name_of(n), self.masks.name_of(n)
+            faults.append(pair_fault(low, self.masks.grid(n), names))
+        if self.high is not None:
+            names = self.low.name_of(n), self.high.name_of(n)
+            alignments = ALIGNMENTS if self._alignment is None else (self._alignment,)
+            found = [pair_fault(low, self.high.grid(n), names, self._scale, a) for a in alignments]
+            faults.append(None if None in found else found[0])
+        for fault in faults:
+            if fault is not None:
+                raise GeometryMismatchError(f"{self.caller}: {fault}")

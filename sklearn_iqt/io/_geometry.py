@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sklearn_iqt._axes import check_alignment
+
 # Below this ratio of the smallest to the largest singular value, an affine read from 32-bit
 # header fields cannot be distinguished from a singular one.
 _SINGULAR = 1e-5
@@ -47,13 +49,6 @@ def check_zoom(zoom: ArrayLike, caller: str) -> NDArray[np.float64]:
             f"{caller}: zoom must be one or three positive finite numbers, got {zoom!r}."
         )
     return factors
-
-
-def check_alignment(alignment: str, caller: str) -> str:
-    """Return `alignment` if it is known or raise ValueError."""
-    if alignment not in ("center", "corner"):
-        raise ValueError(f"{caller}: alignment must be 'center' or 'corner', got {alignment!r}.")
-    return alignment
 
 
 def scaled_affine(

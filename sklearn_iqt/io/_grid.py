@@ -10,10 +10,10 @@ import numpy as np
 from nibabel.affines import apply_affine, voxel_sizes
 from numpy.typing import NDArray
 
-from sklearn_iqt._axes import per_axis
+from sklearn_iqt._axes import ALIGNMENTS, per_axis
 from sklearn_iqt.io._geometry import check_affine, scaled_affine
 
-__all__ = ["Grid", "GridDifference", "compare_grids"]
+__all__ = ["Grid", "GridDifference", "compare_grids", "pair_fault"]
 
 # Two grids are the same if no corner differs by more than this fraction of a voxel.
 _GRID_TOLERANCE = 0.1
@@ -138,3 +138,51 @@ def compare_grids(expected: Grid, found: Grid) -> GridDifference | None:
     if offset <= _GRID_TOLERANCE * voxel_sizes(first).min():
         return None
     return GridDifference(expected.shape, found.shape, float(offset))
+
+
+def pair_fault(
+    first: Grid,
+    second: Grid,
+    names: tuple[str, str],
+    scale: Sequence[int] = (1, 1, 1),
+    alignment: str = "center",
+) -> str | None:
+    """Return the reason why a volume does not fit another one, with advice, or None.
+
+    Parameters
+    ----------
+    first, second : Grid
+        Grids of the two volumes.
+    names : tuple of 2 str
+        Names of the volumes.
+    scale : sequence of 3 ints, default=(1, 1, 1)
+        Voxels of the second volume for each voxel of the first.
+    alignment : {"center", "corner"}, default="center"
+        How the two grids are aligned.
+
+    Returns
+    -------
+    str or None
+        One or two sentences.
+    """
+    difference = compare_grids(first.scaled(scale, alignment), second)
+    if difference is None:
+        return None
+    if difference.shape_differs:
+        at_scale, advice = "", ""
+        if difference.expected_shape != first.shape:
+            at_scale = f", which at scale {tuple(scale)} requires {difference.expected_shape}"
+            advice = ", or change scale"
+        return (
+            f"{names[1]} has shape {second.shape}, but {names[0]} has shape {first.shape}"
+            f"{at_scale}. Pass matching volumes in the same order, or crop or resample one of them"
+            f"{advice}."
+        )
+    advice = "Pass matching volumes in the same order, or resample one of them onto the other."
+    for other in ALIGNMENTS:
+        if other != alignment and compare_grids(first.scaled(scale, other), second) is None:
+            advice = f"They fit with the alignment {other!r}."
+    return (
+        f"{names[1]} and {names[0]} lie up to {difference.offset_mm:.3g} mm apart according to "
+        f"their affines. {advice}"
+    )

@@ -13,10 +13,11 @@ from nibabel.nifti1 import Nifti1Header
 from nibabel.spatialimages import SpatialImage
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from sklearn_iqt._axes import check_alignment
 from sklearn_iqt.exceptions import GeometryMismatchError
 from sklearn_iqt.io._carry import carried_image, image_header
 from sklearn_iqt.io._gate import count_nonfinite
-from sklearn_iqt.io._geometry import check_affine, check_alignment, check_zoom, scaled_affine
+from sklearn_iqt.io._geometry import check_affine, check_zoom, scaled_affine
 from sklearn_iqt.io._header import VOXEL_DTYPES, squeezed_shape
 from sklearn_iqt.io._nifti import is_compressed, open_scan, read_header
 from sklearn_iqt.io._replace import replaced_file

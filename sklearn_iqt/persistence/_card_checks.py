@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from sklearn_iqt._axes import ALIGNMENTS
 from sklearn_iqt.io._orientation import is_orientation
 from sklearn_iqt.persistence._encode import plain_json
 
@@ -26,7 +27,7 @@ def text(value: Any) -> str:
 
 
 def alignment(value: Any) -> str:
-    if value not in ("center", "corner"):
+    if value not in ALIGNMENTS:
         raise NotAllowed("'center' or 'corner'")
     return value
 

@@ -93,7 +93,7 @@ class Subject:
             return difference is None
         raise GeometryMismatchError(
             f"{self._caller}: {name} has the shape of the truth but {difference}. Resample {name}, "
-            "or pass arrays if the affines are wrong."
+            "or correct its affine."
         )
 
     def error(self, scan: Scan) -> Scan:

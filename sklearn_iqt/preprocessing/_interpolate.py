@@ -8,8 +8,7 @@ from functools import lru_cache
 import numpy as np
 from scipy import ndimage
 
-from sklearn_iqt._axes import per_axis
-from sklearn_iqt.io._geometry import check_alignment
+from sklearn_iqt._axes import check_alignment, per_axis
 
 __all__ = ["interpolation_matrix", "upsample"]
 

@@ -12,7 +12,7 @@ from nibabel.spatialimages import SpatialImage
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 from scipy.ndimage import gaussian_filter1d
 
-from sklearn_iqt._axes import per_axis
+from sklearn_iqt._axes import check_alignment, per_axis
 from sklearn_iqt.exceptions import GeometryMismatchError
 from sklearn_iqt.io import VolumeCollection
 from sklearn_iqt.simulation._sampling import sample_axes
@@ -100,8 +100,7 @@ def degrade(
             "degrade: thickness must be one finite number or three, each of at least 1 high voxel, "
             f"got {thickness!r}."
         )
-    if alignment not in ("center", "corner"):
-        raise ValueError(f"degrade: alignment must be 'center' or 'corner', got {alignment!r}.")
+    check_alignment(alignment, "degrade")
     if any(n < step for n, step in zip(low.shape[-3:], steps, strict=True)):
         raise GeometryMismatchError(
             f"degrade: the volume has shape {low.shape}, but one low voxel needs "

@@ -15,7 +15,7 @@ from sklearn.utils import Bunch, Tags, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from tqdm.auto import tqdm
 
-from sklearn_iqt._axes import per_axis
+from sklearn_iqt._axes import ALIGNMENTS, per_axis
 from sklearn_iqt._doc_link import DocLinkMixin
 from sklearn_iqt.exceptions import GeometryMismatchError
 from sklearn_iqt.io import Cohort
@@ -110,7 +110,7 @@ class LowFieldSimulator(DocLinkMixin, BaseEstimator):
         "scale": [Interval(Integral, 1, None, closed="left"), "array-like"],
         "thickness": [Interval(Real, 1, None, closed="left"), "array-like"],
         "gap": [Interval(Real, 0, None, closed="left"), "array-like"],
-        "alignment": [StrOptions({"center", "corner"})],
+        "alignment": [StrOptions(set(ALIGNMENTS))],
         "noise": [StrOptions({"gaussian", "rician"}), None],
         "reference_tissue": [StrOptions({"gm", "wm"})],
         "border_width": [Interval(Real, 0, None, closed="left")],

@@ -34,18 +34,18 @@ def test_grids_are_compared_before_any_computation(brains, pairs, model, moved, 
     fit = ("--method", "ridge", "--output", tmp_path / "new" / "m.iqt")
     report = (lows[0], "--model", model, "--output", tmp_path / "new" / "r.html")
     csv_file = ("--csv", tmp_path / "new" / "s.csv")
-    fine = ("24 x 26 x 32", "24 x 26 x 8")
+    fine = ("(24, 26, 32)", "(24, 26, 8)")
     for arguments, expected in (
         (("evaluate", "--truth", *scans, "--estimate", scans[0], lows[1], *csv_file), fine),
         (("evaluate", "--truth", *scans, "--estimate", scans[0], moved, *csv_file), ("7 mm",)),
         (("evaluate", "--truth", scans[0], "--estimate", highs[0], "--mask", lows[0]), fine),
         (("simulate", scans[1], "--tissues", moved, "--output-dir", tmp_path / "new"), ("7 mm",)),
         (("fit", "--low", *lows, "--high", highs[0], moved, *fit), ("7 mm",)),
-        (("fit", "--low", *lows, "--high", highs[0], lows[0], *fit), ("scale 1 x 1 x 4",)),
-        (("fit", "--low", *lows, "--high", *highs, *fit, "-p", "scale=2"), ("scale 2 x 2 x 2",)),
+        (("fit", "--low", *lows, "--high", highs[0], lows[0], *fit), ("scale (1, 1, 4)",)),
+        (("fit", "--low", *lows, "--high", *highs, *fit, "-p", "scale=2"), ("scale (2, 2, 2)",)),
         (("fit", "--low", *lows, "--high", *highs, *fit, "--alignment", "corner"), ("center",)),
         (("report", *report, "--truth", moved), ("7 mm",)),
-        (("report", *report, "--truth", lows[1]), ("scale 1 x 1 x 4",)),
+        (("report", *report, "--truth", lows[1]), ("scale (1, 1, 4)",)),
         (("report", *report, "--mask", maps[0]), fine),
     ):
         assert run(*arguments) == 2, arguments

@@ -101,7 +101,7 @@ def test_simulate_recognises_a_head_and_takes_a_mask(head, brains, tmp_path, cap
     np.testing.assert_array_equal(again, high)
     assert json.loads(sidecar.read_text())["mask"] == "extracted"
     assert run(*arguments, "--mask", brains[0][0], "--force") == 2
-    assert "24 x 26 x 32 voxels, but" in capsys.readouterr().err
+    assert "shape (24, 26, 32), but" in capsys.readouterr().err
 
 
 def test_one_bad_scan_does_not_stop_the_others(brains, tmp_path, capsys):

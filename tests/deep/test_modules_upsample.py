@@ -65,5 +65,5 @@ def test_layer_can_train_after_inference_mode():
 
 
 def test_an_unknown_alignment_is_refused():
-    with pytest.raises(ValueError, match="alignment must be 'center' or 'corner'; got 'middle'"):
+    with pytest.raises(ValueError, match="alignment must be 'center' or 'corner', got 'middle'"):
         Upsample(2, alignment="middle")

@@ -87,7 +87,10 @@ def test_the_last_pair_is_checked_before_the_first_is_read(tmp_path):
     [
         ({"high": [make_volume((4, 4, 8))] * 2}, "X holds 1 volumes but y holds 2"),
         ({"high": [make_volume((4, 4, 7))]}, r"scale \(1, 1, 4\) requires \(4, 4, 8\)"),
-        ({"mask": [make_volume((4, 3, 2))]}, r"mask\[0\] has shape \(4, 3, 2\).*Crop or resample"),
+        (
+            {"mask": [make_volume((4, 3, 2))]},
+            r"mask\[0\] has shape \(4, 3, 2\).*crop or resample",
+        ),
         ({"mask": [make_volume((4, 4, 2), np.diag([-1, 1, 4, 1]))]}, r"mask\[0\] and X\[0\] lie"),
     ],
 )

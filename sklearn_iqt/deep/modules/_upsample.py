@@ -8,7 +8,7 @@ from functools import lru_cache
 import torch
 from torch import nn
 
-from sklearn_iqt.patches._grid import per_axis
+from sklearn_iqt._axes import check_alignment, per_axis
 from sklearn_iqt.preprocessing import interpolation_matrix
 
 __all__ = ["Upsample"]
@@ -55,12 +55,8 @@ class Upsample(nn.Module):
     ) -> None:
         super().__init__()
         self.scale = per_axis(scale, "scale", "Upsample")
-        if alignment not in ("center", "corner"):
-            raise ValueError(
-                f"Upsample: alignment must be 'center' or 'corner'; got {alignment!r}."
-            )
         self.order = order
-        self.alignment = alignment
+        self.alignment = check_alignment(alignment, "Upsample")
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Interpolate.
