@@ -4,6 +4,7 @@ from sklearn_iqt.metrics._differences import paired_differences
 from sklearn_iqt.metrics._edges import edge_width, edge_width_error
 from sklearn_iqt.metrics._endpoints import endpoint_table
 from sklearn_iqt.metrics._lesions import lesion_contrast, lesion_volume
+from sklearn_iqt.metrics._rarity import bias_variance_by_rarity
 from sklearn_iqt.metrics._scorers import (
     neg_nrmse_scorer,
     psnr_scorer,
@@ -23,6 +24,7 @@ from sklearn_iqt.metrics._tissues import (
 from sklearn_iqt.metrics._volume import nrmse, psnr, ssim
 
 __all__ = [
+    "bias_variance_by_rarity",
     "coherence",
     "coherence_spectrum",
     "contrast_error",

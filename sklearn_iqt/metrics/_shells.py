@@ -132,10 +132,10 @@ def shell_resolution(
     Returns
     -------
     float or ndarray of shape (n_volumes,)
-        1 / f in mm, where f is the lowest frequency at which the correlation falls below the
-        threshold, by linear interpolation between shells. Lower is better. If it never falls below
-        the threshold, f is the highest frequency, and the result is two voxels. It is infinite if
-        the correlation is below the threshold from the first shell.
+        1 / f in mm, where f is the lowest frequency beyond the largest correlation at which it
+        falls below the threshold, by linear interpolation between shells. Lower is better. If it
+        never falls below the threshold, f is the highest frequency, and the result is two voxels.
+        It is infinite if the correlation reaches the threshold nowhere.
 
     Raises
     ------
@@ -143,6 +143,11 @@ def shell_resolution(
         As for :func:`fourier_shell_correlation`, or if the threshold is out of its range.
     GeometryMismatchError
         If a prediction or a mask is not on the grid of its truth.
+
+    Notes
+    -----
+    The first shells hold few frequencies, and a difference in contrast or a bias field lowers their
+    correlation. The search therefore starts at the largest correlation.
 
     Examples
     --------
@@ -164,12 +169,13 @@ def shell_resolution(
         frequency, correlation = found.frequency[known], found.correlation[known]
         if not len(correlation):
             raise ValueError(f"{pair.name}: a volume is constant, so it has no detail to compare.")
-        low = np.flatnonzero(correlation < threshold)
+        peak = int(correlation.argmax())
+        if correlation[peak] < threshold:
+            return np.inf
+        low = np.flatnonzero(correlation[peak:] < threshold)
         if not low.size:
             return 1 / highest
-        if low[0] == 0:
-            return np.inf
-        n = int(low[0])
+        n = peak + int(low[0])
         before, after = correlation[n - 1], correlation[n]
         share = (before - threshold) / (before - after)
         return float(1 / (frequency[n - 1] + share * (frequency[n] - frequency[n - 1])))

@@ -186,3 +186,11 @@ def test_bad_shells_are_refused(truth):
         shell_resolution(truth, truth, voxel_size_mm=1, threshold=1)
     with pytest.raises(ValueError, match="constant"):
         shell_resolution(truth, np.zeros(truth.shape), voxel_size_mm=1)
+
+
+def test_a_difference_in_large_structures_does_not_end_the_resolution():
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=(40, 40, 40))
+    slow = gaussian_filter(rng.normal(size=truth.shape), 12)
+    estimate = gaussian_filter(truth, 0.5) + 5 * slow / slow.std()
+    assert shell_resolution(truth, estimate, voxel_size_mm=1) == 2

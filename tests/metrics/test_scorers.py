@@ -9,12 +9,17 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_score, cross_validate
 
 from sklearn_iqt.metrics import (
+    coherence,
+    contrast_error,
+    lesion_contrast,
     neg_nrmse_scorer,
     nrmse,
     psnr,
     psnr_scorer,
+    regression_slope,
     ssim,
     ssim_scorer,
+    tissue_error,
     volume_scorers,
 )
 
@@ -125,3 +130,41 @@ def test_requesting_a_mask_does_not_change_the_shared_scorers(ragged):
         options = {"cv": 3, "scoring": ssim_scorer, "params": {}}
         scores = cross_val_score(GainRegressor(), lows, truths, **options)
     assert np.isfinite(scores).all()
+
+
+def test_scorers_of_tissues_lesions_and_detail_request_their_maps(ragged):
+    lows, truths, masks = ragged
+    masks = [np.ones_like(mask) for mask in masks]
+    for mask in masks:
+        mask[:3] = False
+    labels = [np.digitize(truth, [1.2, 1.5, 1.8]) for truth in truths]
+    lesions = [np.zeros(truth.shape) for truth in truths]
+    for lesion, truth in zip(lesions, truths, strict=True):
+        lesion[5:7, 5:7, 5:7] = 1
+        truth[lesion > 0] = 3
+    options = {"mask": "brain", "labels": "tissues", "lesions": True, "scale": 2}
+    with sklearn.config_context(enable_metadata_routing=True):
+        scorers = volume_scorers(**options, match="gain", voxel_size_mm=1)
+        scores = cross_validate(
+            GainRegressor(gain=3.0),
+            lows,
+            truths,
+            cv=3,
+            scoring=scorers,
+            params={"brain": masks, "tissues": labels, "lesions": lesions},
+        )
+    given = {"mask": masks, "match": "gain", "per_volume": True}
+    estimates = [3 * low for low in lows]
+    on_labels = {"labels": labels, **given}
+    expected = {
+        "coherence": coherence(truths, estimates, scale=2, **given),
+        "neg_tissue_error": -np.abs(tissue_error(truths, estimates, **on_labels)),
+        "neg_contrast_error": -np.abs(contrast_error(truths, estimates, **on_labels)),
+        "neg_slope_error": -np.abs(regression_slope(truths, estimates, **on_labels) - 1),
+        "neg_lesion_contrast_error": -np.abs(
+            lesion_contrast(truths, estimates, lesions=lesions, voxel_size_mm=1, **given) - 1
+        ),
+    }
+    for name, values in expected.items():
+        folds = values.reshape(3, 2).mean(axis=1)
+        assert scores[f"test_{name}"] == pytest.approx(folds), name
