@@ -61,6 +61,11 @@ class BaseIQTRegressor(ReportMixin, DocLinkMixin, RegressorMixin, VolumeHooks, B
         Median of ``target_gains_``, by which predictions are multiplied; 1 if they are empty.
     """
 
+    # With metadata routing, one mask reaches all steps of a pipeline.
+    __metadata_request__fit = {"mask": True}
+    __metadata_request__predict = {"mask": True}
+    __metadata_request__score = {"mask": True}
+
     _parameter_constraints: dict = {
         "scale": [Interval(Integral, 1, None, closed="left"), tuple, list, np.ndarray],
         "alignment": [StrOptions(set(ALIGNMENTS))],
@@ -195,7 +200,7 @@ class BaseIQTRegressor(ReportMixin, DocLinkMixin, RegressorMixin, VolumeHooks, B
             progress=self._progress,
         )
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+    def score(self, X: Any, y: Any, sample_weight: Any = None, *, mask: Any = None) -> float:
         """Return the coefficient of determination, over rows or as a mean over volumes.
 
         Parameters
@@ -206,6 +211,8 @@ class BaseIQTRegressor(ReportMixin, DocLinkMixin, RegressorMixin, VolumeHooks, B
             True high-quality volumes, or rows of output patches.
         sample_weight : array-like of shape (n,), default=None
             Weight of each row or volume.
+        mask : sequence of volumes, default=None
+            Masks for :meth:`predict`. All voxels are scored. For volumes only.
 
         Returns
         -------
@@ -213,8 +220,11 @@ class BaseIQTRegressor(ReportMixin, DocLinkMixin, RegressorMixin, VolumeHooks, B
             R² of the voxels. The best score is 1.
         """
         if is_rows(X):
+            refuse_volume_options(type(self).__name__, mask)
             return super().score(X, y, sample_weight)
-        return score_volumes(self.predict(X), y, sample_weight, caller=type(self).__name__)
+        return score_volumes(
+            self.predict(X, mask=mask), y, sample_weight, caller=type(self).__name__
+        )
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -177,7 +177,8 @@ class ContrastMatchingIQT(InterpolationIQT):
     >>> import numpy as np
     >>> from sklearn_iqt import ContrastMatchingIQT
     >>> rng = np.random.default_rng(0)
-    >>> labels = rng.integers(0, 4, size=(16, 16, 16)) * (np.arange(16) > 7)
+    >>> radius = np.linalg.norm(np.indices((24, 24, 24)) - 11.5, axis=0)
+    >>> labels = np.select([radius < 7, radius < 9.5, radius < 11], [3, 2, 1])
     >>> low, high = (
     ...     np.array([0, 40, 100, white])[labels] + rng.normal(size=labels.shape)
     ...     for white in (120, 160)

@@ -120,6 +120,8 @@ class BaseNetRegressor(BaseIQTRegressor):
         "random_state": ["random_state"],
     }
 
+    __metadata_request__partial_fit = {"mask": True}
+
     # What is not a parameter has no annotation here, or ClassVar: an annotation makes a field.
     # Loss that the training minimises; a net may choose another.
     _loss: ClassVar[type[nn.Module]] = nn.MSELoss

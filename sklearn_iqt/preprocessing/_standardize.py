@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from numbers import Real
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +23,38 @@ from sklearn_iqt.preprocessing._foreground import foreground_mask
 __all__ = ["NyulScaler", "PercentileScaler"]
 
 
+class Scan(NamedTuple):
+    """A volume with its foreground.
+
+    Parameters
+    ----------
+    volume : ndarray of shape (i, j, k)
+        The volume.
+    inside : ndarray of bool, shape (i, j, k)
+        Its foreground.
+    masked : bool
+        Whether the user passed the foreground.
+    name : str
+        Name of the scaler and of the volume in messages.
+    """
+
+    volume: NDArray
+    inside: NDArray[np.bool_]
+    masked: bool
+    name: str
+
+    @property
+    def foreground(self) -> NDArray:
+        """Intensities of the foreground."""
+        return self.volume[self.inside]
+
+
 class _IntensityScaler(DocLinkMixin, TransformerMixin, BaseEstimator):
     """Scale each volume by statistics of its foreground."""
+
+    # With metadata routing, one mask reaches all steps of a pipeline.
+    __metadata_request__fit = {"mask": True}
+    __metadata_request__transform = {"mask": True}
 
     # Scalers that were pickled by older versions do not have this attribute.
     verbose: int = 0
@@ -53,7 +84,8 @@ class _IntensityScaler(DocLinkMixin, TransformerMixin, BaseEstimator):
             If a volume is not finite, or its foreground is empty or constant.
         """
         self._check_parameters()
-        self._fit_volumes(self._foregrounds(self._cohort(X, mask)))
+        self._fit_volumes(self._scans(self._cohort(X, mask)))
+        self.masked_ = mask is not None
         remember_params(self)
         return self
 
@@ -80,10 +112,10 @@ class _IntensityScaler(DocLinkMixin, TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         self._check_parameters()
+        self._warn_of_other_foreground(mask)
         cohort = self._cohort(X, mask)
         return cohort.low.wrap(
-            self._scale(volume, foreground, name).astype(volume.dtype, copy=False)
-            for volume, foreground, name in self._foregrounds(cohort)
+            self._scale(scan).astype(scan.volume.dtype, copy=False) for scan in self._scans(cohort)
         )
 
     def fit_transform(self, X: Any, y: Any = None, *, mask: Any = None) -> Any:
@@ -137,20 +169,36 @@ class _IntensityScaler(DocLinkMixin, TransformerMixin, BaseEstimator):
         tags.input_tags.three_d_array = True
         return tags
 
+    def _warn_of_other_foreground(self, mask: Any) -> None:
+        """Warn if masks were passed to only one of ``fit`` and ``transform``."""
+        masked = getattr(self, "masked_", mask is not None)  # some scalers need no fit
+        if masked == (mask is not None):
+            return
+        how = ("with masks", "without masks")
+        fitted, transforms = how if masked else how[::-1]
+        warnings.warn(
+            f"{type(self).__name__} was fitted {fitted} and transforms volumes {transforms}, so "
+            "that their foregrounds differ. Pass masks to both or to neither. In a pipeline, "
+            "sklearn.set_config(enable_metadata_routing=True) passes the mask of fit and predict "
+            "to all steps; without it, the mask of predict reaches only the last step.",
+            UserWarning,
+            stacklevel=3,
+        )
+
     def _check_parameters(self) -> None:
         """Check that the parameters fit together."""
 
-    def _fit_volumes(self, foregrounds: Iterator[tuple[NDArray, NDArray, str]]) -> None:
+    def _fit_volumes(self, scans: Iterator[Scan]) -> None:
         raise NotImplementedError
 
-    def _scale(self, volume: NDArray, foreground: NDArray, name: str) -> NDArray:
+    def _scale(self, scan: Scan) -> NDArray:
         raise NotImplementedError
 
     def _cohort(self, X: Any, mask: Any) -> Cohort:
         return Cohort(X, mask=mask, caller=type(self).__name__)
 
-    def _foregrounds(self, cohort: Cohort) -> Iterator[tuple[NDArray, NDArray, str]]:
-        """Yield each volume with its foreground intensities and its name for messages."""
+    def _scans(self, cohort: Cohort) -> Iterator[Scan]:
+        """Yield each volume with its foreground and its name for messages."""
         title = type(self).__name__
         for index, pair in enumerate(tqdm(cohort, desc=title, disable=not self.verbose)):
             name = f"{title}: {cohort.low.name_of(index)}"
@@ -162,7 +210,7 @@ class _IntensityScaler(DocLinkMixin, TransformerMixin, BaseEstimator):
             inside = pair.mask
             if inside is None:
                 inside = foreground_mask(pair.low, fill_holes=False)
-            yield pair.low, pair.low[inside], name
+            yield Scan(pair.low, inside, pair.mask is not None, name)
 
 
 class PercentileScaler(_IntensityScaler):
@@ -234,14 +282,14 @@ class PercentileScaler(_IntensityScaler):
                 f"PercentileScaler: lower={self.lower} must be below upper={self.upper}."
             )
 
-    def _fit_volumes(self, foregrounds: Iterator[tuple[NDArray, NDArray, str]]) -> None:
-        for _, foreground, name in foregrounds:
-            self._ends(foreground, name)
+    def _fit_volumes(self, scans: Iterator[Scan]) -> None:
+        for scan in scans:
+            self._ends(scan.foreground, scan.name)
 
-    def _scale(self, volume: NDArray, foreground: NDArray, name: str) -> NDArray:
-        bottom, top = self._ends(foreground, name)
+    def _scale(self, scan: Scan) -> NDArray:
+        bottom, top = self._ends(scan.foreground, scan.name)
         low, high = self.output_range
-        scaled = (volume - bottom) * ((high - low) / (top - bottom)) + low
+        scaled = (scan.volume - bottom) * ((high - low) / (top - bottom)) + low
         return np.clip(scaled, low, high, out=scaled) if self.clip else scaled
 
     def _ends(self, foreground: NDArray, name: str) -> tuple[float, float]:
@@ -276,6 +324,8 @@ class NyulScaler(_IntensityScaler):
     ----------
     landmarks_ : ndarray of shape (n_percentiles,)
         Standard intensities of the landmarks.
+    masked_ : bool
+        Whether masks were passed to ``fit``. If :meth:`transform` differs, it warns.
 
     See Also
     --------
@@ -334,16 +384,16 @@ class NyulScaler(_IntensityScaler):
         if percentiles[0] < 0 or percentiles[-1] > 100:
             raise ValueError(f"NyulScaler: percentiles must lie in [0, 100], got {percentiles}.")
 
-    def _fit_volumes(self, foregrounds: Iterator[tuple[NDArray, NDArray, str]]) -> None:
+    def _fit_volumes(self, scans: Iterator[Scan]) -> None:
         low, high = self.output_range
         standardized = []
-        for _, foreground, name in foregrounds:
-            own = self._own_landmarks(foreground, name)
+        for scan in scans:
+            own = self._own_landmarks(scan.foreground, scan.name)
             standardized.append((own - own[0]) * ((high - low) / (own[-1] - own[0])) + low)
         self.landmarks_ = np.mean(standardized, axis=0)
 
-    def _scale(self, volume: NDArray, foreground: NDArray, name: str) -> NDArray:
-        landmarks = self._own_landmarks(foreground, name)
+    def _scale(self, scan: Scan) -> NDArray:
+        landmarks = self._own_landmarks(scan.foreground, scan.name)
         own, group = np.unique(landmarks, return_inverse=True)
         standard = np.bincount(group, self.landmarks_) / np.bincount(group)
         if self.keep_units:
@@ -353,7 +403,7 @@ class NyulScaler(_IntensityScaler):
             # Intensity 0, the background, is kept as well.
             if own[0] > 0:
                 own, standard = np.append(0, own), np.append(0, standard)
-        return piecewise_linear(volume, own, standard)
+        return piecewise_linear(scan.volume, own, standard)
 
     def _own_landmarks(self, foreground: NDArray, name: str) -> NDArray[np.float64]:
         own = np.percentile(foreground.astype(np.float64, copy=False), self.percentiles)

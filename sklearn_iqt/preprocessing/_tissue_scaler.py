@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from numbers import Integral
 from typing import Any
@@ -10,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval
 
-from sklearn_iqt.preprocessing._standardize import _IntensityScaler, piecewise_linear
+from sklearn_iqt.preprocessing._standardize import Scan, _IntensityScaler, piecewise_linear
+from sklearn_iqt.preprocessing._tissue_faults import find_fault
 from sklearn_iqt.preprocessing._tissue_mixture import (
     drop_outliers,
     fit_tissue_mixture,
@@ -43,6 +45,8 @@ class TissueScaler(_IntensityScaler):
     ratios_ : ndarray of shape (3,)
         Intensities of fluid, grey and white matter relative to grey matter, means over the
         training volumes.
+    masked_ : bool
+        Whether masks were passed to ``fit``. If :meth:`transform` differs, it warns.
 
     See Also
     --------
@@ -63,12 +67,19 @@ class TissueScaler(_IntensityScaler):
     view is tighter, so pass masks if fields of view differ. The map is linear between 0 and the
     three tissues, and continues linearly beyond them.
 
+    A warning says if the means are not plausible for a T1-weighted brain: if there is so little air
+    that the default foreground leaves out parts of the brain, if the brightest class is much wider
+    than white matter, as in scans with a skull, or if it is not deeper in the brain than the middle
+    class, as in T2-weighted and FLAIR scans. :doc:`The page on units </performance/units>` has
+    the scans on which this was measured.
+
     Examples
     --------
     >>> import numpy as np
     >>> from sklearn_iqt.preprocessing import TissueScaler
     >>> rng = np.random.default_rng(0)
-    >>> labels = rng.integers(0, 4, size=(16, 16, 16)) * (np.arange(16) > 7)
+    >>> radius = np.linalg.norm(np.indices((24, 24, 24)) - 11.5, axis=0)
+    >>> labels = np.select([radius < 7, radius < 9.5, radius < 11], [3, 2, 1])
     >>> volumes = [
     ...     np.array([0, 40, 100, wm])[labels] + rng.normal(size=labels.shape) for wm in (120, 160)
     ... ]
@@ -90,58 +101,73 @@ class TissueScaler(_IntensityScaler):
     def tissue_means(self, volume: Any, mask: Any = None) -> NDArray[np.float64]:
         """Return the mean intensities of the three tissues of a volume, also without a fit.
 
-        Parameters
-        ----------
-        volume : array of shape (i, j, k), nibabel image or path
-            The volume.
-        mask : array of shape (i, j, k), nibabel image or path, default=None
-            Voxels above zero are the foreground. By default the foreground is the voxels at or
-            above the mean of the volume.
+            Parameters
+            ----------
+            volume : array of shape (i, j, k), nibabel image or path
+                The volume.
+            mask : array of shape (i, j, k), nibabel image or path, default=None
+                Voxels above zero are the foreground. By default the foreground is the voxels at or
+                above the mean of the volume.
 
-        Returns
-        -------
-        ndarray of shape (3,), float64
-            Means of fluid, grey and white matter, increasing, in the unit of the volume.
+            Returns
+            -------
+            ndarray of shape (3,), float64
+                Means of fluid, grey and white matter, increasing, in the unit of the volume.
 
-        Raises
-        ------
-        ValueError
-            If the volume is not finite, or three tissues cannot be distinguished.
+            Raises
+            ------
+            ValueError
+                If the volume is not finite, or three tissues cannot be distinguished.
 
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from sklearn_iqt.preprocessing import TissueScaler
-        >>> rng = np.random.default_rng(0)
-        >>> labels = rng.integers(0, 4, size=(16, 16, 16)) * (np.arange(16) > 7)
-        >>> volume = np.array([0, 40, 100, 120])[labels] + rng.normal(size=labels.shape)
-        >>> TissueScaler().tissue_means(volume).round()
-        array([ 40., 100., 120.])
+            Examples
+            --------
+            >>> import numpy as np
+            >>> from sklearn_iqt.preprocessing import TissueScaler
+            >>> rng = np.random.default_rng(0)
+            >>> radius = np.linalg.norm(np.indices((24, 24, 24)) - 11.5, axis=0)
+        >>> labels = np.select([radius < 7, radius < 9.5, radius < 11], [3, 2, 1])
+            >>> volume = np.array([0, 40, 100, 120])[labels] + rng.normal(size=labels.shape)
+            >>> TissueScaler().tissue_means(volume).round()
+            array([ 40., 100., 120.])
         """
         self._validate_params()
         cohort = self._cohort([volume], None if mask is None else [mask])
-        ((_, foreground, name),) = self._foregrounds(cohort)
-        return self._means(foreground, name)
+        (scan,) = self._scans(cohort)
+        return self._means(scan)
 
-    def _fit_volumes(self, foregrounds: Iterator[tuple[NDArray, NDArray, str]]) -> None:
-        means = np.array([self._means(foreground, name) for _, foreground, name in foregrounds])
+    def _fit_volumes(self, scans: Iterator[Scan]) -> None:
+        means = np.array([self._means(scan) for scan in scans])
         self.ratios_ = np.mean(means / means[:, 1:2], axis=0)
 
-    def _scale(self, volume: NDArray, foreground: NDArray, name: str) -> NDArray:
-        means = self._means(foreground, name)
-        return piecewise_linear(volume, [0, *means], [0, *(means[1] * self.ratios_)])
+    def _scale(self, scan: Scan) -> NDArray:
+        means = self._means(scan)
+        return piecewise_linear(scan.volume, [0, *means], [0, *(means[1] * self.ratios_)])
 
-    def _means(self, foreground: NDArray, name: str) -> NDArray[np.float64]:
+    def _means(self, scan: Scan) -> NDArray[np.float64]:
+        """Return the means of the three tissues, and warn if they are not plausible."""
+        foreground, widths = scan.foreground, np.ones(3)
         sample = self._sample(drop_outliers(foreground, _DARKEST))
         means = initial_tissue_means(sample)
         if means[-1] > 0 and (np.diff(means) > 0).all():
             mixture = fit_tissue_mixture(sample, means, shared_variance=False, random_state=0)
-            means = np.sort(mixture.means_.ravel())
+            order = np.argsort(mixture.means_.ravel())
+            means = mixture.means_.ravel()[order]
+            widths = np.sqrt(mixture.covariances_.ravel()[order])
         if not (means[0] > 0 and (np.diff(means) > 0).all()):
             raise ValueError(
-                f"{name}: fluid, grey and white matter cannot be distinguished in a foreground "
-                f"with intensities from {foreground.min():g} to {foreground.max():g}. Pass a "
-                "T1-weighted volume, or a mask of its brain."
+                f"{scan.name}: fluid, grey and white matter cannot be distinguished in a "
+                f"foreground with intensities from {foreground.min():g} to {foreground.max():g}. "
+                "Pass a T1-weighted volume, or a mask of its brain."
+            )
+        fault = find_fault(scan, means, widths)
+        if fault is not None:
+            source = "the mask" if scan.masked else "the estimated foreground"
+            found = ", ".join(f"{mean:.4g}" for mean in means)
+            warnings.warn(
+                f"{scan.name}: the intensities of fluid, grey and white matter in {source}, "
+                f"{found}, are probably wrong, because {fault}",
+                UserWarning,
+                stacklevel=4,
             )
         return means
 
