@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ import nibabel
 import numpy as np
 from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
+from sklearn import config_context
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, _fit_context, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Tags, get_tags
@@ -119,6 +121,11 @@ default="model"
     ('L', 'P', 'S')
     """
 
+    # With metadata routing, one mask reaches all steps of a pipeline.
+    __metadata_request__fit = {"mask": True}
+    __metadata_request__predict = {"mask": True}
+    __metadata_request__score = {"mask": True}
+
     _parameter_constraints: dict = {
         "estimator": [HasMethods(["fit", "predict"])],
         "grid": [
@@ -168,7 +175,8 @@ default="model"
         object
             The fitted estimator.
         """
-        self.estimator_ = clone(self.estimator).fit(X, y, **_given(mask=mask))
+        with _routed(mask):
+            self.estimator_ = clone(self.estimator).fit(X, y, **_given(mask=mask))
         return self
 
     def predict(self, X: Any, *, mask: Any = None, return_std: bool = False) -> Any:
@@ -179,7 +187,8 @@ default="model"
         X : sequence of nibabel images or paths
             Scans. Arrays and rows are passed to the model if it was fitted on such.
         mask : sequence of volumes, default=None
-            Foreground of each scan, on its grid.
+            Foreground of each scan, on its grid. In a pipeline inside, it reaches every step that
+            uses masks.
         return_std : bool, default=False
             Whether to return the spread of the overlapping predictions as well.
 
@@ -208,12 +217,14 @@ default="model"
         model = self._fitted_estimator()
         options = {**_given(mask=mask), **({"return_std": True} if return_std else {})}
         if is_rows(X):
-            return model.predict(X, **options)
+            with _routed(mask):
+                return model.predict(X, **options)
         cohort = Cohort(X, mask=mask, caller=type(self).__name__)
         trained_on = self._trained_on()
         is_images = cohort.low.kind == "images"
         if trained_on is None and not is_images:
-            return model.predict(X, **options)
+            with _routed(mask):
+                return model.predict(X, **options)
         if trained_on is None or not is_images:
             raise ValueError(self._advice(is_images))
         plans, target = self._plan(cohort), self._target()
@@ -228,11 +239,12 @@ default="model"
                     stacklevel=2,
                 )
             scan, prepared, inside = self._prepare(cohort, n, plan)
-            outputs = model.predict(
-                [np.asarray(prepared.dataobj)],
-                **_given(mask=None if inside is None else [inside]),
-                **({"return_std": True} if return_std else {}),
-            )
+            with _routed(inside):
+                outputs = model.predict(
+                    [np.asarray(prepared.dataobj)],
+                    **_given(mask=None if inside is None else [inside]),
+                    **({"return_std": True} if return_std else {}),
+                )
             outputs = outputs if return_std else (outputs,)
             results.append(
                 [
@@ -243,7 +255,7 @@ default="model"
         columns = [_as_objects(column) for column in zip(*results, strict=True)]
         return tuple(columns) if return_std else columns[0]
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+    def score(self, X: Any, y: Any, sample_weight: Any = None, *, mask: Any = None) -> float:
         """Return the coefficient of determination, over rows or as a mean over volumes.
 
         Parameters
@@ -254,6 +266,8 @@ default="model"
             True high-quality volumes on the grid of the results, or rows.
         sample_weight : array-like of shape (n,), default=None
             Weight of each row or volume.
+        mask : sequence of volumes, default=None
+            Masks for :meth:`predict`. All voxels are scored.
 
         Returns
         -------
@@ -262,7 +276,9 @@ default="model"
         """
         if is_rows(X):
             return super().score(X, y, sample_weight)
-        return score_volumes(self.predict(X), y, sample_weight, caller=type(self).__name__)
+        return score_volumes(
+            self.predict(X, mask=mask), y, sample_weight, caller=type(self).__name__
+        )
 
     @property
     def n_features_in_(self) -> int:
@@ -378,6 +394,13 @@ default="model"
         tags.regressor_tags = inner.regressor_tags
         tags.non_deterministic = inner.non_deterministic
         return tags
+
+
+def _routed(mask: Any) -> Any:
+    """Let a mask reach all steps of a pipeline that use masks."""
+    if mask is None:
+        return contextlib.nullcontext()
+    return config_context(enable_metadata_routing=True)
 
 
 def _given(**options: Any) -> dict[str, Any]:

@@ -312,6 +312,20 @@ def test_pipelines_may_be_inside_or_outside():
         np.testing.assert_allclose(reorient(result, "RAS").dataobj, expected.dataobj, rtol=1e-5)
 
 
+def test_a_mask_reaches_every_step_of_a_pipeline_inside():
+    low, high = pair()
+    masks = [[nibabel.Nifti1Image((np.asarray(v.dataobj) > t).astype("u1"), v.affine) for v in low]
+             for t in (0.1, 0.5)]  # fmt: skip
+    inner = PatchwiseRegressor(patcher=PatchTransformer(3, 2), max_patches=500, random_state=0)
+    scaled = make_pipeline(PercentileScaler(), inner)
+    model = AnyGridIQT(scaled).fit(low, high, mask=masks[0])
+    stored, inside = (reorient(image, "SPL") for image in (low[0], masks[1][0]))
+    (result,) = model.predict([stored], mask=[inside])
+    (alone,) = PercentileScaler().fit(low, mask=masks[0]).transform(low, mask=masks[1])
+    (expected,) = model.estimator_[-1].predict([alone], mask=masks[1])
+    np.testing.assert_array_equal(reorient(result, "RAS").dataobj, expected.dataobj)
+
+
 def test_the_header_is_carried_over(ridge):
     scan = reorient(pair()[0][0], "SPL")
     scan.header["descrip"] = b"0.05 T"
