@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from nibabel import aff2axcodes
+
 from sklearn_iqt.preprocessing import has_skull
 from sklearn_iqt.preprocessing._skull import SKULL
 from sklearn_iqt.report._inputs import Inputs
@@ -87,9 +89,19 @@ def judge(
     return Verdict(kind, f"{likeness}. The enhancement agrees with the scan.", reasons)
 
 
-def find_faults(inputs: Inputs, quality: Quality | str) -> list[Fault]:
-    """Return reasons why a scan must not be enhanced by a model of brains."""
+def find_faults(inputs: Inputs, quality: Quality | str, orientation: str | None) -> list[Fault]:
+    """Return reasons why a scan must not be enhanced by a model of brains.
+
+    The orientation is the order of axes of the training scans, such as "RAS", or None.
+    """
     faults = []
+    found, learned = (
+        _slice_axes(codes, inputs.scale)
+        for codes in ("".join(aff2axcodes(inputs.scan.affine)), orientation or "")
+    )
+    if learned and found != learned:
+        reason = f"Slices are stacked from {found} in this scan, and from {learned} in training."
+        faults.append(Fault("slice direction", reason))
     if inputs.mask is None and has_skull(inputs.voxels):
         reason = (
             f"The scan {SKULL}. Extract the brain first, for example by sklearn_iqt.prepare, or "
@@ -99,6 +111,15 @@ def find_faults(inputs: Inputs, quality: Quality | str) -> list[Fault]:
     if isinstance(quality, str):
         faults.append(Fault("contrast", f"Contrast and noise could not be estimated: {quality}"))
     return faults
+
+
+def _slice_axes(orientation: str, scale: Sequence[int]) -> str:
+    """Return the axes that the model refines, such as "inferior to superior"."""
+    axes = {"L": "left to right", "P": "posterior to anterior", "I": "inferior to superior"}
+    axes |= dict(zip("RAS", axes.values(), strict=True))
+    if min(scale) > 1:
+        return ""
+    return " and ".join(axes[code] for code, s in zip(orientation, scale, strict=False) if s > 1)
 
 
 def _agreement(consistency: Consistency, quality: Quality | str) -> tuple[bool, str]:

@@ -192,7 +192,9 @@ def write_report(
     consistency = measure_consistency(inputs.voxels, degraded, inputs.foreground)
     quality = _quality(inputs)
     layers = _layers(inputs, consistency.residual)
-    learned = getattr(steps_of(model)[-1], "spacing_", None)
+    learned, orientation = (
+        getattr(steps_of(model)[-1], name, None) for name in ("spacing_", "orientation_")
+    )
     comparisons = compare_with_training(
         quality,
         _surface(inputs),
@@ -215,7 +217,7 @@ def write_report(
     position = apply_affine(np.linalg.inv(reference.scan.affine), inputs.subject.position)
     page = make_page(
         f"{inputs.name}, enhanced" if title is None else title,
-        judge(comparisons, find_faults(inputs, quality), quality, consistency),
+        judge(comparisons, find_faults(inputs, quality, orientation), quality, consistency),
         layers,
         packed,
         step,

@@ -109,6 +109,18 @@ def test_a_scan_of_another_kind_of_contrast_must_not_be_used(read, pair):
     assert verdict.startswith("good")
 
 
+def test_slices_in_another_direction_are_named(read, pair):
+    turn = np.eye(4)[[1, 2, 0, 3]]
+    scan, enhanced = (
+        nibabel.Nifti1Image(image.dataobj, turn @ image.affine) for image in (pair.low, pair.high)
+    )
+    verdict = read(scan, enhanced=enhanced, card=SAME)
+    assert verdict.startswith("bad")
+    assert "(slice direction" in verdict
+    assert "Slices are stacked from left to right in this scan, and from posterior to" in verdict
+    assert "slice direction" not in read(card=SAME)
+
+
 def test_a_scan_without_tissues_must_not_be_used(read):
     low = np.ones((12, 12, 6), np.float32)
     low[:6] = 0
