@@ -2,6 +2,7 @@
 
     python -m benchmarks.units statistics --cohort ../shared/data/oasis
     python -m benchmarks.units targets --cohort ../shared/data/oasis
+    python -m benchmarks.units tissues --cohort ../shared/data/oasis
 
 Models learn from training subjects and are scored on validation subjects. Test subjects are not
 used. Low volumes are simulated with the training distribution of the simulator.
@@ -15,6 +16,9 @@ of the brain, and in a crop without air, relative to the unit of the whole volum
 ``targets`` compares the two values of ``target_unit``: with the unchanged high volumes, and with
 high volumes that are multiplied by different gains, between 0.5 and 2. The NRMSE in the brain
 is given without and with matching the gain of the prediction to the truth.
+
+``tissues`` counts the warnings of ``TissueScaler`` on high volumes, on crops that leave out a part
+of them at each end of each axis, and on low volumes of all distributions of the simulator.
 """
 
 from __future__ import annotations
@@ -30,16 +34,18 @@ from sklearn.base import clone
 from sklearn.linear_model import Ridge
 
 from benchmarks.cohorts import load_cohort
-from benchmarks.tables import format_row, format_table
+from benchmarks.tables import format_row, format_spread, format_table
 from sklearn_iqt import (
     CoupledDictionaryIQT,
     InterpolationIQT,
     LowFieldSimulator,
     PatchTransformer,
     PatchwiseRegressor,
+    TissueScaler,
 )
 from sklearn_iqt.metrics import nrmse
 from sklearn_iqt.preprocessing import foreground_mask
+from sklearn_iqt.simulation import SNR_PRESETS
 
 SCALE = (1, 1, 4)
 # Share of the brain that is bright, in percent, or one wild voxel.
@@ -231,6 +237,31 @@ def units_of_targets(cohort, n_train, n_validation, seed, estimators):
         print(format_row([name, *map(float, errors)]), flush=True)
 
 
+def warnings_of_tissues(cohort, n_train, n_validation, seed, estimators):
+    """Print the table of ``tissues``."""
+    subjects = cohort.split["train"][:n_train] + cohort.split["validation"][:n_validation]
+    found = {}
+    for subject in subjects:
+        image, labels = cohort.load(subject)
+        high = np.asarray(image.dataobj, np.float32)
+        scans = {"high": high}
+        for part in (16, 10, 7, 5, 4):
+            box = tuple(slice(n // part, -(n // part)) for n in high.shape)
+            scans[f"high, without 1/{part}"] = high[box]
+        for name in SNR_PRESETS:
+            simulator = LowFieldSimulator(name, scale=SCALE, random_state=seed)
+            scans[name] = simulator.simulate([high], [labels]).low[0]
+        for name, scan in scans.items():
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                _, grey, white = TissueScaler().tissue_means(scan)
+            found.setdefault(name, []).append((white / grey, bool(caught)))
+    print(format_table(["scan", "scans", "WM/GM", "warnings"]))
+    for name, results in found.items():
+        ratios, warned = zip(*results, strict=True)
+        print(format_row([name, len(ratios), format_spread(ratios, ".2f"), sum(warned)]))
+
+
 def use(stack, rule, statistic, factor):
     """Replace the rule and the statistic of the package until the stack is closed."""
 
@@ -256,7 +287,7 @@ def main(argv=None):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("study", choices=["statistics", "targets"])
+    parser.add_argument("study", choices=["statistics", "targets", "tissues"])
     parser.add_argument("--cohort", required=True, help="folder of a cohort with label maps")
     parser.add_argument("--train", type=int, default=4, help="training subjects (default: 4)")
     parser.add_argument(
@@ -265,7 +296,11 @@ def main(argv=None):
     parser.add_argument("--estimator", nargs="+", choices=ESTIMATORS, default=["ridge"])
     parser.add_argument("--seed", type=int, default=0, help="(default: 0)")
     args = parser.parse_args(argv)
-    studies = {"statistics": statistics_of_units, "targets": units_of_targets}
+    studies = {
+        "statistics": statistics_of_units,
+        "targets": units_of_targets,
+        "tissues": warnings_of_tissues,
+    }
     studies[args.study](
         load_cohort(args.cohort), args.train, args.validation, args.seed, args.estimator
     )

@@ -30,6 +30,7 @@ SCRIPTS = {
     "real_pairs": [],
     "studies": ["pandas"],
     "tissues": [],
+    "units": [],
 }
 SUITE = Path(__file__).parents[2] / "benchmarks" / "asv" / "benchmarks"
 
