@@ -63,7 +63,7 @@ class BaseIQTRegressor(ReportMixin, DocLinkMixin, RegressorMixin, VolumeHooks, B
 
     # With metadata routing, one mask reaches all steps of a pipeline.
     __metadata_request__fit = {"mask": True}
-    __metadata_request__predict = {"mask": True}
+    __metadata_request__predict = {"mask": True, "return_std": True}
     __metadata_request__score = {"mask": True}
 
     _parameter_constraints: dict = {

@@ -123,7 +123,7 @@ default="model"
 
     # With metadata routing, one mask reaches all steps of a pipeline.
     __metadata_request__fit = {"mask": True}
-    __metadata_request__predict = {"mask": True}
+    __metadata_request__predict = {"mask": True, "return_std": True}
     __metadata_request__score = {"mask": True}
 
     _parameter_constraints: dict = {

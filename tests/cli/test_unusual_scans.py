@@ -42,7 +42,8 @@ def test_nan_in_scans_is_background_on_request(tmp_path, capsys):
     labels = save_volume(np.nan_to_num(volume).round() + 1, tmp_path / "labels.nii")
     model = tmp_path / "model.iqt"
     commands = (
-        ("simulate", high, "--tissues", labels, "--border-width", 0, "--output-dir", tmp_path / "pairs"),
+        ("simulate", high, "--tissues", labels, "--border-width", 0,
+         "--output-dir", tmp_path / "pairs"),
         ("fit", "--low", low, "--high", high, "--alignment", "corner", "--method", "ridge",
          "-p", "patcher__patch_size=3", "--output", model),
         ("enhance", low, "--model", model, "--output-dir", tmp_path / "out"),
