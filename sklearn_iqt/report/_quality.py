@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -127,7 +128,13 @@ def estimate_quality(
     low: NDArray[Any], foreground: NDArray[np.bool_], spacing: Sequence[float]
 ) -> Quality:
     """Return the contrast and noise of a scan; raise ValueError if they cannot be estimated."""
-    _, gm, wm = TissueScaler().tissue_means(low, foreground)
+    with warnings.catch_warnings():
+        # A report on tissues that are probably wrong would mislead.
+        warnings.simplefilter("error", UserWarning)
+        try:
+            _, gm, wm = TissueScaler().tissue_means(low, foreground)
+        except UserWarning as doubt:
+            raise ValueError(str(doubt)) from doubt
     noise = _background_noise(low, foreground)
     source = "background"
     if noise is None:
