@@ -13,6 +13,7 @@ ORDER = (
     "plot_grid_search.py",
     "plot_pipeline.py",
     "plot_atoms.py",
+    "plot_drawings.py",
     "plot_alpha.py",
     "plot_train_net.py",
     "plot_simulator.py",

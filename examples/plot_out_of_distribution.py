@@ -8,8 +8,9 @@ is already high, interpolation is better.
 
 # %%
 # The training scans are like those of a 0.36 T scanner, where white and grey matter differ by a
-# fifth. The test scans are of the same kind, or have the contrast and noise of a scan at 64 mT,
-# where white and grey matter differ by more than half.
+# fifth. The test scans are of the same kind, or have the contrast and noise of one scan at
+# 64 mT, where white and grey matter differ by more than half. The vendor of the scanner had
+# reconstructed this scan, so its contrast is an upper bound.
 from sklearn_iqt import CoupledDictionaryIQT, InterpolationIQT, LowFieldSimulator, PatchTransformer
 from sklearn_iqt.datasets import make_subjects
 from sklearn_iqt.metrics import nrmse

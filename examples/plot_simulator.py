@@ -9,7 +9,8 @@ matter.
 # %%
 # Their ratio is the contrast, and their magnitude is the noise. Training scans are drawn from a
 # Gaussian that was measured at 0.36 T. The first test set is within distance 1 of its mean, the
-# second is beyond distance 3, and the scans of an ultra-low-field scanner are far away.
+# second is beyond distance 3, and the third, which comes from one scan of an
+# ultra-low-field scanner, is far away.
 import numpy as np
 
 from sklearn_iqt import LowFieldSimulator

@@ -47,7 +47,7 @@ presets of --snr, the signal-to-noise ratios of white and of grey matter:
   t1w_036t            T1-weighted scans of a 0.36 T scanner (default)
   flair_036t          FLAIR scans of the same scanner, with GM above WM
   ind1, ind2          the centre and the outskirts of t1w_036t
-  ulf_measured        one 64 mT scan
+  ulf_measured        one 64 mT scan that the vendor reconstructed; upper bounds
   ulf_physics         contrast at 50 mT from the Bloch equations, with strong noise
   low_contrast        t1w_036t with WM only slightly above GM
   noisy               t1w_036t with three times the noise

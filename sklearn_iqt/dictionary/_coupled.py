@@ -61,14 +61,15 @@ class CoupledDictionaryIQT(TransformerMixin, BasePatchRegressor):
     target : {"residual", "mean_removed"}, default="residual"
         What high atoms represent: the difference from the interpolated patch, which is added back,
         or the high patch minus the mean of the interpolated patch.
-    features : {"intensity", "gradient", "both"}, default="intensity"
-        Features F of a patch: its intensities, or first and second differences along each axis, one
-        low-resolution voxel apart (as in the paper), or both. Differences do not see the brightness
-        of a patch, so they cannot restore the contrast between tissues, nor get it wrong on a scan
-        of foreign contrast. On real brains intensities have the lower error in the distribution of
-        the training, by far, and the higher one far out of it, unless a
-        :class:`~sklearn_iqt.preprocessing.TissueScaler` comes first; both together are no better
-        than intensities alone, and slower.
+    features : {"intensity", "texture", "gradient", "both"}, default="intensity"
+        Features F of a patch: its intensities; its texture, which is its intensities minus their
+        mean (Algorithm 1 of the paper); first and second differences along each axis, one
+        low-resolution voxel apart (section 2.1.4 of the paper); or intensities and differences.
+        Texture and differences do not see the brightness of a patch, so they cannot restore the
+        contrast between tissues, nor get it wrong on a scan of foreign contrast. On real brains
+        intensities have the lower error in the distribution of the training, by far, and the higher
+        one far out of it, unless a :class:`~sklearn_iqt.preprocessing.TissueScaler` comes first;
+        both together are no better than intensities alone, and slower.
     dictionary_learner : "ksvd", MiniBatchDictionaryLearning or DictionaryLearning, default="ksvd"
         Learns the low atoms. The scikit-learn instances are copied and given ``n_atoms``.
     n_nonzero_coefs : int, default=3
@@ -157,7 +158,7 @@ class CoupledDictionaryIQT(TransformerMixin, BasePatchRegressor):
             None,
         ],
         "target": [StrOptions({"residual", "mean_removed"})],
-        "features": [StrOptions({"gradient", "intensity", "both"})],
+        "features": [StrOptions({"gradient", "texture", "intensity", "both"})],
         "dictionary_learner": [
             StrOptions({"ksvd"}),
             MiniBatchDictionaryLearning,

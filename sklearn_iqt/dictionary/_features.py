@@ -22,15 +22,16 @@ def feature_operator(
     spacing : sequence of 3 ints
         Voxels between the taps along each axis; the scale, so that taps are one low-resolution
         voxel apart.
-    features : {"intensity", "gradient", "both"}, default="intensity"
-        The voxels themselves, first and second differences along each axis, or all of these.
+    features : {"intensity", "texture", "gradient", "both"}, default="intensity"
+        The voxels themselves, the voxels minus their mean, first and second differences along each
+        axis, or voxels and differences.
 
     Returns
     -------
     list of csr_matrix
         One or two matrices with a column for each voxel of the patch: differences have six rows
-        for each voxel, intensities one. Differences that would reach over the border of the patch
-        repeat its outermost voxels.
+        for each voxel, intensities and texture one. Differences that would reach over the border of
+        the patch repeat its outermost voxels.
 
     Notes
     -----
@@ -59,8 +60,11 @@ def feature_operator(
                 factors = [along if a == axis else eye for a, eye in enumerate(eyes)]
                 differences.append(sparse.kron(sparse.kron(*factors[:2]), factors[2]))
         blocks.append(sparse.vstack(differences, format="csr"))
+    n_voxels = int(np.prod(patch_size))
     if features in ("intensity", "both"):
-        blocks.append(sparse.identity(int(np.prod(patch_size)), format="csr"))
+        blocks.append(sparse.identity(n_voxels, format="csr"))
+    if features == "texture":
+        blocks.append(sparse.csr_matrix(np.eye(n_voxels) - 1 / n_voxels))
     return blocks
 
 

@@ -79,7 +79,8 @@ def plot_estimates(
         Map from voxels to mm of a truth that is an array. The default is the identity. Other
         arrays cover the field of view of the truth. Images and files have their own affine.
     view : {"axial", "coronal", "sagittal"}, default="coronal"
-        View of the slices.
+        View of the slices. To show the detail that a method adds, choose one that contains the
+        thick axis: not the coronal view of coronal slices.
     position : sequence of 3 floats, default=None
         Point in mm through which the slices are cut. The default is the centre of each brain.
     height : float, default=1.8

@@ -47,7 +47,7 @@ def plot_improvement(
     affine : array-like of shape (4, 4), default=None
         Map from voxels to mm of a truth that is an array. The default is the identity.
     view : {"axial", "coronal", "sagittal"}, default="coronal"
-        View of the slice.
+        View of the slice. Choose one that contains the thick axis.
     position : sequence of 3 floats, default=None
         Point in mm through which the slice is cut. The default is the centre of the brain.
     ax : Axes, default=None

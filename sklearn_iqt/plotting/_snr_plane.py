@@ -38,7 +38,8 @@ def plot_snr(
         Distributions to sample. The keys of a dict are labels. Its values are names of
         :data:`sklearn_iqt.simulation.SNR_PRESETS`, distributions, or arrays of shape (n, 2) with
         the SNR of white and of grey matter, such as the ``snr`` of simulated pairs. A sequence
-        contains names.
+        contains names. ``"ulf_measured"`` comes from one scan, see
+        :func:`sklearn_iqt.simulation.get_snr`.
     rings : sequence of float, default=(1, 3)
         Mahalanobis distances of the rings from the reference, above 0.
     reference : str or GaussianSNR, default="t1w_036t"

@@ -17,6 +17,7 @@ SNR_PRESETS: dict[str, SNRDistribution] = {
     "flair_036t": GaussianSNR((35.031, 42.329), ((34.048, 39.850), (39.850, 50.293))),
     "ind1": GaussianSNR(_T1W_MEAN, _T1W_COVARIANCE, max_distance=1.0),
     "ind2": GaussianSNR(_T1W_MEAN, _T1W_COVARIANCE, min_distance=3.0, wm_above_gm=True),
+    # From one vendor-reconstructed scan; ratio and SNR are upper bounds, see get_snr.
     "ulf_measured": GaussianSNR((25.0, 16.0), ((16.0, 10.8), (10.8, 9.0))),
     "ulf_physics": RatioSNR(ratio=(1.02, 1.32), snr_wm=(8.0, 25.0)),
     "low_contrast": RatioSNR(ratio=(1.00, 1.10), snr_wm=_T1W_SNR_WM),
@@ -71,6 +72,10 @@ def get_snr(snr: str | SNRDistribution) -> SNRDistribution:
     inverted           WM/GM 0.80 to 0.98, the noise of t1w_036t          4.1 to 8.8
     low_contrast_noisy WM/GM 1.00 to 1.10, SNR_WM divided by 3            4.9 to 5.5
     ================== ================================================== ==========
+
+    `ulf_measured` comes from one scan at 64 mT, which the vendor of the scanner had reconstructed.
+    Slices of 5 mm mix grey matter with fluid, and the reconstruction hides noise. So its WM/GM of
+    1.6 and its SNR are upper bounds, and not estimates for scanners of this field.
 
     Low contrast, noise and inverted contrast are separate presets, so that the loss of a model can
     be attributed to one of them. The ultra-low-field presets combine them.

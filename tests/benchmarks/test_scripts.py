@@ -19,6 +19,7 @@ from benchmarks.tables import format_spread, format_table
 SCRIPTS = {
     "endpoints": [],
     "enhancement": [],
+    "fidelity": [],
     "house": [],
     "model_selection": [],
     "paper.__main__": ["filelock"],

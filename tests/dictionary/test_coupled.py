@@ -49,6 +49,16 @@ def test_prediction_is_patch_plus_code_times_high_atoms(rows):
     np.testing.assert_allclose(removed.predict(X), expected)
 
 
+@pytest.mark.parametrize("features", ["texture", "gradient"])
+def test_features_without_brightness_give_the_same_detail_at_any_brightness(rows, features):
+    X, y = rows
+    fitted = model(features=features).fit(X, y)
+    np.testing.assert_allclose(fitted.transform(X + 5), fitted.transform(X), atol=1e-8)
+    np.testing.assert_allclose(fitted.predict(X + 5), fitted.predict(X) + 5, atol=1e-8)
+    bright = model(features="intensity").fit(X, y)
+    assert np.abs(bright.predict(X + 5) - bright.predict(X) - 5).max() > 0.1
+
+
 def test_it_improves_on_the_patches_it_is_given(rows):
     X, y = rows
     fitted = model(features="both", n_components=None).fit(X[:400], y[:400])

@@ -36,7 +36,13 @@ def test_gradients_do_not_see_a_constant():
     np.testing.assert_allclose(operator @ np.ones(343), 0, atol=1e-12)
 
 
-@pytest.mark.parametrize("features", ["gradient", "intensity", "both"])
+def test_texture_is_the_patch_minus_its_mean(rng):
+    patch = rng.standard_normal(27)
+    (operator,) = feature_operator((3, 3, 3), (1, 1, 4), "texture")
+    np.testing.assert_allclose(operator @ patch, patch - patch.mean())
+
+
+@pytest.mark.parametrize("features", ["gradient", "texture", "intensity", "both"])
 def test_projection_is_features_then_principal_components(features, rng):
     X = rng.standard_normal((400, 27)) @ np.diag(np.linspace(2, 0.1, 27))
     operators = feature_operator((3, 3, 3), (1, 1, 1), features)
