@@ -132,10 +132,10 @@ def shell_resolution(
     Returns
     -------
     float or ndarray of shape (n_volumes,)
-        1 / f in mm, where f is the lowest frequency beyond the largest correlation at which it
-        falls below the threshold, by linear interpolation between shells. Lower is better. If it
-        never falls below the threshold, f is the highest frequency, and the result is two voxels.
-        It is infinite if the correlation reaches the threshold nowhere.
+        1 / f in mm, where f is the highest frequency at which the correlation reaches the
+        threshold, by linear interpolation between shells. Lower is better. At best, f is the
+        highest frequency of all, and the result is two voxels. It is infinite if the correlation
+        reaches the threshold nowhere.
 
     Raises
     ------
@@ -147,7 +147,7 @@ def shell_resolution(
     Notes
     -----
     The first shells hold few frequencies, and a difference in contrast or a bias field lowers their
-    correlation. The search therefore starts at the largest correlation.
+    correlation. The search therefore starts at the highest frequency, and goes down.
 
     Examples
     --------
@@ -169,13 +169,12 @@ def shell_resolution(
         frequency, correlation = found.frequency[known], found.correlation[known]
         if not len(correlation):
             raise ValueError(f"{pair.name}: a volume is constant, so it has no detail to compare.")
-        peak = int(correlation.argmax())
-        if correlation[peak] < threshold:
+        agreeing = np.flatnonzero(correlation >= threshold)
+        if not agreeing.size:
             return np.inf
-        low = np.flatnonzero(correlation[peak:] < threshold)
-        if not low.size:
+        n = int(agreeing[-1]) + 1
+        if n == len(correlation):
             return 1 / highest
-        n = peak + int(low[0])
         before, after = correlation[n - 1], correlation[n]
         share = (before - threshold) / (before - after)
         return float(1 / (frequency[n - 1] + share * (frequency[n] - frequency[n - 1])))
