@@ -7,6 +7,7 @@ from .compose import ContrastMatchingIQT as ContrastMatchingIQT
 from .compose import IntensityCurveIQT as IntensityCurveIQT
 from .compose import InterpolationIQT as InterpolationIQT
 from .compose import PatchwiseRegressor as PatchwiseRegressor
+from .compose import SelfSupervisedIQT as SelfSupervisedIQT
 from .deep import AnisoUNetRegressor as AnisoUNetRegressor
 from .deep import DDLRegressor as DDLRegressor
 from .dictionary import CoupledDictionaryIQT as CoupledDictionaryIQT

@@ -104,6 +104,12 @@ METHODS = (
         "cubic splines and one intensity curve, a baseline for contrast",
     ),
     Method(
+        "SelfSupervisedIQT",
+        "sklearn_iqt.compose",
+        "self-supervised",
+        "ridge regression of the in-plane patches of each scan, without high scans",
+    ),
+    Method(
         "ContrastMatchingIQT",
         "sklearn_iqt.compose",
         "tissue-matching",

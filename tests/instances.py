@@ -12,6 +12,7 @@ from sklearn_iqt import (
     InterpolationIQT,
     PatchTransformer,
     PatchwiseRegressor,
+    SelfSupervisedIQT,
 )
 
 SMALL = PatchTransformer(5, stride=3)
@@ -31,6 +32,7 @@ def regressors():
             max_patches=200,
             random_state=0,
         ),
+        SelfSupervisedIQT(max_patches=400, random_state=0),
         DDLRegressor(2, n_blocks=1, **SMALL_LOW, max_epochs=2, max_patches=16, random_state=0),
         AnisoUNetRegressor(2, 3, **SMALL_LOW, max_epochs=2, max_patches=16, random_state=0),
     ]

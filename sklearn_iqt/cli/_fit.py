@@ -30,6 +30,8 @@ The last example trains a smaller net. If a training will take long, its duratio
 the first steps. With -p checkpoint=FOLDER, a training can be stopped, and the same command
 continues it.
 
+The methods interpolation and self-supervised need no --high.
+
 A NAME is a parameter of the class in brackets, or PART__PARAMETER for one of its parts. A VALUE is
 JSON, such as a number, true, null or [5, 5, 9]. Any other VALUE is text.
 
@@ -68,9 +70,9 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--high",
         nargs="+",
-        required=True,
+        default=[],
         metavar="HIGH",
-        help="high-quality scans, in the order of LOW",
+        help="high-quality scans, in the order of LOW; not needed by some methods, see below",
     )
     parser.add_argument(
         "--output", required=True, type=Path, metavar="MODEL.iqt", help="file to write"
@@ -115,21 +117,23 @@ def run(args: argparse.Namespace) -> int:
     from sklearn_iqt.preprocessing import TissueScaler
     from sklearn_iqt.report import describe_scans
 
-    if len(args.low) != len(args.high):
+    if args.output.suffix != ".iqt":
+        raise ValueError(f"the name of the model file must end in .iqt, got {args.output}")
+    model = make_model(args)
+    alone = not (args.high or model._volume_tags.needs_target)
+    if len(args.low) != len(args.high) and not alone:
         raise ValueError(
             f"got {len(args.low)} low scans and {len(args.high)} high scans. Give one high scan "
             "for each low scan, in the same order"
         )
-    if args.output.suffix != ".iqt":
-        raise ValueError(f"the name of the model file must end in .iqt, got {args.output}")
-    model = make_model(args)
     scale = per_axis(model.scale, "scale", args.method)
-    check_grids(zip(args.low, args.high, strict=True), scale=scale, alignment=model.alignment)
+    check_grids(zip(args.low, args.high, strict=False), scale=scale, alignment=model.alignment)
     check_outputs([args.output], [*args.low, *args.high], args.force)
     card = _describe(args, model, scale)
-    pairs = f"{len(args.low)} pair{'s' if len(args.low) > 1 else ''}"
+    kind = "pair" if args.high else "scan"
+    source = f"{len(args.low)} {kind}{'s' if len(args.low) > 1 else ''}"
     device = model._torch_device() if hasattr(model, "_torch_device") else None
-    say(args, f"learning {args.method} from {pairs}" + (f" on {device}" if device else ""))
+    say(args, f"learning {args.method} from {source}" + (f" on {device}" if device else ""))
     if device == "cpu" and not args.param:
         say(
             args,
@@ -138,7 +142,7 @@ def run(args: argparse.Namespace) -> int:
         )
     estimator = make_pipeline(TissueScaler(), model) if args.standardize else model
     low, high = (
-        as_volumes(paths, name=name, caller="fit", nan=args.nan)
+        as_volumes(paths, name=name, caller="fit", nan=args.nan) if paths else None
         for name, paths in (("low", args.low), ("high", args.high))
     )
     estimator.fit(low, high)
@@ -148,7 +152,7 @@ def run(args: argparse.Namespace) -> int:
     }
     card = replace(card, orientation=enhancer_of(estimator, "fit").orientation_, **measured)
     save_model(estimator, args.output, training=card, overwrite=args.force)
-    say(args, f"{args.output}: {args.method}, learned from {pairs}")
+    say(args, f"{args.output}: {args.method}, learned from {source}")
     return 0
 
 
@@ -216,11 +220,11 @@ def _describe(args: argparse.Namespace, model: Any, scale: tuple[int, ...]) -> T
     return TrainingCard(
         method=args.method,
         standardized=args.standardize,
-        n_pairs=len(args.low),
+        n_pairs=len(args.high) or None,
         scale=scale,
         alignment=model.alignment,
         spacing_low_mm=spacing(args.low[0]),
-        spacing_high_mm=spacing(args.high[0]),
+        spacing_high_mm=spacing(args.high[0]) if args.high else None,
         seed=args.seed,
         date=datetime.now(timezone.utc).date().isoformat(),
         **_describe_simulation([_read_sidecar(path) for path in args.low]),

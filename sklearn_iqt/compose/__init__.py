@@ -4,6 +4,7 @@ from sklearn_iqt.compose._any_grid import AnyGridIQT
 from sklearn_iqt.compose._contrast import ContrastMatchingIQT, IntensityCurveIQT
 from sklearn_iqt.compose._interpolation import InterpolationIQT
 from sklearn_iqt.compose._patchwise import PatchwiseRegressor
+from sklearn_iqt.compose._self_supervised import SelfSupervisedIQT
 
 __all__ = [
     "AnyGridIQT",
@@ -11,4 +12,5 @@ __all__ = [
     "IntensityCurveIQT",
     "InterpolationIQT",
     "PatchwiseRegressor",
+    "SelfSupervisedIQT",
 ]

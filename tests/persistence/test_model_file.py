@@ -20,6 +20,7 @@ from sklearn_iqt import (
     InterpolationIQT,
     PatchTransformer,
     PatchwiseRegressor,
+    SelfSupervisedIQT,
 )
 from sklearn_iqt.io import scaled_affine
 from sklearn_iqt.persistence import (
@@ -49,6 +50,7 @@ MODELS = {
     "ridge": PatchwiseRegressor(Ridge(alpha=0.5), PatchTransformer(3), random_state=0),
     "linear": PatchwiseRegressor(LinearRegression(), PatchTransformer(3), random_state=0),
     "default": PatchwiseRegressor(random_state=0),
+    "self_supervised": SelfSupervisedIQT(thickness=3.5, sharp_axes=["i"], random_state=0),
 }
 
 SCALED = {
