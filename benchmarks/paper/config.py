@@ -12,6 +12,7 @@ import sklearn.linear_model
 from sklearn.pipeline import make_pipeline
 
 import sklearn_iqt
+from benchmarks.paper import nonlocal_means
 
 try:
     import tomllib
@@ -34,8 +35,8 @@ class Cell:
     column : str
         Column of a variant in Table 2 or 3; empty for the method itself.
     spec : dict
-        ``estimator``, the public name of an estimator of the package; optionally ``regressor``,
-        the name of the scikit-learn regressor that it wraps, ``scaler``, the name of the scaler of
+        ``estimator``, the name of an estimator of the package or of ``nonlocal_means``; optionally
+        ``regressor``, the name of the scikit-learn regressor that it wraps, ``scaler``, the name of the scaler of
         its input, and ``params``.
     test_sets : list of str
         Names of the test sets on which it is scored.
@@ -109,7 +110,8 @@ def build_estimator(spec: dict[str, Any], **common: Any) -> Any:
     BaseIQTRegressor or Pipeline
         The estimator, not fitted.
     """
-    estimator = getattr(sklearn_iqt, spec["estimator"])()
+    module = sklearn_iqt if hasattr(sklearn_iqt, spec["estimator"]) else nonlocal_means
+    estimator = getattr(module, spec["estimator"])()
     if "regressor" in spec:
         modules = (sklearn.linear_model, sklearn.ensemble)
         module = next(module for module in modules if hasattr(module, spec["regressor"]))

@@ -17,6 +17,7 @@ from benchmarks.cost import peak_memory, timed
 from benchmarks.tables import format_spread, format_table
 
 SCRIPTS = {
+    "baselines": ["skimage"],
     "endpoints": [],
     "enhancement": [],
     "fidelity": [],
