@@ -36,8 +36,8 @@ class Cell:
         Column of a variant in Table 2 or 3; empty for the method itself.
     spec : dict
         ``estimator``, the name of an estimator of the package or of ``nonlocal_means``; optionally
-        ``regressor``, the name of the scikit-learn regressor that it wraps, ``scaler``, the name of the scaler of
-        its input, and ``params``.
+        ``regressor``, the name of the scikit-learn regressor that it wraps, ``scaler``, the name of
+        the scaler of its input, and ``params``.
     test_sets : list of str
         Names of the test sets on which it is scored.
     keep_predictions : bool
