@@ -75,6 +75,9 @@ def add_parser(commands: Any) -> None:
         help="high-quality scans, in the order of LOW; not needed by some methods, see below",
     )
     parser.add_argument(
+        "--mask", nargs="+", default=[], metavar="MASK", help="foreground of each LOW"
+    )
+    parser.add_argument(
         "--output", required=True, type=Path, metavar="MODEL.iqt", help="file to write"
     )
     parser.add_argument(
@@ -111,6 +114,7 @@ def run(args: argparse.Namespace) -> int:
     from sklearn.pipeline import make_pipeline
 
     from sklearn_iqt.base import enhancer_of
+    from sklearn_iqt.base._routing import route_mask
     from sklearn_iqt.io import as_volumes
     from sklearn_iqt.patches import per_axis
     from sklearn_iqt.persistence import save_model
@@ -126,9 +130,14 @@ def run(args: argparse.Namespace) -> int:
             f"got {len(args.low)} low scans and {len(args.high)} high scans. Give one high scan "
             "for each low scan, in the same order"
         )
+    if args.mask and len(args.mask) != len(args.low):
+        raise ValueError(
+            f"got {len(args.mask)} masks for {len(args.low)} low scans. Give one for each, in the "
+            "same order"
+        )
     scale = per_axis(model.scale, "scale", args.method)
     check_grids(zip(args.low, args.high, strict=False), scale=scale, alignment=model.alignment)
-    check_outputs([args.output], [*args.low, *args.high], args.force)
+    check_outputs([args.output], [*args.low, *args.high, *args.mask], args.force)
     card = _describe(args, model, scale)
     kind = "pair" if args.high else "scan"
     source = f"{len(args.low)} {kind}{'s' if len(args.low) > 1 else ''}"
@@ -141,11 +150,16 @@ def run(args: argparse.Namespace) -> int:
             "or days. 'sklearn-iqt fit --help' has an example of a smaller net",
         )
     estimator = make_pipeline(TissueScaler(), model) if args.standardize else model
-    low, high = (
-        as_volumes(paths, name=name, caller="fit", nan=args.nan) if paths else None
-        for name, paths in (("low", args.low), ("high", args.high))
+    low, high, mask = (
+        as_volumes(paths, name=name, caller="fit", nan=nan) if paths else None
+        for name, paths, nan in (
+            ("low", args.low, args.nan),
+            ("high", args.high, args.nan),
+            ("mask", args.mask, "refuse"),
+        )
     )
-    estimator.fit(low, high)
+    with route_mask(mask):
+        estimator.fit(low, high, **({} if mask is None else {"mask": mask}))
     # The ratios of simulated scans are known exactly.
     measured: dict[str, Any] = {
         name: span for name, span in describe_scans(low).items() if getattr(card, name) is None

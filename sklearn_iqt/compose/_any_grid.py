@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import warnings
 from collections.abc import Sequence
@@ -13,7 +12,6 @@ import nibabel
 import numpy as np
 from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
-from sklearn import config_context
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, _fit_context, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Tags, get_tags
@@ -23,6 +21,7 @@ from tqdm.auto import tqdm
 
 from sklearn_iqt._doc_link import DocLinkMixin
 from sklearn_iqt.base import ReportMixin, TrainingGrid, enhancer_of, score_volumes
+from sklearn_iqt.base._routing import route_mask
 from sklearn_iqt.compose._scan_plan import ScanPlan, plan_scan
 from sklearn_iqt.io import Cohort, Grid, VolumeCollection, is_rows, scaled_affine
 from sklearn_iqt.io._carry import carried_image
@@ -175,7 +174,7 @@ default="model"
         object
             The fitted estimator.
         """
-        with _routed(mask):
+        with route_mask(mask):
             self.estimator_ = clone(self.estimator).fit(X, y, **_given(mask=mask))
         return self
 
@@ -217,13 +216,13 @@ default="model"
         model = self._fitted_estimator()
         options = {**_given(mask=mask), **({"return_std": True} if return_std else {})}
         if is_rows(X):
-            with _routed(mask):
+            with route_mask(mask):
                 return model.predict(X, **options)
         cohort = Cohort(X, mask=mask, caller=type(self).__name__)
         trained_on = self._trained_on()
         is_images = cohort.low.kind == "images"
         if trained_on is None and not is_images:
-            with _routed(mask):
+            with route_mask(mask):
                 return model.predict(X, **options)
         if trained_on is None or not is_images:
             raise ValueError(self._advice(is_images))
@@ -239,7 +238,7 @@ default="model"
                     stacklevel=2,
                 )
             scan, prepared, inside = self._prepare(cohort, n, plan)
-            with _routed(inside):
+            with route_mask(inside):
                 outputs = model.predict(
                     [np.asarray(prepared.dataobj)],
                     **_given(mask=None if inside is None else [inside]),
@@ -394,13 +393,6 @@ default="model"
         tags.regressor_tags = inner.regressor_tags
         tags.non_deterministic = inner.non_deterministic
         return tags
-
-
-def _routed(mask: Any) -> Any:
-    """Let a mask reach all steps of a pipeline that use masks."""
-    if mask is None:
-        return contextlib.nullcontext()
-    return config_context(enable_metadata_routing=True)
 
 
 def _given(**options: Any) -> dict[str, Any]:

@@ -3,14 +3,17 @@
 import csv
 import json
 import shutil
+import warnings
 
+import nibabel
 import numpy as np
 import pytest
 from command_line import run
+from sklearn import config_context
 from sklearn.pipeline import make_pipeline
 
-from sklearn_iqt import PatchwiseRegressor
-from sklearn_iqt.io import load_volume
+from sklearn_iqt import IntensityCurveIQT, PatchwiseRegressor
+from sklearn_iqt.io import load_volume, save_volume
 from sklearn_iqt.persistence import load_model, read_model_card
 from sklearn_iqt.preprocessing import TissueScaler
 
@@ -91,6 +94,35 @@ def test_fit_standardizes_and_all_commands_accept_the_model(pairs, tmp_path, cap
     stored = json.loads(sidecar.read_text())["IQT"]["Model"]
     assert stored["Class"] == "PatchwiseRegressor after TissueScaler"
     assert stored["Scale"] == [1, 1, 4]
+
+
+def test_masks_reach_all_steps_in_fit_and_enhance(pairs, tmp_path):
+    lows, highs = sorted(pairs.glob("*_low.nii.gz")), sorted(pairs.glob("*_high.nii.gz"))
+    masks = []
+    for n, path in enumerate(lows):
+        low = load_volume(path)
+        voxels = low.get_fdata()
+        brain = nibabel.Nifti1Image((voxels > 0.3 * voxels.max()).astype("u1"), low.affine)
+        masks.append(save_volume(brain, tmp_path / f"mask-{n}.nii.gz"))
+    path, out = tmp_path / "model.iqt", tmp_path / "out.nii.gz"
+    options = ["--method", "curve", "--standardize", "--output", path, "--quiet"]
+    assert run("fit", "--low", *lows, "--high", *highs, "--mask", *masks, *options) == 0
+    arguments = ["--model", path, lows[0], "--mask", masks[0], "--output", out, "--quiet"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert run("enhance", *arguments) == 0
+    expected = make_pipeline(TissueScaler(), IntensityCurveIQT(random_state=0))
+    with config_context(enable_metadata_routing=True):
+        expected.fit(lows, highs, mask=masks)
+        enhanced = expected.predict([str(lows[0])], mask=[masks[0]])[0]
+    np.testing.assert_allclose(load_volume(out).dataobj, enhanced.dataobj, rtol=1e-5, atol=1e-3)
+
+
+def test_fit_needs_a_mask_for_each_scan(pairs, tmp_path, capsys):
+    lows, highs = sorted(pairs.glob("*_low.nii.gz")), sorted(pairs.glob("*_high.nii.gz"))
+    options = ["--mask", lows[0], "--output", tmp_path / "model.iqt"]
+    assert run("fit", "--low", *lows, "--high", *highs, *options) == 2
+    assert f"got 1 masks for {len(lows)} low scans" in capsys.readouterr().err
 
 
 def test_report_of_a_standardized_model_with_corner_alignment(brains, tmp_path):
