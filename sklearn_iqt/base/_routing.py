@@ -16,7 +16,7 @@ def route_mask(mask: Any) -> contextlib.AbstractContextManager:
     Parameters
     ----------
     mask : object
-        The mask, or None if there is none to pass.
+        The mask that will be passed, or None.
 
     Returns
     -------
