@@ -6,13 +6,18 @@
 
 A cohort is a folder with skull-stripped volumes sub-*_T1w.nii.gz and, optionally, tissue labels
 sub-*_tissues.nii.gz. participants.tsv, in the folder or its parent folder, has the columns cohort,
-subject and split; split is train, validation or test. Without --cohort, brains are made from the
-embedded template.
+subject and split; all its subjects are used, whatever their split. Without --cohort, brains are
+made from the embedded template.
 
-Each training subject is degraded once, each test subject once for each test set. Each method is
-fitted and scored in a separate process. The run can be killed at any time and resumed: finished
-cells are kept, and nets continue from their checkpoint. A cell that fails is reported and left out.
-Several runs may share one folder, for instance with different --methods.
+Subjects are dealt to folds. Each method is fitted to the subjects of the other folds, each degraded
+once, and predicts the subjects of its fold, which are degraded several times for each test set. A
+cell is one method on one fold, and runs in a separate process with one thread. Predictions are
+stored, and measures are computed from them (see python -m benchmarks.paper.measures --help).
+
+The run can be killed at any time and resumed: finished cells are kept, and nets continue from their
+checkpoint. A cell that fails is reported and left out. Several runs may share one folder: start the
+same command with --resume once for each core. Methods that are added to the profile later run alone
+with --methods, and join the same tables.
 """
 
 from __future__ import annotations
@@ -30,14 +35,15 @@ from filelock import FileLock
 
 from benchmarks.code import describe_code
 from benchmarks.cohorts import Cohort, load_cohort, write_embedded_cohort
-from benchmarks.paper.cell import is_done
-from benchmarks.paper.config import list_cells, read_profile
+from benchmarks.paper.cell import BUSY, is_done, list_scans
+from benchmarks.paper.config import Cell, list_cells, make_folds, read_profile
+from benchmarks.paper.measures import ENDPOINTS, measure_cell
 from benchmarks.paper.pairs import prepare_pairs, write_json
 from benchmarks.paper.report import write_report
 
 ROOT = Path(__file__).parents[2]
 # Entries of the manifest that must not change when a run is resumed.
-FIXED = ("split", "options", "cohort_checksum")
+FIXED = ("options", "endpoints", "folds", "cohort_checksum")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -52,12 +58,13 @@ def main(argv: list[str] | None = None) -> int:
         type=Path,
         help="folder of the cohort; brains from the embedded template by default",
     )
-    parser.add_argument("--participants", type=Path, help="table of the split, a .tsv file")
+    parser.add_argument("--participants", type=Path, help="table of subjects, a .tsv file")
     parser.add_argument(
         "--slice-axis", choices=list("ijk"), default="k", help="axis of the thick slices"
     )
     parser.add_argument("--profile", default="smoke", help="smoke, cpu, gpu or a .toml file")
     parser.add_argument("--methods", nargs="+", help="run only these methods and their variants")
+    parser.add_argument("--folds", nargs="+", type=int, help="run only these folds, from 0")
     parser.add_argument(
         "--alignment",
         choices=("center", "corner"),
@@ -85,32 +92,71 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run(arguments: argparse.Namespace, output: Path, command: str) -> list[str]:
-    """Run the cells that are not finished, and return the names of those that failed."""
+    """Run and measure the cells that are not finished, and return those that failed."""
     output.mkdir(parents=True, exist_ok=True)
     with FileLock(output / ".lock"):
-        profile = _prepare(arguments, output, command)
-    cells = list_cells(profile)
-    if arguments.methods:
-        cells = [cell for cell in cells if cell.method in arguments.methods]
-    failed = []
+        cohort, manifest = _prepare(arguments, output, command)
+    cells = [
+        cell
+        for cell in list_cells(manifest["profile"])
+        if (not arguments.methods or cell.method in arguments.methods)
+        and (not arguments.folds or cell.fold in arguments.folds)
+    ]
+    failed, busy = [], []
     for number, cell in enumerate(cells, 1):
-        if is_done(output, cell):
-            continue
-        print(f"[{number}/{len(cells)}] {cell.name}", file=sys.stderr, flush=True)
-        start = time.perf_counter()
-        log = output / "cells" / f"{cell.folder}.log"
-        log.parent.mkdir(exist_ok=True)
-        with log.open("a") as stream:
-            child = [sys.executable, "-m", "benchmarks.paper.cell", str(output), cell.name]
-            code = subprocess.run(child, cwd=ROOT, stdout=stream, stderr=stream).returncode
-        print(f"    {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
-        if code:
-            failed.append(cell.name)
+        print(f"[{number}/{len(cells)}] {cell.folder}", file=sys.stderr, flush=True)
+        code = _run_cell(output, cell, cohort, manifest)
+        if code == BUSY:
+            busy.append(cell)
+        elif code:
+            failed.append(cell.folder)
+    # Other processes of this experiment, or of a run that was killed, may still be running.
+    for cell in busy:
+        print(f"waiting for {cell.folder}", file=sys.stderr, flush=True)
+        if _run_cell(output, cell, cohort, manifest, "--wait"):
+            failed.append(cell.folder)
     return failed
 
 
-def _prepare(arguments: argparse.Namespace, output: Path, command: str) -> dict[str, Any]:
-    """Write the manifest and the simulated pairs, and return the profile."""
+def _run_cell(
+    output: Path, cell: Cell, cohort: Cohort, manifest: dict[str, Any], *options: str
+) -> int:
+    """Simulate, fit, predict and measure whatever is not stored, and return the exit status."""
+    start = time.perf_counter()
+    code = 0
+    if not is_done(output, cell):
+        with FileLock(output / ".pairs.lock"):
+            _prepare_cell(output, cell, cohort, manifest)
+        log = output / "cells" / f"{cell.folder}.log"
+        log.parent.mkdir(exist_ok=True)
+        with log.open("a") as stream:
+            child = [sys.executable, "-m", "benchmarks.paper.cell", str(output), cell.folder]
+            code = subprocess.run(
+                [*child, *options], cwd=ROOT, stdout=stream, stderr=stream
+            ).returncode
+    if code != BUSY:
+        measure_cell(output, cell)
+    print(f"    {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
+    return code
+
+
+def _prepare_cell(output: Path, cell: Cell, cohort: Cohort, manifest: dict[str, Any]) -> None:
+    """Simulate the scans of a cell that are not stored."""
+    options = {
+        "alignment": manifest["options"]["alignment"],
+        "seed": manifest["options"]["seed"],
+        **manifest["profile"].get("simulation", {}),
+    }
+    training = [(s, 0) for n, fold in enumerate(manifest["folds"]) if n != cell.fold for s in fold]
+    prepare_pairs(cohort, output, "train", training, **options)
+    for name in cell.test_sets:
+        prepare_pairs(cohort, output, name, list_scans(manifest, cell.fold), **options)
+
+
+def _prepare(
+    arguments: argparse.Namespace, output: Path, command: str
+) -> tuple[Cohort, dict[str, Any]]:
+    """Write the manifest, and return it with the cohort."""
     manifest_file = output / "manifest.json"
     if manifest_file.exists() and not arguments.resume:
         raise SystemExit(
@@ -127,7 +173,7 @@ def _prepare(arguments: argparse.Namespace, output: Path, command: str) -> dict[
     manifest["runs"] = [{"command": command, **describe_code()}]
     if manifest_file.exists():
         before = json.loads(manifest_file.read_text())
-        changed = [key for key in FIXED if before[key] != manifest[key]]
+        changed = [key for key in FIXED if before.get(key) != manifest[key]]
         changed += changed_cells(output, before["profile"], manifest["profile"])
         if changed:
             raise SystemExit(
@@ -142,33 +188,28 @@ def _prepare(arguments: argparse.Namespace, output: Path, command: str) -> dict[
             f"--methods: {', '.join(sorted(unknown))} are not in the profile. Choose from "
             f"{', '.join(profile['methods'])}."
         )
+    if not set(arguments.folds or ()) <= set(range(profile["folds"])):
+        raise SystemExit(f"--folds: choose from 0 to {profile['folds'] - 1}.")
     write_json(manifest_file, manifest)
-    prepare_pairs(
-        cohort,
-        output,
-        profile["test_sets"],
-        alignment=arguments.alignment,
-        seed=arguments.seed,
-        **profile.get("simulation", {}),
-    )
-    return profile
+    return cohort, manifest
 
 
 def changed_cells(output: Path, before: dict[str, Any], profile: dict[str, Any]) -> list[str]:
     """Return the started cells that the profile now defines differently; it may have new ones."""
-    cells = {cell.name: cell for cell in list_cells(profile)}
+    cells = {cell.folder: cell for cell in list_cells(profile)}
     started = [c for c in list_cells(before) if (output / "cells" / c.folder).is_dir()]
-    whole = ("test_sets", "simulation")
+    whole = ("test_sets", "in_distribution", "folds", "draws", "simulation")
     changed = [key for key in whole if before.get(key) != profile.get(key)]
     return changed + [
-        c.name for c in started if c.name not in cells or cells[c.name].spec != c.spec
+        c.folder for c in started if c.folder not in cells or cells[c.folder].spec != c.spec
     ]
 
 
 def make_manifest(arguments: argparse.Namespace, cohort: Cohort) -> dict[str, Any]:
-    """Return the profile, the options and the cohort of an experiment."""
+    """Return the profile, the options, the endpoints and the folds of an experiment."""
+    profile = read_profile(arguments.profile)
     return {
-        "profile": read_profile(arguments.profile),
+        "profile": profile,
         "options": {
             "profile": arguments.profile,
             "cohort": cohort.name,
@@ -176,7 +217,8 @@ def make_manifest(arguments: argparse.Namespace, cohort: Cohort) -> dict[str, An
             "alignment": arguments.alignment,
             "slice_axis": arguments.slice_axis,
         },
-        "split": cohort.split,
+        "endpoints": list(ENDPOINTS),
+        "folds": make_folds(cohort.subjects(), profile["folds"], arguments.seed),
         "cohort_checksum": cohort.checksum(),
     }
 

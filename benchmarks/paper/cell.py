@@ -1,106 +1,162 @@
-"""Fit and score one method: ``python -m benchmarks.paper.cell OUTPUT CELL``.
+"""Fit one method and store its predictions: ``python -m benchmarks.paper.cell OUTPUT CELL``.
 
-Each method runs in a separate process, so that its memory can be measured and its failure does not
-stop the others.
+Each cell runs in a separate process, so that its memory can be measured and its failure does not
+stop the others. Measures are computed from the stored predictions, see
+:mod:`benchmarks.paper.measures`.
 """
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import shutil
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from filelock import FileLock
-from joblib import Parallel, delayed
+import nibabel
+import numpy as np
+from filelock import FileLock, Timeout
+from numpy.typing import ArrayLike
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
 
 from benchmarks.code import describe_code
 from benchmarks.cost import peak_memory, timed
 from benchmarks.paper.config import Cell, build_estimator, list_cells
-from benchmarks.paper.pairs import high_files, low_files, write_json
+from benchmarks.paper.pairs import Scan, high_file, low_file, training_files, write_json
 from sklearn_iqt import load_model, save_model
-from sklearn_iqt.io import as_volumes, save_volume
-from sklearn_iqt.metrics import nrmse, psnr, score_table, ssim
+from sklearn_iqt.io import replaced_file
 from sklearn_iqt.persistence import TrainingCard
 
-__all__ = ["METRICS", "is_done", "run_cell"]
+__all__ = ["BUSY", "is_done", "list_scans", "prediction_file", "run_cell", "store_prediction"]
 
-# The brain is where the truth is not zero.
-METRICS = {
-    "NRMSE": lambda truth, estimate, brain: nrmse(truth, estimate),
-    "NRMSE (mean, brain)": lambda truth, estimate, brain: nrmse(
-        truth, estimate, mask=brain, normalization="mean"
-    ),
-    "PSNR": lambda truth, estimate, brain: psnr(truth, estimate),
-    "SSIM (brain)": lambda truth, estimate, brain: ssim(truth, estimate, mask=brain),
-    "SSIM": lambda truth, estimate, brain: ssim(truth, estimate),
-}
+# Steps between 0 and the 99.9th percentile of a stored prediction. Rounding adds an error of
+# 0.00007 of that percentile, a hundredth of the error of the best method.
+STEPS = 4096
+# Exit status of a cell that another process runs.
+BUSY = 75
 
 
 def is_done(output: Path, cell: Cell) -> bool:
-    """Return whether a cell is scored on all its test sets."""
-    folder = output / "cells" / cell.folder
-    return all((folder / f"{name}.json").exists() for name in cell.test_sets)
+    """Return whether the predictions of a cell are stored for all its test sets."""
+    return all(record_file(output, cell, name).exists() for name in cell.test_sets)
+
+
+def record_file(output: Path, cell: Cell, name: str) -> Path:
+    """Return the path of the record of a test set, which is written after its predictions."""
+    return output / "cells" / cell.folder / f"{name}.json"
+
+
+def prediction_file(output: Path, cell: Cell, name: str, scan: Scan) -> Path:
+    """Return the path of a stored prediction."""
+    return output / "cells" / cell.folder / name / f"{scan[0]}_draw{scan[1]}.nii.gz"
+
+
+def list_scans(manifest: dict[str, Any], fold: int) -> list[Scan]:
+    """Return the test subjects of a fold with the numbers of their draws."""
+    draws = range(manifest["profile"]["draws"])
+    return [(subject, draw) for subject in manifest["folds"][fold] for draw in draws]
+
+
+def store_prediction(volume: ArrayLike, brain: ArrayLike, path: Path, affine: ArrayLike) -> None:
+    """Write a prediction inside the brain with 16 bits a voxel, completely or not at all.
+
+    Parameters
+    ----------
+    volume : array-like of shape (i, j, k)
+        Finite predictions.
+    brain : array-like of bool, shape of the volume
+        Voxels to store. The others are 0, because noise around the brain would more than double the
+        size of the file.
+    path : Path
+        File to write, ending in ``.nii.gz``.
+    affine : array-like of shape (4, 4)
+        Its affine.
+
+    Notes
+    -----
+    A step is the 99.9th percentile divided by 4096, or larger if the largest value needs it.
+    """
+    volume = np.where(brain, volume, 0).astype(np.float64)
+    size = np.abs(volume)
+    step = max(float(np.percentile(size, 99.9)) / STEPS, float(size.max()) / 32767)
+    if not np.isfinite(step):
+        raise ValueError(f"{path}: the prediction holds values that are not finite.")
+    step = step or 1.0
+    image = nibabel.Nifti1Image(np.rint(volume / step).astype(np.int16), affine)
+    image.header.set_slope_inter(step, 0)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replaced_file(path) as stream:
+        stream.write(gzip.compress(image.to_bytes(), 6, mtime=0))
 
 
 def run_cell(output: Path, cell: Cell) -> None:
-    """Fit a method unless its model is stored, and score it on test sets without scores."""
+    """Fit a method unless its model is stored, and predict test sets without a record."""
     if is_done(output, cell):
         return
     manifest = json.loads((output / "manifest.json").read_text())
-    folder = output / "cells" / cell.folder
-    folder.mkdir(parents=True, exist_ok=True)
-    split, options = manifest["split"], manifest["options"]
-    model = _fitted_model(output, folder, cell, split["train"], options)
-    subjects = split["test"]
+    model = _fitted_model(output, cell, manifest)
+    scans = list_scans(manifest, cell.fold)
     for name in cell.test_sets:
-        record = folder / f"{name}.json"
+        record = record_file(output, cell, name)
         if record.exists():
             continue
-        images, seconds = [], []
-        for low in low_files(output, name, subjects):
+        seconds = []
+        for scan in scans:
+            low = low_file(output, name, scan)
             (image,), elapsed, _ = timed(partial(model.predict, [low]))
-            images.append(image)
+            truth = nibabel.load(high_file(output, name, scan[0]))
+            store_prediction(
+                image.get_fdata(dtype=np.float32),
+                np.asanyarray(truth.dataobj) != 0,
+                prediction_file(output, cell, name, scan),
+                truth.affine,
+            )
             seconds.append(elapsed)
-        memory = peak_memory()
-        scores = Parallel(2, prefer="threads")(
-            delayed(_scores)(truth, image)
-            for truth, image in zip(high_files(output, name, subjects), images, strict=True)
-        )
-        if cell.keep_predictions:
-            (folder / name).mkdir(exist_ok=True)
-            for subject, image in zip(subjects, images, strict=True):
-                save_volume(image, folder / name / f"{subject}.nii.gz")
         write_json(
             record,
             {
                 **describe_code(),
-                "subjects": subjects,
-                "scores": {metric: [s[metric] for s in scores] for metric in METRICS},
+                "scans": scans,
                 "predict_s": seconds,
-                "peak_memory_gb": memory,
+                "peak_memory_gb": peak_memory(),
             },
         )
 
 
-def _fitted_model(output: Path, folder: Path, cell: Cell, subjects: list[str], options: dict):
+def _fitted_model(output: Path, cell: Cell, manifest: dict[str, Any]) -> Any:
+    folder = output / "cells" / cell.folder
+    folder.mkdir(parents=True, exist_ok=True)
     stored = folder / "model.iqt"
     if stored.exists():
         return load_model(stored)
+    options = manifest["options"]
     model = build_estimator(
         cell.spec,
         alignment=options["alignment"],
-        random_state=options["seed"],
-        n_jobs=-1,
+        random_state=options["seed"] + cell.repeat,
+        n_jobs=1,  # several processes share the cells instead
         verbose=1,
-        checkpoint=str(folder / "checkpoint"),
+        # The candidates of a search would share one file.
+        **({} if "grid" in cell.spec else {"checkpoint": str(folder / "checkpoint")}),
     )
-    low, high = low_files(output, "train", subjects), high_files(output, "train", subjects)
+    subjects = [s for n, fold in enumerate(manifest["folds"]) if n != cell.fold for s in fold]
+    low, high = training_files(output, subjects)
     _, seconds, _ = timed(lambda: model.fit(low, high))
-    record = {
+    record: dict[str, Any] = {"train": subjects}
+    if isinstance(model, GridSearchCV):
+        record["chosen"] = model.best_params_
+        record["candidates"] = [
+            {"params": params, "nrmse_after_gain": -float(score)}
+            for params, score in zip(
+                model.cv_results_["params"], model.cv_results_["mean_test_score"], strict=True
+            )
+        ]
+        model = model.best_estimator_
+    record |= {
         **describe_code(),
         "seconds": seconds,
         "peak_memory_gb": peak_memory(),
@@ -121,21 +177,18 @@ def _fitted_model(output: Path, folder: Path, cell: Cell, subjects: list[str], o
     return model
 
 
-def _scores(truth: Path, image) -> dict[str, float]:
-    brain = as_volumes([truth])[0] != 0
-    (row,) = score_table([truth], {"estimate": [image]}, mask=[brain], measures=METRICS)
-    return {name: row[name] for name in METRICS}
-
-
-def main() -> None:
+def main() -> int:
     """Run one cell of an experiment that has its manifest and pairs on disk."""
-    output, name = Path(sys.argv[1]), sys.argv[2]
+    output, folder, wait = Path(sys.argv[1]), sys.argv[2], sys.argv[3:] == ["--wait"]
     profile = json.loads((output / "manifest.json").read_text())["profile"]
-    cell = next(cell for cell in list_cells(profile) if cell.name == name)
-    # A run that was killed may have left a cell that is still running. Wait for its results.
-    with FileLock(output / "cells" / f"{cell.folder}.lock"):
-        run_cell(output, cell)
+    cell = next(cell for cell in list_cells(profile) if cell.folder == folder)
+    try:
+        with FileLock(output / "cells" / f"{cell.folder}.lock", timeout=-1 if wait else 0):
+            run_cell(output, cell)
+    except Timeout:
+        return BUSY
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

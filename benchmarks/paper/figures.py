@@ -3,58 +3,106 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
 import nibabel
 
+from benchmarks.paper.cell import prediction_file
 from benchmarks.paper.config import Cell
-from benchmarks.paper.pairs import high_files, low_files
-from sklearn_iqt.plotting import plot_estimates, plot_learning_curve
+from benchmarks.paper.endpoints import GROUPS, endpoint_scores, sets_of
+from benchmarks.paper.measures import ENDPOINTS
+from benchmarks.paper.pairs import high_file, low_file
+from sklearn_iqt.plotting import plot_estimates, plot_learning_curve, plot_scores
 from sklearn_iqt.plotting._slices import thick_view
 
-__all__ = ["draw_figures"]
+__all__ = ["draw_endpoints", "draw_figures"]
 
 DPI = 150
 BASELINE = "interpolation"
 
 
+def draw_endpoints(
+    output: Path, profile: dict[str, Any], scores: list[dict[str, Any]], methods: list[str]
+) -> str:
+    """Draw the differences of the endpoints from interpolation, with a dot for each subject."""
+    panels = []
+    for endpoint in ENDPOINTS:
+        for group in GROUPS:
+            sets = sets_of(profile, group, endpoint)
+            rows = endpoint_scores(scores, methods, sets, endpoint, profile["draws"])
+            subjects = sorted({row["subject"] for row in rows})
+            known = {(row["method"], row["subject"]): row[endpoint] for row in rows}
+            columns = {
+                method: [known.get((method, subject), math.nan) for subject in subjects]
+                for method in methods
+                if any((method, subject) in known for subject in subjects)
+            }
+            if BASELINE in columns and len(columns) > 1:
+                panels.append((endpoint, group, columns))
+    if not panels:
+        return ""
+    lines = [endpoint for endpoint in ENDPOINTS if any(endpoint == panel[0] for panel in panels)]
+    width = 1.5 + 0.8 * max(len(columns) for _, _, columns in panels)
+    figure, axes = plt.subplots(
+        len(lines),
+        len(GROUPS),
+        squeeze=False,
+        figsize=(2 * width, 3.4 * len(lines)),
+        layout="constrained",
+    )
+    for ax in axes.flat:
+        ax.set_visible(False)
+    for endpoint, group, columns in panels:
+        ax = axes[lines.index(endpoint), GROUPS.index(group)]
+        ax.set_visible(True)
+        plot_scores(columns, baseline=BASELINE, label=endpoint, ax=ax).set_title(group)
+    (output / "figures").mkdir(exist_ok=True)
+    figure.savefig(output / "figures" / "endpoints.png", dpi=DPI)
+    plt.close(figure)
+    return (
+        "## Endpoints of each subject\n\nDots are subjects, diamonds are means with 95 % "
+        "intervals.\n\n![Endpoints](figures/endpoints.png)"
+    )
+
+
 def draw_figures(output: Path, manifest: dict[str, Any], cells: list[Cell]) -> str:
     """Draw the figures that have stored predictions, and return Markdown that shows them.
 
-    Figures show the first test subject, in a view that contains the thick axis. Figure 4 has the
-    estimates. Figure 5 has their errors and the places where other methods are closer to the truth
-    than IQT-DL. Figure 6 compares numbers of atoms on the out-of-distribution set. The last figure
-    has the losses of the nets.
+    Figures show the first subject of the first fold, in a view that contains the thick axis. Figure
+    4 has the estimates. Figure 5 has their errors and the places where other methods are closer to
+    the truth than IQT-DL. Figure 6 compares numbers of atoms on the out-of-distribution set. The
+    last figure has the losses of the nets.
     """
     profile = manifest["profile"]
-    subject = manifest["split"]["test"][0]
+    subject = manifest["folds"][0][0]
+    cells = [cell for cell in cells if cell.fold == 0 and cell.repeat == 0]
+    scan = (subject, 0)
     folder = output / "figures"
     folder.mkdir(exist_ok=True)
 
     def truths(names: list[str]) -> dict[str, Path]:
-        return {name: high_files(output, name, [subject])[0] for name in names}
+        return {name: high_file(output, name, subject) for name in names}
 
     def predictions(name: str, wanted: dict[str, Cell]) -> dict[str, Path]:
-        files = {
-            title: output / "cells" / cell.folder / name / f"{subject}.nii.gz"
-            for title, cell in wanted.items()
-        }
+        files = {title: prediction_file(output, cell, name, scan) for title, cell in wanted.items()}
         return {title: file for title, file in files.items() if file.exists()}
 
     methods = {cell.name: cell for cell in cells if not cell.column}
-    outside = profile["out_of_distribution"]
+    outside = profile["paper_set"]
     chosen = profile.get("shown", list(methods))
     shown = {name.replace(" (", "\n("): methods[name] for name in chosen}
     rows = {name: predictions(name, shown) for name in ("ind1", "ind2", outside)}
     rows = {name: row for name, row in rows.items() if row}
-    low = low_files(output, profile["test_sets"][0], [subject])[0]
-    view, thick = thick_view(nibabel.load(low).affine)
+    if not rows:
+        return ""
+    view, thick = thick_view(nibabel.load(low_file(output, next(iter(rows)), scan)).affine)
     drawn = []
     if rows:
         figure = plot_estimates(
-            {n: {"low field": low_files(output, n, [subject])[0], **r} for n, r in rows.items()},
+            {n: {"low field": low_file(output, n, scan), **r} for n, r in rows.items()},
             truth=truths(list(rows)),
             view=view,
         )

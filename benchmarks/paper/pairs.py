@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,21 @@ from benchmarks.cohorts import Cohort
 from benchmarks.paper.shifts import SETS, SimulatedSet, simulate_set
 from sklearn_iqt.io import replaced_file, save_volume
 
-__all__ = ["high_files", "low_files", "prepare_pairs", "write_json"]
+__all__ = [
+    "Scan",
+    "drawn_file",
+    "high_file",
+    "labels_file",
+    "lesions_file",
+    "low_file",
+    "prepare_pairs",
+    "training_files",
+    "write_json",
+]
 
 TRAINING = SimulatedSet("train", snr="t1w_036t")
+# A subject and the number of the draw.
+Scan = tuple[str, int]
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -24,24 +37,41 @@ def write_json(path: Path, content: Any) -> None:
         stream.write(json.dumps(content, indent=1).encode())
 
 
-def low_files(output: Path, part: str, subjects: list[str]) -> list[Path]:
-    """Return the paths of the low volumes of ``"train"`` or of a test set."""
-    return [output / "pairs" / part / f"{subject}_low.nii.gz" for subject in subjects]
+def low_file(output: Path, part: str, scan: Scan) -> Path:
+    """Return the path of a low volume of ``"train"`` or of a test set."""
+    return output / "pairs" / part / f"{scan[0]}_draw{scan[1]}_low.nii.gz"
 
 
-def high_files(output: Path, part: str, subjects: list[str]) -> list[Path]:
-    """Return the paths of the high volumes of ``"train"`` or of a test set.
+def drawn_file(output: Path, part: str, scan: Scan) -> Path:
+    """Return the path of the numbers that were drawn for a low volume."""
+    return output / "pairs" / part / f"{scan[0]}_draw{scan[1]}.json"
 
-    Sets with the same thick axis share them.
-    """
-    axis = SETS[part].axis if part in SETS else TRAINING.axis
-    return [output / "pairs" / f"high_{axis}" / f"{subject}_high.nii.gz" for subject in subjects]
+
+def high_file(output: Path, part: str, subject: str) -> Path:
+    """Return the path of the truth of a subject. Sets with the same truth share the file."""
+    return _truth_file(output, part, subject, "high")
+
+
+def labels_file(output: Path, part: str, subject: str) -> Path:
+    """Return the path of the tissue labels on the grid of the truth."""
+    return _truth_file(output, part, subject, "tissues")
+
+
+def lesions_file(output: Path, part: str, subject: str) -> Path:
+    """Return the path of the lesions on the grid of the truth, for sets that have lesions."""
+    return _truth_file(output, part, subject, "lesions")
+
+
+def training_files(output: Path, subjects: Sequence[str]) -> tuple[list[Path], list[Path]]:
+    """Return the paths of the low and high volumes of training subjects."""
+    low = [low_file(output, "train", (subject, 0)) for subject in subjects]
+    return low, [high_file(output, "train", subject) for subject in subjects]
 
 
 def prepare_pairs(
-    cohort: Cohort, output: Path, test_sets: list[str], *, seed: int, **simulator: Any
+    cohort: Cohort, output: Path, part: str, scans: Sequence[Scan], *, seed: int, **simulator: Any
 ) -> None:
-    """Simulate the training subjects once, and the test subjects once for each test set.
+    """Simulate scans of one set, unless they are stored.
 
     Parameters
     ----------
@@ -49,53 +79,47 @@ def prepare_pairs(
         The cohort.
     output : Path
         Folder of the experiment.
-    test_sets : list of str
-        Names of sets, see :mod:`benchmarks.paper.shifts`.
+    part : str
+        ``"train"``, or the name of a set of :mod:`benchmarks.paper.shifts`.
+    scans : sequence of (subject, draw)
+        The scans.
     seed : int
-        Seed of the experiment. A pair depends only on the seed and on the names of the cohort, the
-        subject and the set.
+        Seed of the experiment. A pair depends only on the seed, the names of the cohort, the
+        subject and the set, and the number of the draw.
     **simulator : dict
         Other parameters of :class:`LowFieldSimulator`.
-
-    Notes
-    -----
-    Sets that are complete on disk are not simulated again. ``snr.json`` in the folder of a set has
-    the pairs of SNR, their Mahalanobis distances and whatever else was drawn.
     """
-    parts = [("train", TRAINING, "train"), *((name, SETS[name], "test") for name in test_sets)]
-    for name, simulated, split in parts:
-        subjects = cohort.split[split]
-        record = output / "pairs" / name / "snr.json"
+    simulated = _set(part)
+    for subject, draw in scans:
+        record = drawn_file(output, part, (subject, draw))
         if record.exists():
             continue
-        files = zip(
-            low_files(output, name, subjects), high_files(output, name, subjects), strict=True
+        pair = simulate_set(
+            simulated,
+            *cohort.load(subject),
+            cohort=cohort.name,
+            subject=subject,
+            draw=draw,
+            seed=seed,
+            **simulator,
         )
-        drawn = []
-        for subject, (low_file, high_file) in zip(subjects, files, strict=True):
-            for file in (low_file, high_file):
-                file.parent.mkdir(parents=True, exist_ok=True)
-            image, labels = cohort.load(subject)
-            pair = simulate_set(
-                simulated,
-                image,
-                labels,
-                cohort=cohort.name,
-                subject=subject,
-                seed=seed,
-                **simulator,
-            )
-            save_volume(pair.low, low_file)
-            if not high_file.exists():
-                save_volume(pair.high, high_file)
-            drawn.append(pair.drawn)
-        write_json(
-            record,
-            {
-                "subjects": subjects,
-                "snr_wm_gm": [numbers.pop("snr_wm_gm") for numbers in drawn],
-                "mahalanobis": [numbers.pop("mahalanobis") for numbers in drawn],
-                "drawn": drawn,
-                "voxel_mm": [float(z) for z in nibabel.affines.voxel_sizes(pair.low.affine)],
-            },
-        )
+        known = [(high_file, pair.high, "float32"), (labels_file, pair.labels, "uint8")]
+        if pair.lesions is not None:
+            known.append((lesions_file, pair.lesions, "uint8"))
+        for path_of, image, dtype in known:
+            path = path_of(output, part, subject)
+            if not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                save_volume(image, path, dtype=dtype)
+        record.parent.mkdir(parents=True, exist_ok=True)
+        save_volume(pair.low, low_file(output, part, (subject, draw)))
+        voxel_mm = [float(z) for z in nibabel.affines.voxel_sizes(pair.low.affine)]
+        write_json(record, {**pair.drawn, "voxel_mm": voxel_mm})
+
+
+def _set(part: str) -> SimulatedSet:
+    return TRAINING if part == TRAINING.name else SETS[part]
+
+
+def _truth_file(output: Path, part: str, subject: str, kind: str) -> Path:
+    return output / "pairs" / f"truth_{_set(part).truth}" / f"{subject}_{kind}.nii.gz"

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
-from benchmarks.paper.cell import METRICS
+from benchmarks.paper.cell import record_file
 from benchmarks.paper.config import Cell, list_cells
-from benchmarks.paper.figures import draw_figures
+from benchmarks.paper.endpoints import REFERENCE, draw_table, endpoint_rows, endpoint_section
+from benchmarks.paper.figures import draw_endpoints, draw_figures
+from benchmarks.paper.measures import ENDPOINTS, MEASURES, measures_of, read_scores, why_not
 from benchmarks.tables import format_table
-from sklearn_iqt.metrics import mean_scores
+from sklearn_iqt.metrics import mean_scores, paired_differences
 from sklearn_iqt.metrics._table import format_csv
 
 __all__ = ["write_report"]
@@ -46,10 +46,9 @@ PAPER_TIMES = (
     "80 min (1024 atoms), and reconstruction 7 to 50 min a volume. IQT-DDL takes 4 to 7 min a "
     "volume (64 and 128 atoms)."
 )
-CONFIDENCE = 0.95
 KEYS = ("method", "test_set")
 Means = dict[tuple[str, str], dict[str, Any]]
-REFERENCE = "interpolation"
+Rows = list[dict[str, Any]]
 
 
 def write_report(output: Path, *, figures: bool = True) -> str:
@@ -65,107 +64,142 @@ def write_report(output: Path, *, figures: bool = True) -> str:
     Returns
     -------
     str
-        Report in Markdown, which is also in ``report.md``. The scores of each subject are in
-        ``scores.csv``, the paired differences in ``differences.csv``.
+        Report in Markdown, which is also in ``report.md``. ``scores.csv`` has the measures of each
+        scan, ``endpoints.csv`` the endpoints, ``differences.csv`` the paired differences on each
+        test set, and ``draws.csv`` the variance between draws.
     """
     manifest = json.loads((output / "manifest.json").read_text())
-    cells = list_cells(manifest["profile"])
+    profile = manifest["profile"]
+    cells = list_cells(profile)
     results = {cell: _load(output, cell) for cell in cells}
-    scores = _score_rows(results)
-    (output / "scores.csv").write_text(format_csv(scores))
+    scores = _score_rows(output, results)
     means = {(row["method"], row["test_set"]): row for row in mean_scores(scores, KEYS)}
-    # Differences are "second minus first", so the reference comes first.
-    named = sorted((c for c in cells if not c.column), key=lambda cell: cell.name != REFERENCE)
-    methods = {cell.name: results[cell] for cell in named}
-    differences = _difference_rows(methods)
-    (output / "differences.csv").write_text(format_csv(differences))
+    methods = [name for name in profile["methods"] if any(row["method"] == name for row in scores)]
+    endpoints = endpoint_rows(scores, methods, profile)
+    differences = _difference_rows(scores, methods, profile)
+    draws = draw_table(scores, methods, profile["draws"])
+    for name, table in (
+        ("scores", scores),
+        ("endpoints", endpoints),
+        ("differences", differences),
+        ("draws", draws),
+    ):
+        (output / f"{name}.csv").write_text(format_csv(table))
+    reasons = {name: why_not(name) for name in ENDPOINTS}
     sections = [
         _heading(output, manifest),
-        _missing(output, results),
-        _summary(list(methods), manifest["profile"]["test_sets"], means),
-        _distances(output, manifest["profile"]["test_sets"]),
-        _table_1(list(methods), manifest["profile"], means),
-        _differences_table(differences, manifest["profile"]["test_sets"]),
-        *_variant_tables(manifest["profile"], means),
+        _missing(output, results, scores, reasons),
+        endpoint_section(endpoints, reasons),
+        _summary(methods, profile["test_sets"], means),
+        _distances(output, profile["test_sets"]),
+        _table_1(methods, profile, means),
+        _differences_table(differences, profile["test_sets"]),
+        _draws_section(draws, profile["draws"]),
+        *_variant_tables(profile, means),
+        _chosen(output, cells),
         _times(output, results),
     ]
     if figures:
-        sections.append(draw_figures(output, manifest, cells))
+        drawn = draw_endpoints(output, profile, scores, methods)
+        sections += [drawn, draw_figures(output, manifest, cells)]
     report = "\n\n".join(section for section in sections if section) + "\n"
     (output / "report.md").write_text(report)
     return report
 
 
 def _load(output: Path, cell: Cell) -> dict[str, Any]:
-    folder = output / "cells" / cell.folder
-    files = {name: folder / f"{name}.json" for name in cell.test_sets}
+    files = {name: record_file(output, cell, name) for name in cell.test_sets}
     return {name: json.loads(f.read_text()) for name, f in files.items() if f.exists()}
 
 
-def _score_rows(results: dict[Cell, dict]) -> list[dict[str, Any]]:
-    return [
-        {"method": cell.name, "test_set": name, "subject": subject}
-        | {metric: result["scores"][metric][n] for metric in METRICS}
-        | {"predict_s": result["predict_s"][n]}
-        for cell, by_set in results.items()
-        for name, result in by_set.items()
-        for n, subject in enumerate(result["subjects"])
-    ]
-
-
-def _difference_rows(methods: dict[str, dict]) -> list[dict[str, Any]]:
-    """Compare each pair of methods on the same subjects."""
+def _score_rows(output: Path, results: dict[Cell, dict]) -> Rows:
+    """Return a row for each scan of each cell. Measures that are not stored are NaN."""
     rows = []
-    for first, second in combinations(methods, 2):
-        for name in [name for name in methods[first] if name in methods[second]]:
-            for metric in METRICS:
-                a, b = (np.array(methods[m][name]["scores"][metric]) for m in (first, second))
-                interval = (np.nan, np.nan)
-                if len(a) > 1 and np.ptp(b - a) > 0:
-                    interval = stats.ttest_rel(b, a).confidence_interval(CONFIDENCE)
+    for cell, by_set in results.items():
+        for name, result in by_set.items():
+            stored = read_scores(output, cell, name)["rows"]
+            for row, seconds in zip(stored, result["predict_s"], strict=False):
+                values = [row.get(measure) for measure in MEASURES]
                 rows.append(
                     {
+                        "method": cell.name,
                         "test_set": name,
-                        "metric": metric,
-                        "method": second,
-                        "reference": first,
-                        "mean": float(np.mean(b - a)),
-                        "low": float(interval[0]),
-                        "high": float(interval[1]),
-                        "higher_for": int(np.sum(b > a)),
-                        "subjects": len(a),
+                        "subject": row["subject"],
+                        "draw": row["draw"],
+                        "fold": cell.fold,
+                        "fit": cell.repeat,
+                        **{
+                            measure: np.nan if value is None else float(value)
+                            for measure, value in zip(MEASURES, values, strict=True)
+                        },
+                        "predict_s": float(seconds),
                     }
                 )
     return rows
 
 
+def _difference_rows(rows: Rows, methods: list[str], profile: dict[str, Any]) -> Rows:
+    """Compare methods with each simple method on the same subjects, on each test set."""
+    found = []
+    for name in profile["test_sets"]:
+        here = [row for row in rows if row["test_set"] == name and row["method"] in methods]
+        present = {row["method"] for row in here}
+        for reference in [name for name in profile["simple"] if name in present]:
+            if len(present) > 1:
+                compared = paired_differences(here, reference, measures=measures_of(name))
+                found += [{"test_set": name, **row} for row in compared if row["n_subjects"]]
+    return found
+
+
 def _heading(output: Path, manifest: dict[str, Any]) -> str:
-    options, split = manifest["options"], manifest["split"]
-    numbers = ", ".join(f"{len(subjects)} {part}" for part, subjects in split.items())
+    options, folds = manifest["options"], manifest["folds"]
+    numbers = (
+        f"{sum(map(len, folds))} subjects in {len(folds)} folds, "
+        f"{manifest['profile']['draws']} draws"
+    )
     runs = manifest["runs"]
     versions = ", ".join(f"{name} {v}" for name, v in runs[-1]["versions"].items())
     commands = "\n".join(f"    {run['command']}" for run in runs)
     records = [json.loads(f.read_text()) for f in (output / "cells").glob("*/*.json")]
     if len({record["source"] for record in records if "source" in record}) > 1:
-        versions += "; **cells were fitted or scored by different versions of the source**"
+        versions += "; **cells were fitted or measured by different versions of the source**"
     return (
-        f"# The paper's experiment on {options['cohort']}\n\n{numbers} subjects, seed "
+        f"# The paper's experiment on {options['cohort']}\n\n{numbers}, seed "
         f"{options['seed']}, alignment {options['alignment']}, slice axis "
         f"{options['slice_axis']}, profile {options['profile']}, {runs[0]['date']}; {versions}; "
         f"cohort checksum {manifest['cohort_checksum'][:12]}.\n\n{commands}"
     )
 
 
-def _missing(output: Path, results: dict[Cell, dict]) -> str:
-    missing = [
-        f"{cell.name} ({', '.join(sorted(set(cell.test_sets) - set(by_set)))})"
+def _missing(output: Path, results: dict[Cell, dict], scores: Rows, reasons: dict[str, str]) -> str:
+    lines = []
+    cells = [
+        f"{cell.folder} ({len(set(cell.test_sets) - set(by_set))} of {len(cell.test_sets)} sets)"
         for cell, by_set in results.items()
         if set(cell.test_sets) - set(by_set)
     ]
-    return f"**Missing or failed:** {'; '.join(missing)}." if missing else ""
+    if cells:
+        lines.append(f"**Missing or failed:** {'; '.join(cells)}.")
+    for name in MEASURES:
+        rows = [row for row in scores if name in measures_of(row["test_set"])]
+        count = sum(not np.isfinite(row[name]) for row in rows)
+        if count:
+            reason = f" ({reasons[name]})" if reasons.get(name) else ""
+            lines.append(f"**{name}** is missing for {count} of {len(rows)} results{reason}.")
+    failed = [
+        f"{cell.folder}: {text}"
+        for cell, by_set in results.items()
+        for name in by_set
+        for text in read_scores(output, cell, name)["failed"]
+    ]
+    if failed:
+        listed = "\n".join(f"- {text}" for text in failed)
+        lines.append(f"Measures that are not defined for a result:\n\n{listed}")
+    return "\n\n".join(lines)
 
 
 def _summary(methods: list[str], test_sets: list[str], means: Means) -> str:
+    test_sets = [name for name in test_sets if "NRMSE" in measures_of(name)]
     lowest = {
         name: min((means[m, name]["NRMSE"] for m in methods if (m, name) in means), default=np.nan)
         for name in test_sets
@@ -185,9 +219,14 @@ def _summary(methods: list[str], test_sets: list[str], means: Means) -> str:
 def _distances(output: Path, test_sets: list[str]) -> str:
     rows = []
     for name in test_sets:
-        record = json.loads((output / "pairs" / name / "snr.json").read_text())
-        white, grey = np.transpose(record["snr_wm_gm"])
-        distances = record["mahalanobis"]
+        records = [
+            json.loads(file.read_text())
+            for file in sorted((output / "pairs" / name).glob("*_draw*.json"))
+        ]
+        if not records:
+            continue
+        white, grey = np.transpose([record["snr_wm_gm"] for record in records])
+        distances = [record["mahalanobis"] for record in records]
         rows.append(
             [
                 name,
@@ -202,46 +241,94 @@ def _distances(output: Path, test_sets: list[str]) -> str:
 
 
 def _table_1(methods: list[str], profile: dict[str, Any], means: Means) -> str:
-    header = ["test set", "method", *METRICS, "paper NRMSE", "paper SSIM"]
+    header = ["test set", "method", "rows", *MEASURES, "paper NRMSE", "paper SSIM"]
     rows = []
     for name in profile["test_sets"]:
-        published = PAPER_1.get("ood" if name == profile["out_of_distribution"] else name, {})
+        published = PAPER_1.get("ood" if name == profile["paper_set"] else name, {})
         for method in methods:
             if (method, name) in means:
-                scores = [means[method, name][metric] for metric in METRICS]
-                rows.append([name, method, *scores, *published.get(method, ("", ""))])
+                row = means[method, name]
+                scores = [_shown(row[measure]) for measure in MEASURES]
+                rows.append(
+                    [name, method, row["n_rows"], *scores, *published.get(method, ("", ""))]
+                )
     note = (
         "The paper uses another cohort, another normaliser of NRMSE and, for the nets, another "
         "size and length of training. Its out-of-distribution set changes contrast and noise "
-        f"together, and is shown in the rows of `{profile['out_of_distribution']}`. Compare the "
+        f"together, and is shown in the rows of `{profile['paper_set']}`. Compare the "
         "order of the methods, not the values."
     )
     return f"## Table 1: methods\n\n{format_table(header, rows)}\n\n{note}"
 
 
-def _differences_table(rows: list[dict[str, Any]], test_sets: list[str]) -> str:
+def _differences_table(rows: Rows, test_sets: list[str]) -> str:
     shown = [
         [
             row["test_set"],
             row["method"],
-            row["metric"],
-            row["mean"],
+            row["measure"],
+            row["difference"],
             f"{row['low']:.4f} to {row['high']:.4f}",
-            f"{row['higher_for']} of {row['subjects']}",
+            row["p_holm"],
+            row["n_subjects"],
         ]
         for name in test_sets
         for row in rows
-        if row["test_set"] == name
-        and row["reference"] == REFERENCE
-        and row["metric"] in ("NRMSE", "SSIM (brain)")
+        if row["test_set"] == name and row["reference"] == REFERENCE and row["measure"] in ENDPOINTS
     ]
-    header = ["test set", "method", "metric", "mean", "95 % interval", "higher for"]
+    header = ["test set", "method", "endpoint", "mean", "95 % interval", "p (Holm)", "subjects"]
     return (
-        f"## Paired differences to {REFERENCE}\n\nMeans over subjects, with one training "
-        "and one noise pattern for each subject. Intervals are of the t distribution, without a "
-        "correction for several comparisons. `differences.csv` has all pairs of methods."
+        f"## Paired differences to {REFERENCE}\n\nMeans over subjects, after the mean over draws. "
+        "Intervals are of the t distribution. Holm's correction is over the methods of a test set "
+        "and endpoint. `differences.csv` has the differences to every simple method."
         f"\n\n{format_table(header, shown)}"
     )
+
+
+def _draws_section(table: Rows, draws: int) -> str:
+    rows = []
+    for endpoint in ENDPOINTS:
+        here = [row for row in table if row["endpoint"] == endpoint]
+        if here:
+            deviations = [
+                float(np.sqrt(np.mean([row[key] ** 2 for row in here])))
+                for key in ("sd_subjects", "sd_draws")
+            ]
+            share = [row["share_of_draws"] for row in here]
+            rows.append([endpoint, *deviations, float(np.mean(share)), float(np.max(share))])
+    if not rows:
+        return ""
+    header = [
+        "endpoint",
+        "SD between subjects",
+        "SD between draws",
+        "share, mean",
+        "share, highest",
+    ]
+    return (
+        f"## Variance between draws\n\nOf the differences from {REFERENCE}, over test sets and "
+        f"methods. The share is the part of the variance of a subject's mean that {draws} draws "
+        f"leave. `draws.csv` has every set and method.\n\n{format_table(header, rows)}"
+    )
+
+
+def _chosen(output: Path, cells: list[Cell]) -> str:
+    rows = []
+    for cell in cells:
+        record = output / "cells" / cell.folder / "fit.json"
+        if record.exists():
+            chosen = json.loads(record.read_text()).get("chosen")
+            if chosen:
+                listed = ", ".join(f"{name} {value}" for name, value in chosen.items())
+                rows.append([cell.name, cell.fold, listed])
+    if not rows:
+        return ""
+    header = ["method", "fold", "settings"]
+    return f"## Settings chosen on the training subjects\n\n{format_table(header, rows)}"
+
+
+def _shown(value: float) -> str:
+    return f"{value:.4f}" if np.isfinite(value) else ""
 
 
 def _variant_tables(profile: dict[str, Any], means: Means) -> list[str]:
@@ -262,7 +349,7 @@ def _variant_tables(profile: dict[str, Any], means: Means) -> list[str]:
                 for cell in columns.values()
             ]
             for name in profile["table_sets"]
-            for metric in ("NRMSE", "SSIM (brain)", "SSIM")
+            for metric in ("NRMSE", "SSIM")
         ]
         header = ["test set", "metric", *columns]
         sections.append(f"## Table {number}: {title.lower()}\n\n{format_table(header, rows)}")
@@ -270,22 +357,30 @@ def _variant_tables(profile: dict[str, Any], means: Means) -> list[str]:
 
 
 def _times(output: Path, results: dict[Cell, dict]) -> str:
-    rows = []
+    found: dict[str, dict[str, list[float]]] = {}
     for cell, by_set in results.items():
         record = output / "cells" / cell.folder / "fit.json"
-        if not by_set or not record.exists():
-            continue
-        fit = json.loads(record.read_text())
-        seconds = np.concatenate([result["predict_s"] for result in by_set.values()])
-        memory = max(result["peak_memory_gb"] for result in by_set.values())
-        rows.append(
-            [
-                cell.name,
-                f"{fit['seconds']:.0f}",
-                f"{np.median(seconds):.1f}",
-                f"{max(memory, fit['peak_memory_gb']):.2f}",
-            ]
-        )
-    header = ["method", "fit, s", "predict, s a volume (median)", "peak memory, GB"]
-    note = "Times are elapsed times, which are too long if other programs ran on the machine."
+        if by_set and record.exists():
+            fit = json.loads(record.read_text())
+            lists = found.setdefault(cell.name, {"fit": [], "predict": [], "memory": []})
+            lists["fit"].append(fit["seconds"])
+            lists["memory"].append(fit["peak_memory_gb"])
+            for result in by_set.values():
+                lists["predict"] += result["predict_s"]
+                lists["memory"].append(result["peak_memory_gb"])
+    rows = [
+        [
+            name,
+            f"{np.median(lists['fit']):.0f}",
+            f"{np.median(lists['predict']):.1f}",
+            f"{max(lists['memory']):.2f}",
+            f"{(sum(lists['fit']) + sum(lists['predict'])) / 3600:.2f}",
+        ]
+        for name, lists in found.items()
+    ]
+    header = ["method", "fit, s", "predict, s a volume", "peak memory, GB", "all cells, h"]
+    note = (
+        "Medians for one thread. Times are elapsed times, which are too long if other programs ran "
+        "on the machine."
+    )
     return f"## Times and memory\n\n{format_table(header, rows)}\n\n{note} {PAPER_TIMES}"

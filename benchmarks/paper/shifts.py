@@ -28,12 +28,15 @@ from sklearn_iqt.simulation import (
     GaussianSNR,
     LowFieldSimulator,
     degrade,
+    insert_lesions,
     tissue_maps_from_labels,
 )
 
 __all__ = ["FAMILIES", "SETS", "SimulatedPair", "SimulatedSet", "seed_of", "simulate_set"]
 
 SCALE = (1, 1, 4)
+# Lesions of a subject: 2 to 12 mm wide, 10 to 40 % brighter or darker than white matter.
+LESIONS = {"n_lesions": 4, "diameter_mm": (2.0, 12.0), "contrast": (0.1, 0.4)}
 # A change of the signal before the noise: (low volume, low tissue maps, rng) to the changed volume
 # and the numbers that were drawn.
 Signal = Callable[[NDArray, NDArray, np.random.RandomState], tuple[NDArray, dict[str, Any]]]
@@ -63,6 +66,9 @@ class SimulatedSet:
     axis : {"i", "j", "k"}
         Axis of the given volume with the thick slices. Volumes are transposed so that it comes
         last.
+    lesions : bool
+        Whether lesions are inserted into the truth. A subject has the same lesions in all sets and
+        draws.
     """
 
     name: str
@@ -73,13 +79,24 @@ class SimulatedSet:
     noise: str = "gaussian"
     gain: tuple[float, float] = (1.0, 1.0)
     axis: str = "k"
+    lesions: bool = False
+
+    @property
+    def truth(self) -> str:
+        """Name of the truth, which sets with the same axis and the same lesions share."""
+        return f"{self.axis}_lesions" if self.lesions else self.axis
 
 
 class SimulatedPair(NamedTuple):
-    """A low volume, its truth, and the numbers that were drawn."""
+    """A low volume, what is known on the grid of its truth, and the numbers that were drawn.
+
+    ``lesions`` is None for sets without lesions.
+    """
 
     low: nibabel.Nifti1Image
     high: nibabel.Nifti1Image
+    labels: nibabel.Nifti1Image
+    lesions: nibabel.Nifti1Image | None
     drawn: dict[str, Any]
 
 
@@ -138,12 +155,18 @@ def simulate_set(
     -------
     SimulatedPair
         The low volume, the high volume on whole slices and without everything outside the tissues,
-        and the numbers that were drawn.
+        its labels and lesions, and the numbers that were drawn.
     """
     if isinstance(simulated, str):
         simulated = SETS[simulated]
     thick = "ijk".index(simulated.axis)
     order = [n for n in range(3) if n != thick] + [thick]
+    lesions = None
+    if simulated.lesions:
+        inserted = insert_lesions(
+            image, labels, **LESIONS, random_state=seed_of(seed, cohort, subject, "lesions")
+        )
+        image, lesions = inserted.volume, np.asanyarray(inserted.lesions.dataobj)
     labels = np.transpose(labels, order)
     volume = np.transpose(np.asanyarray(image.dataobj), order)
     affine = image.affine[:, [*order, 3]]
@@ -184,7 +207,18 @@ def simulate_set(
         factor = _draw_factor(rng, *simulated.gain)
         low = low * factor
         drawn["gain"] = factor
-    return SimulatedPair(nibabel.Nifti1Image(low, pairs.low[0].affine), high, drawn)
+
+    def on_truth(maps: NDArray) -> nibabel.Nifti1Image:
+        whole = maps[tuple(map(slice, high.shape))]  # the simulator keeps whole slices
+        return nibabel.Nifti1Image(whole.astype(np.uint8), high.affine)
+
+    return SimulatedPair(
+        nibabel.Nifti1Image(low, pairs.low[0].affine),
+        high,
+        on_truth(labels),
+        None if lesions is None else on_truth(np.transpose(lesions, order)),
+        drawn,
+    )
 
 
 def _draw_factor(rng: np.random.RandomState, smallest: float, largest: float) -> float:
@@ -293,8 +327,15 @@ _SHIFTS = {
 #: Names of the sets of each family of shifts that no setting was chosen on.
 FAMILIES = {family: tuple(s.name for s in sets) for family, sets in _SHIFTS.items()}
 
-#: All sets by name: one for each distribution of SNR of the package, and the shifts.
+# The same pairs of SNR and the same noise as in these sets, but brains with lesions.
+_LESIONS = [
+    SimulatedSet(f"{name}_lesions", snr=name, paired_with=name, lesions=True)
+    for name in ("ind1", "ulf_measured")
+]
+
+#: All sets by name: one for each distribution of SNR of the package, the shifts, and lesions.
 SETS = {
     **{name: SimulatedSet(name, snr=name) for name in SNR_PRESETS},
     **{simulated.name: simulated for sets in _SHIFTS.values() for simulated in sets},
+    **{simulated.name: simulated for simulated in _LESIONS},
 }
