@@ -6,8 +6,8 @@
 
 A cohort is a folder with skull-stripped volumes sub-*_T1w.nii.gz and, optionally, tissue labels
 sub-*_tissues.nii.gz. participants.tsv, in the folder or its parent folder, has the columns cohort,
-subject and split; all its subjects are used, whatever their split. Without --cohort, brains are
-made from the embedded template.
+subject and split. All subjects of the cohort are used, regardless of their split. Without --cohort,
+brains are made from the embedded template.
 
 Subjects are dealt to folds. Each method is fitted to the subjects of the other folds, each degraded
 once, and predicts the subjects of its fold, which are degraded several times for each test set. A
@@ -121,7 +121,7 @@ def run(arguments: argparse.Namespace, output: Path, command: str) -> list[str]:
 def _run_cell(
     output: Path, cell: Cell, cohort: Cohort, manifest: dict[str, Any], *options: str
 ) -> int:
-    """Simulate, fit, predict and measure whatever is not stored, and return the exit status."""
+    """Simulate, fit, predict and measure what is not stored yet, and return the exit status."""
     start = time.perf_counter()
     code = 0
     if not is_done(output, cell):

@@ -48,7 +48,7 @@ class Cell:
     test_sets : list of str
         Names of the test sets on which it is used.
     fold : int
-        Number of the fold, whose subjects are not used for training.
+        Number of the fold. Its subjects are tested, and the others are for training.
     repeat : int
         Number of the fit, which is added to the seed of the method.
     """

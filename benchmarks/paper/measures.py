@@ -190,7 +190,7 @@ MEASURES = {
 
 
 def why_not(name: str) -> str:
-    """Return why a measure cannot be computed here, or nothing."""
+    """Return why a measure cannot be computed here; the text is empty if it can."""
     module = MEASURES[name].requires
     if module and importlib.util.find_spec(module) is None:
         return f"{module} is not installed"

@@ -347,7 +347,7 @@ def test_folds_hold_every_subject_once_and_depend_on_the_seed_alone():
             make_folds(subjects, wrong, 0)
 
 
-def test_predictions_are_stored_with_an_error_that_no_measure_sees(tmp_path):
+def test_predictions_are_stored_with_a_rounding_error_below_half_a_step(tmp_path):
     volume = np.random.default_rng(0).gamma(2, 50, size=(20, 20, 20)) - 20
     volume[0, 0, 0] = 1e5  # an outlier must not be clipped
     brain = np.arange(20) < 15
