@@ -14,12 +14,12 @@ from sklearn_iqt.exceptions import GeometryMismatchError
 from sklearn_iqt.io import Cohort
 from sklearn_iqt.io._orientation import axis_codes, in_mm, same_axes, slice_direction, slice_words
 
-__all__ = ["TrainingGrid", "warn_of_mixed_axes"]
+__all__ = ["MOST_RATIO", "SAME_RATIO", "TrainingGrid", "warn_of_mixed_axes"]
 
 # The voxels of a scan may be this many times longer or shorter than in training.
-_MOST_RATIO = 2.0
+MOST_RATIO = 2.0
 # Up to this ratio, voxels have the size of the training.
-_SAME_RATIO = 1.1
+SAME_RATIO = 1.1
 _WRAP = "put the model into sklearn_iqt.compose.AnyGridIQT"
 
 
@@ -81,13 +81,13 @@ class TrainingGrid:
                 "The scan seems to be enhanced already. Pass the low-quality image."
             )
         ratios = np.maximum(sizes / self.spacing, self.spacing / sizes)
-        if ratios.max() > _MOST_RATIO:
+        if ratios.max() > MOST_RATIO:
             raise GeometryMismatchError(
                 f"{name} has voxels of {found}, but the training images have voxels of {learned}. "
                 f"To enhance scans of other voxel sizes in plane, {_WRAP}. For slices of another "
                 "thickness, train a model on such slices."
             )
-        if ratios.max() > _SAME_RATIO:
+        if ratios.max() > SAME_RATIO:
             warnings.warn(
                 f"{name} has voxels of {found}, but the model has learned from {learned}. The "
                 "result may be worse than for scans with the voxel size of the training.",
@@ -109,7 +109,7 @@ class TrainingGrid:
             True if this holds along each axis along which the model enhances.
         """
         enhanced = np.array(self.scale) > 1
-        goal = _SAME_RATIO * self.spacing / self.scale
+        goal = SAME_RATIO * self.spacing / self.scale
         return bool(enhanced.any() and (sizes <= goal)[enhanced].all())
 
 

@@ -22,6 +22,7 @@ from tqdm.auto import tqdm
 from sklearn_iqt._doc_link import DocLinkMixin
 from sklearn_iqt.base import ReportMixin, TrainingGrid, enhancer_of, score_volumes
 from sklearn_iqt.base._routing import route_mask
+from sklearn_iqt.base._rows import refuse_volume_options
 from sklearn_iqt.compose._scan_plan import ScanPlan, plan_scan
 from sklearn_iqt.io import Cohort, Grid, VolumeCollection, is_rows, scaled_affine
 from sklearn_iqt.io._carry import carried_image
@@ -89,9 +90,10 @@ default="model"
     training.
 
     Scans that no resampling can mend are refused: slices that are more than twice or less than half
-    as thick as in training, voxels that are more than twice as long in plane, and scans that are as
-    fine as the result already. If the slices of a scan are stacked in another direction than in
-    training, or their thickness differs by more than 10 %, a warning says so. A tilted scan stays
+    as thick as in training, voxels that are more than twice as long in plane, thick slices if the
+    training had none, and scans that are as fine as the result already. A warning says if the
+    slices of a scan are stacked in another direction than in training, if their thickness differs
+    by more than 10 %, or if resampling makes voxels more than 10 % longer. A tilted scan stays
     tilted: its axes count as the directions that are closest.
 
     Arrays have no voxel size. They are passed to the model unchanged if it was fitted on arrays,
@@ -209,7 +211,7 @@ default="model"
         -----
         UserWarning
             If the slices of a scan are stacked in another direction than in training, or are
-            thicker or thinner.
+            thicker or thinner, or if its voxels become longer.
         """
         check_is_fitted(self)
         self._validate_params()
@@ -219,13 +221,9 @@ default="model"
             with route_mask(mask):
                 return model.predict(X, **options)
         cohort = Cohort(X, mask=mask, caller=type(self).__name__)
-        trained_on = self._trained_on()
-        is_images = cohort.low.kind == "images"
-        if trained_on is None and not is_images:
+        if self._trained_on() is None and cohort.low.kind != "images":
             with route_mask(mask):
                 return model.predict(X, **options)
-        if trained_on is None or not is_images:
-            raise ValueError(self._advice(is_images))
         plans, target = self._plan(cohort), self._target()
         results = []
         bar = tqdm(plans, desc=f"{cohort.caller}: enhancing", disable=not self.verbose)
@@ -266,7 +264,7 @@ default="model"
         sample_weight : array-like of shape (n,), default=None
             Weight of each row or volume.
         mask : sequence of volumes, default=None
-            Masks for :meth:`predict`. All voxels are scored.
+            Masks for :meth:`predict`. All voxels are scored. For volumes only.
 
         Returns
         -------
@@ -274,6 +272,7 @@ default="model"
             R² of the voxels. The best score is 1.
         """
         if is_rows(X):
+            refuse_volume_options(type(self).__name__, mask)
             return super().score(X, y, sample_weight)
         return score_volumes(
             self.predict(X, mask=mask), y, sample_weight, caller=type(self).__name__
@@ -305,12 +304,22 @@ default="model"
     def _plan(self, cohort: Cohort) -> list[ScanPlan]:
         """Return the steps for each scan, or refuse a scan."""
         trained_on = self._trained_on()
-        assert trained_on is not None
+        if trained_on is None:
+            raise ValueError(
+                f"{cohort.caller}: {cohort.low.name} holds images, but the model was fitted on "
+                "arrays, which have no voxel size, so that there is no grid to bring the images "
+                "to. Fit it on images or paths."
+            )
         plans = []
         for n in range(len(cohort)):
-            affine = cohort.low.grid(n).affine
-            assert affine is not None  # scans are images
-            plans.append(plan_scan(trained_on, affine, f"{cohort.caller}: {cohort.low.name_of(n)}"))
+            affine, name = cohort.low.grid(n).affine, f"{cohort.caller}: {cohort.low.name_of(n)}"
+            if affine is None:
+                raise ValueError(
+                    f"{name} is an array, which has no voxel size, but the model was fitted on "
+                    "images. Pass an image or a path. If the array is on the grid of the training "
+                    "scans, pass it to the model itself (estimator_)."
+                )
+            plans.append(plan_scan(trained_on, affine, name))
         return plans
 
     def _prepare(
@@ -366,20 +375,6 @@ default="model"
                 f"Grid, a nibabel image or a path, got {grid!r}."
             )
         return tuple(np.broadcast_to(sizes, 3).astype(float).tolist())
-
-    def _advice(self, is_images: bool) -> str:
-        """Return the message for volumes whose grid, or the grid of the training, is not known."""
-        name = type(self).__name__
-        if is_images:
-            return (
-                f"{name}: X holds images, but the model was fitted on arrays, which have no voxel "
-                "size, so that there is no grid to bring the images to. Fit it on images or paths."
-            )
-        return (
-            f"{name}: X holds arrays, which have no voxel size, but the model was fitted on "
-            "images. Pass images or paths. If the arrays are on the grid of the training scans, "
-            "pass them to the model itself (estimator_)."
-        )
 
     def __sklearn_is_fitted__(self) -> bool:
         if "estimator_" in vars(self):

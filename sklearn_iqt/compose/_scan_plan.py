@@ -11,6 +11,7 @@ from nibabel.affines import voxel_sizes
 from numpy.typing import NDArray
 
 from sklearn_iqt.base import TrainingGrid
+from sklearn_iqt.base._training_grid import MOST_RATIO, SAME_RATIO
 from sklearn_iqt.exceptions import GeometryMismatchError
 from sklearn_iqt.io._orientation import (
     axis_codes,
@@ -25,10 +26,6 @@ from sklearn_iqt.preprocessing import resample_to_voxel_size
 
 __all__ = ["ScanPlan", "plan_scan"]
 
-# Voxels of a scan may be this many times longer than in training, and slices as many times thinner.
-_MOST_RATIO = 2.0
-# Slices whose thickness differs by more than this factor are reported.
-_SAME_THICKNESS = 1.1
 # Voxels that differ by less than this fraction are not resampled.
 _SAME_SIZE = 0.05
 
@@ -86,10 +83,10 @@ class ScanPlan:
         """Return the steps in words, or None if there is nothing to do."""
         steps = []
         if self.orientation != self.codes:
-            steps.append(f"its axes were put in the order {self.orientation} from {self.codes}")
+            steps.append(f"its axes were reordered from {self.codes} to {self.orientation}")
         if self.resampled:
-            steps.append(f"resampled from {in_mm(self.sizes)} to {in_mm(self.voxel_size)}")
-        return " and ".join(steps) or None
+            steps.append(f"it was resampled from {in_mm(self.sizes)} to {in_mm(self.voxel_size)}")
+        return ", and ".join(steps) or None
 
     def to_record(self) -> dict[str, Any]:
         """Return the steps as JSON holds them."""
@@ -124,18 +121,18 @@ def plan_scan(trained_on: TrainingGrid, affine: NDArray[np.floating], name: str)
     ------
     GeometryMismatchError
         If the scan is enhanced already, its slices are more than twice or less than half as thick
-        as in training, or its voxels are more than twice as long in plane.
+        as in training, its voxels are more than twice as long in plane, or it has thick slices and
+        the training scans have none.
     """
     codes, orientation = axis_codes(affine), trained_on.orientation
     ours = slice_direction(voxel_sizes(affine), codes)
     theirs = slice_direction(trained_on.spacing, orientation)
     notes = []
-    if ours != theirs and ours is not None:
+    if ours is not None and theirs is not None and ours != theirs:
         notes.append(
             f"it has {slice_words(ours)}, but the training images have {slice_words(theirs)}"
         )
-        if theirs is not None:
-            orientation = _swapped(orientation, ours, theirs)
+        orientation = _swapped(orientation, ours, theirs)
     sizes, learned = sizes_along(affine, orientation), trained_on.spacing
     if trained_on.is_enhanced(sizes):
         raise GeometryMismatchError(
@@ -143,26 +140,38 @@ def plan_scan(trained_on: TrainingGrid, affine: NDArray[np.floating], name: str)
             f"{in_mm(learned)}. There is nothing to enhance. If the scan was enhanced already, "
             "pass the low-quality image."
         )
+    if theirs is None and ours is not None:
+        # The slices would be interpolated, or the voxels in plane averaged.
+        raise GeometryMismatchError(
+            f"{name} has {slice_words(ours)} with voxels of {in_mm(sizes)}, but the training "
+            f"images have no thick slices, with voxels of {in_mm(learned)}. Resampling cannot turn "
+            "one into the other. Use a model that was trained on such slices."
+        )
     k = None if theirs is None else same_axes(trained_on.orientation).index(theirs)
     in_plane = np.arange(3) != k
     ratios = sizes / learned
-    if k is not None and not 1 / _MOST_RATIO <= ratios[k] <= _MOST_RATIO:
+    if k is not None and not 1 / MOST_RATIO <= ratios[k] <= MOST_RATIO:
         kind = "thicker" if ratios[k] > 1 else "thinner"
         raise GeometryMismatchError(
-            f"{name} has slices of {sizes[k]:.4g} mm, more than {_MOST_RATIO:g} times {kind} than "
+            f"{name} has slices of {sizes[k]:.4g} mm, more than {MOST_RATIO:g} times {kind} than "
             f"in the training images ({learned[k]:.4g} mm). Use a model that was trained on such "
             "slices."
         )
-    if (ratios[in_plane] > _MOST_RATIO).any():
+    if (ratios[in_plane] > MOST_RATIO).any():
         raise GeometryMismatchError(
-            f"{name} has voxels of {in_mm(sizes)}, in plane more than {_MOST_RATIO:g} times as "
+            f"{name} has voxels of {in_mm(sizes)}, in plane more than {MOST_RATIO:g} times as "
             f"long as in the training images ({in_mm(learned)}). Resampling cannot restore such "
             "detail. Use a model that was trained on such scans."
         )
-    if k is not None and max(ratios[k], 1 / ratios[k]) > _SAME_THICKNESS:
+    if k is not None and max(ratios[k], 1 / ratios[k]) > SAME_RATIO:
         notes.append(f"its slices are {sizes[k]:.4g} mm thick, but {learned[k]:.4g} mm in training")
     resampled = in_plane & (np.abs(ratios - 1) > _SAME_SIZE)
-    return ScanPlan(codes, orientation, sizes, np.where(resampled, learned, sizes), tuple(notes))
+    voxel_size = np.where(resampled, learned, sizes)
+    if (voxel_size / sizes).max() > SAME_RATIO:
+        notes.append(
+            f"it loses detail when it is resampled from {in_mm(sizes)} to {in_mm(voxel_size)}"
+        )
+    return ScanPlan(codes, orientation, sizes, voxel_size, tuple(notes))
 
 
 def _swapped(orientation: str, first: str, second: str) -> str:

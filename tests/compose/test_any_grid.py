@@ -217,13 +217,25 @@ def test_a_model_without_thick_slices_resamples_all_axes():
     affine, shape = grid_around((2, 2, 2), extent=40)
     low, high = scan_of(affine, shape), scan_of(scaled_affine(affine, 2), (2 * shape[0],) * 3)
     model = AnyGridIQT(InterpolationIQT(scale=2)).fit([low], [high])
-    scan = scan_of(*grid_around((1.8, 2.4, 2.2), "SRA", extent=40))
+    scan = scan_of(*grid_around((1.85, 2.4, 2.2), "SRA", extent=40))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         (result,) = model.predict([scan])
     np.testing.assert_allclose(voxel_sizes(result.affine), 1)
-    with pytest.warns(UserWarning, match=r"thick axial slices, but .* no thick slices"):
-        model.predict([scan_of(*grid_around((2, 2, 3), extent=40))])
+    for size in ((2, 2, 3), (1, 1, 4)):
+        with pytest.raises(GeometryMismatchError, match=r"thick axial .*, but .* no thick slices"):
+            model.predict([scan_of(*grid_around(size, extent=40))])
+
+
+@pytest.mark.parametrize(("size", "warned"), [(0.95, False), (0.7, True), (1.5, False)])
+def test_voxels_that_become_longer_are_reported(size, warned, interpolation):
+    scan = scan_of(*grid_around((size, size, 4)))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        interpolation.predict([scan])
+    assert len(caught) == warned
+    if warned:
+        assert "resampled from 0.7 x 0.7 x 4 mm to 1 x 1 x 4 mm" in str(caught[0].message)
 
 
 def test_a_result_on_the_grid_of_another_volume(ridge, tmp_path):
@@ -263,13 +275,23 @@ def test_background_stays_zero_on_another_grid(ridge):
 def test_arrays_are_passed_on_only_if_the_model_has_learned_from_arrays(ridge):
     (low,), (high,) = pair("LAS")
     arrays = [[np.asarray(image.dataobj)] for image in (low, high)]
-    with pytest.raises(ValueError, match="X holds arrays, which have no voxel size"):
-        ridge.predict(arrays[0])
+    for scans, place in ((arrays[0], 0), ([low, *arrays[0]], 1)):
+        with pytest.raises(ValueError, match=rf"X\[{place}\] is an array, which has no voxel size"):
+            ridge.predict(scans)
     unknown = clone(ridge).fit(*arrays)
     expected = ridge.estimator_.predict(arrays[0])[0]
     np.testing.assert_array_equal(unknown.predict(arrays[0])[0], expected)
     with pytest.raises(ValueError, match=r"the model was fitted on arrays.*Fit it on images"):
         unknown.predict([low])
+
+
+def test_rows_are_scored_without_a_mask():
+    rows = np.random.default_rng(0).random((20, 27))
+    high = np.repeat(rows, 4, axis=1)
+    inner = PatchwiseRegressor(patcher=PatchTransformer(3), random_state=0)
+    model = AnyGridIQT(inner).fit(rows, high)
+    with pytest.raises(ValueError, match="AnyGridIQT: mask and return_std are for volumes"):
+        model.score(rows, high, mask="junk")
 
 
 def test_a_frozen_model_does_not_have_to_be_fitted_again(ridge):

@@ -60,7 +60,7 @@ def test_a_scan_on_another_grid_is_shown_on_the_grid_of_the_training(pair, model
         path = tmp_path / f"{codes}.html"
         wrapped = AnyGridIQT(FrozenEstimator(model), grid="scan")
         pages.append(Page(wrapped.report(low, path, truth=truth, mask=inside)))
-        assert ("its axes were put in" in path.read_text(encoding="utf-8")) == (codes == "SPL")
+        assert ("its axes were reordered" in path.read_text(encoding="utf-8")) == (codes == "SPL")
     same, turned = (page.blocks["script", "voxels-enhanced"] for page in pages)
     assert same == turned
 
