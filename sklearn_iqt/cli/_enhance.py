@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,7 @@ def run(args: argparse.Namespace) -> int:
     masks = args.mask or []
     if masks and len(masks) != len(args.scans):
         raise ValueError(f"got {len(masks)} masks for {len(args.scans)} scans. Give one for each")
+    grid = _choose_grid(args)
     outputs = [_name_outputs(args, scan) for scan in args.scans]
     check_outputs(
         [path for paths in outputs for path in paths],
@@ -87,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
     # A single progress bar counts the scans, or the parts of a single scan.
     single = len(args.scans) == 1
     set_session(model, n_jobs=args.jobs, verbose=int(single and not args.quiet))
-    model = on_any_grid(model, **_choose_grid(args))
+    model = on_any_grid(model, **grid)
 
     def enhance(n: int) -> None:
         scan = as_scan(args.scans[n], nan=args.nan)
@@ -110,9 +112,16 @@ def _choose_grid(args: argparse.Namespace) -> dict[str, Any]:
     if args.voxel_size is not None:
         if len(args.voxel_size) not in (1, 3):
             raise ValueError(f"--voxel-size takes one or three numbers, got {len(args.voxel_size)}")
+        if not all(0 < size < math.inf for size in args.voxel_size):
+            sizes = " ".join(f"{size:g}" for size in args.voxel_size)
+            raise ValueError(f"--voxel-size takes lengths above 0 in mm, got {sizes}")
         size = args.voxel_size
         return {"grid": size[0] if len(size) == 1 else tuple(size)}
-    return {} if args.grid is None else {"grid": args.grid}
+    if args.grid is None or args.grid in ("model", "scan"):
+        return {} if args.grid is None else {"grid": args.grid}
+    if not Path(args.grid).exists():
+        raise ValueError(f"--grid must be model, scan or a NIfTI file, got {args.grid}")
+    return {"grid": as_scan(args.grid).grid(0)}
 
 
 def _name_outputs(args: argparse.Namespace, scan: str) -> list[Path]:

@@ -49,8 +49,10 @@ def test_enhance_brings_scans_to_the_grid_of_the_training(turned, model, tmp_pat
     out = tmp_path / "out.nii.gz"
     assert run("enhance", "--model", model, turned[0], "--output", out, "--jobs", 1) == 0
     said = capsys.readouterr().err
-    assert f"{turned[0]}: to fit the training scans, its axes were put in the order LSA" in said
-    assert "resampled from 1.2 x 1.2 x 4 mm to 1 x 1 x 4 mm" in said
+    assert (
+        f"{turned[0]}: to fit the training scans, its axes were reordered from AIR to LSA" in said
+    )
+    assert ", and it was resampled from 1.2 x 1.2 x 4 mm to 1 x 1 x 4 mm" in said
     (expected,) = AnyGridIQT(FrozenEstimator(load_model(model))).predict([turned[0]])
     result = load_volume(out)
     assert "".join(nibabel.aff2axcodes(result.affine)) == "AIR"
@@ -75,6 +77,20 @@ def test_enhance_writes_the_grid_that_is_asked_for(options, grid, turned, model,
     np.testing.assert_allclose(result.dataobj, expected.dataobj, rtol=1e-4, atol=1e-2)
     (without,) = fitted.predict([scan])
     assert not np.array_equal(without.dataobj, expected.dataobj)
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [(["--voxel-size", -1], "--voxel-size takes lengths above 0 in mm, got -1"),
+     (["--voxel-size", 1, 1, "nan"], "--voxel-size takes lengths above 0 in mm, got 1 1 nan"),
+     (["--grid", "modle"], "--grid must be model, scan or a NIfTI file, got modle")],
+)  # fmt: skip
+def test_enhance_refuses_a_wrong_grid_before_anything_else(options, match, tmp_path, capsys):
+    arguments = "--model", "absent.iqt", "absent.nii", "--output-dir", tmp_path / "out"
+    assert run("enhance", *arguments, *options) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert match in line
+    assert not (tmp_path / "out").exists()
 
 
 def test_enhance_puts_the_result_on_the_grid_of_a_file(turned, model, pairs, tmp_path, capsys):
