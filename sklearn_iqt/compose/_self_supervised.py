@@ -83,6 +83,10 @@ class SelfSupervisedIQT(PatchwiseRegressor):
         learn from. After a fit on rows the fitted regressor, which is used for rows and volumes.
     seed_ : int
         Seed of the patches and the noise, after a fit on volumes.
+    sharp_axes_ : tuple of {"i", "j", "k"}
+        Axes that predictions learn from.
+    thickness_ : float
+        Width of the slice profile that predictions use, in voxels of the result.
 
     See Also
     --------
@@ -164,6 +168,13 @@ class SelfSupervisedIQT(PatchwiseRegressor):
     def _default_patcher(self) -> PatchTransformer:
         return PatchTransformer(patch_size=(1, 9, 5))
 
+    def _make_patcher(self) -> PatchTransformer:
+        # Predictions need both after a fit on rows and after a fit on volumes.
+        self.sharp_axes_ = self._choose_axes()
+        step = self.scale_[self._thick_axis()]
+        self.thickness_ = float(step if self.thickness is None else self.thickness)
+        return super()._make_patcher()
+
     def _patch_scale(self) -> tuple[int, int, int]:
         return (1, 1, self.scale_[self._thick_axis()])
 
@@ -176,19 +187,22 @@ class SelfSupervisedIQT(PatchwiseRegressor):
             )
         return thick[0]
 
-    def _orders(self) -> list[tuple[int, int, int]]:
-        """Return, for each sharp axis, this axis, the other in-plane axis and the thick axis."""
+    def _choose_axes(self) -> tuple[str, ...]:
         thick = self._thick_axis()
-        in_plane = [axis for axis in range(3) if axis != thick]
-        names = ["ijk"[axis] for axis in in_plane]
+        names = ["ijk"[axis] for axis in range(3) if axis != thick]
         chosen = names if self.sharp_axes is None else list(self.sharp_axes)
         if not chosen or len(set(chosen)) < len(chosen) or not set(chosen) <= set(names):
             raise ValueError(
                 f"{type(self).__name__}: sharp_axes must be one or both of {names[0]!r} and "
                 f"{names[1]!r}, the axes in plane, got {self.sharp_axes!r}."
             )
-        sharp = ["ijk".index(name) for name in chosen]
-        return [(axis, sum(in_plane) - axis, thick) for axis in sharp]
+        return tuple(chosen)
+
+    def _orders(self) -> list[tuple[int, int, int]]:
+        """Return, for each sharp axis, this axis, the other in-plane axis and the thick axis."""
+        thick = self._thick_axis()
+        sharp = ["ijk".index(name) for name in self.sharp_axes_]
+        return [(axis, 3 - axis - thick, thick) for axis in sharp]
 
     def _fit_cohort(self, cohort: Cohort) -> None:
         orders = self._orders()
@@ -253,9 +267,9 @@ class SelfSupervisedIQT(PatchwiseRegressor):
             unset = {name: self.seed_ for name in seeds if params[name] is None}
             self.estimator = clone(self.estimator).set_params(**unset)
         self.random_state = self.seed_
-        step = self.scale_[-1]
-        width = float(step if self.thickness is None else self.thickness)
-        profile: dict = {"scale": self.scale_, "thickness": width, "alignment": self.alignment}
+        step, name = self.scale_[-1], type(self).__name__
+        profile: dict = {"scale": self.scale_, "alignment": self.alignment}
+        profile["thickness"] = self.thickness_
         noise = self._lost_noise(profile) * noise_level(volume, mask, axes=orders[0][:2])
         rng = np.random.RandomState(self.seed_)
         low, high, masks = [], [], []
@@ -264,7 +278,7 @@ class SelfSupervisedIQT(PatchwiseRegressor):
             fine = self._with_result_voxels(volume.astype(np.float32), order)
             if fine.shape[-1] < step:
                 raise GeometryMismatchError(
-                    f"{type(self).__name__}: along {'ijk'[sharp]} the scan has "
+                    f"{name}: along {'ijk'[sharp]} the scan has "
                     f"{volume.shape[sharp]} voxels, which is less than one slice is thick. There "
                     "is nothing to learn from in it."
                 )
@@ -275,7 +289,12 @@ class SelfSupervisedIQT(PatchwiseRegressor):
             if mask is not None:
                 inside = self._with_result_voxels(mask.astype(np.float32), order)
                 masks.append(degrade(inside, **profile) > 0.5)
-        name = type(self).__name__
+                if not masks[-1].any():
+                    raise ValueError(
+                        f"{name}: the mask is too small to learn from. Along {'ijk'[sharp]}, it "
+                        "fills no block as long as a thick slice by more than half. Pass a larger "
+                        "mask, or none."
+                    )
         cohort = Cohort(
             low, high, masks or None, scale=self.scale_, alignment=self.alignment, caller=name
         )

@@ -42,7 +42,8 @@ def test_blur_along_the_slices_is_undone_without_any_high_volume():
     assert error(truth, enhanced) < 0.95 * error(truth, interpolated)
     taught = PatchwiseRegressor(patcher=PatchTransformer((1, 9, 5)), random_state=0)
     assert error(truth, enhanced) < 1.1 * error(truth, taught.fit([low], [truth]).predict([low])[0])
-    assert error(truth, enhanced) < error(truth, model.set_params(thickness=1).predict([low])[0])
+    narrow = model.set_params(thickness=1).fit([low])
+    assert error(truth, enhanced) < error(truth, narrow.predict([low])[0])
 
 
 @pytest.mark.parametrize("thick", [0, 1])
@@ -63,7 +64,7 @@ def test_only_sharp_axes_are_learned_from():
     blurred = degrade(smeared)
     model = SelfSupervisedIQT(thickness=3, random_state=0).fit([low])
     errors = {
-        axis: error(smeared, model.set_params(sharp_axes=axis).predict([blurred])[0])
+        axis: error(smeared, model.set_params(sharp_axes=axis).fit([low]).predict([blurred])[0])
         for axis in "ij"
     }
     assert errors["i"] < 0.9 * errors["j"]
@@ -82,6 +83,23 @@ def test_voxels_in_plane_may_have_another_length_than_in_the_result():
     unknown = model.fit([coarse]).predict([coarse])[0]
     assert error(expected, known) < error(expected, unknown)
     assert error(expected, known) < 0.03
+
+
+@pytest.mark.parametrize("change", [{"sharp_axes": "i"}, {"thickness": 1}])
+def test_parameters_that_are_set_after_fit_do_not_change_predictions(change):
+    low = degrade(blobs((24, 28, 24)))
+    model = SelfSupervisedIQT(thickness=3, random_state=0).fit([low])
+    (before,) = model.predict([low])
+    np.testing.assert_array_equal(model.set_params(**change).predict([low])[0], before)
+    assert not np.array_equal(model.fit([low]).predict([low])[0], before)
+
+
+def test_a_mask_that_is_too_small_to_learn_from_is_refused():
+    low = degrade(blobs((24, 24, 24)))
+    mask = np.zeros(low.shape)
+    mask[12, 12, 3] = 1
+    with pytest.raises(ValueError, match="SelfSupervisedIQT: the mask is too small to learn from"):
+        SelfSupervisedIQT().fit([low]).predict([low], mask=[mask])
 
 
 def test_noise_is_not_amplified():
