@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import _is_fitted as is_fitted
 
-from sklearn_iqt.base import inner_model
 from sklearn_iqt.compose import AnyGridIQT
 from sklearn_iqt.exceptions import UntrustedModelError
 from sklearn_iqt.io._orientation import is_orientation
@@ -68,8 +68,10 @@ def _check_any_grid(model: AnyGridIQT) -> Any:
         raise UntrustedModelError("AnyGridIQT.grid is not the name of a grid or a voxel size.")
     if not is_fitted(model):
         raise UntrustedModelError("AnyGridIQT has no fitted model.")
-    inner = inner_model(model)
-    if not isinstance(inner, Pipeline) and class_name(inner, ESTIMATORS) is None:
+    inner = model._fitted_estimator()
+    while isinstance(inner, FrozenEstimator):
+        inner = inner.estimator
+    if not isinstance(inner, (AnyGridIQT, Pipeline)) and class_name(inner, ESTIMATORS) is None:
         raise UntrustedModelError(f"AnyGridIQT contains a {type(inner).__name__}, not a model.")
     return inner
 

@@ -279,13 +279,15 @@ PIPELINES = {
         ("estimator", {"class": "Ridge", "params": {}}, "contains a Ridge|not used|does not use"),
     ],
 )
-def test_a_changed_model_for_any_grid_is_refused(param, value, match, genuine, refused):
-    def wrap(document):
+@pytest.mark.parametrize("depth", [0, 1])
+def test_a_changed_model_for_any_grid_is_refused(depth, param, value, match, genuine, refused):
+    def wrap(document, **changes):
         frozen = {"class": "FrozenEstimator", "params": {"estimator": document["model"]}}
         params = {"estimator": frozen, "grid": "model", "order": 3}
-        document["model"] = {"class": "AnyGridIQT", "params": {**params, param: value}}
+        document["model"] = {"class": "AnyGridIQT", "params": {**params, **changes}}
 
-    refused(change(genuine["ridge"], wrap), match)
+    content = change(genuine["ridge"], lambda document: wrap(document, **{param: value}))
+    refused(change(content, wrap) if depth else content, match)
 
 
 @pytest.mark.parametrize("attack", PIPELINES)
