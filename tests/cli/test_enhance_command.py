@@ -83,7 +83,7 @@ def test_enhance_writes_the_grid_that_is_asked_for(options, grid, turned, model,
     ("options", "match"),
     [(["--voxel-size", -1], "--voxel-size takes lengths above 0 in mm, got -1"),
      (["--voxel-size", 1, 1, "nan"], "--voxel-size takes lengths above 0 in mm, got 1 1 nan"),
-     (["--grid", "modle"], "--grid must be model, scan or a NIfTI file, got modle")],
+     (["--grid", "models"], "--grid must be model, scan or a NIfTI file, got models")],
 )  # fmt: skip
 def test_enhance_refuses_a_wrong_grid_before_anything_else(options, match, tmp_path, capsys):
     arguments = "--model", "absent.iqt", "absent.nii", "--output-dir", tmp_path / "out"
