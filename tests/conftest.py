@@ -10,6 +10,8 @@ from hypothesis import HealthCheck, settings
 
 # Programs, which doctest would import.
 collect_ignore = ["check_docstrings.py", "check_prose.py", "check_wheel.py"]
+# Several folders have a file of this name, and doctest would import them as one module.
+collect_ignore_glob = ["*conftest.py"]
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -250,7 +250,7 @@ class Kernel(RegressorMixin, BaseEstimator):
             "categorical features",
         ),
     ],
-    ids=str,
+    ids=["GaussianProcess", "PolynomialFeatures", "Kernel", "function", "categories"],
 )
 def test_other_regressors_are_refused_when_saving(regressor, match, rows, tmp_path):
     whole = np.round(rows[0] * 5), rows[1]
