@@ -16,11 +16,15 @@ from sklearn_iqt import (
     InterpolationIQT,
     PatchTransformer,
     PatchwiseRegressor,
+    SelfSupervisedIQT,
     load_model,
     save_model,
 )
+from sklearn_iqt.exceptions import GeometryMismatchError
 
-LEARNING = [model for model in regressors() if not isinstance(model, InterpolationIQT)]
+LEARNING = [
+    model for model in regressors() if not isinstance(model, (InterpolationIQT, SelfSupervisedIQT))
+]
 RIDGE = PatchwiseRegressor(Ridge(), max_patches=400, random_state=0)
 GAINS = np.float32([0.5, 3, 1, 2])
 
@@ -155,3 +159,29 @@ def test_a_continued_training_remembers_all_gains_and_a_new_fit_only_its_own():
     assert net.target_gain_ == pytest.approx(np.median(second))
     assert second[2:].min() > 3
     assert len(net.fit(low[:2], high[:2]).target_gains_) == 2
+
+
+def test_masks_of_dark_tissue_have_a_gain():
+    volume = 100 + np.random.default_rng(0).random((12, 12, 12))
+    volume[3:9, 3:9, 3:9] = 20
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = PatchwiseRegressor(scale=1, random_state=0)
+        model.fit([volume], [3 * volume], mask=[volume < 50])
+    assert model.target_gain_ == pytest.approx(3)
+
+
+def test_a_gain_that_is_not_defined_does_not_hide_different_units():
+    volume = 100 + np.random.default_rng(0).random((12, 12, 12))
+    model = PatchwiseRegressor(scale=1, target_unit="low", random_state=0)
+    with pytest.warns(UserWarning, match="is 9 times as bright"):
+        model.fit([volume] * 3, [volume, 9 * volume, -volume])
+
+
+def test_a_refused_fit_leaves_the_earlier_one():
+    volume = 100 + np.random.default_rng(0).random((12, 12, 12))
+    model = PatchwiseRegressor(scale=1, random_state=0).fit([volume], [volume])
+    expected = model.predict([volume])[0]
+    with pytest.raises(GeometryMismatchError):
+        model.set_params(scale=2).fit([volume], [volume])
+    np.testing.assert_array_equal(model.predict([volume])[0], expected)

@@ -108,16 +108,20 @@ class BaseIQTRegressor(ReportMixin, DocLinkMixin, RegressorMixin, VolumeHooks, B
         name = type(self).__name__
         if y is None and (self._volume_tags.needs_target or is_rows(X)):
             raise ValueError(f"{name} requires y to be passed, but the target y is None.")
-        self.scale_ = per_axis(self.scale, "scale", name)
+        scale, cohort = per_axis(self.scale, "scale", name), None
+        if is_rows(X):
+            refuse_volume_options(name, mask)
+        else:
+            cohort = Cohort(X, y, mask, scale=scale, alignment=self.alignment, caller=name)
+        # A refusal above leaves an earlier fit as it is.
+        self.scale_ = scale
         self.patcher_ = self._make_patcher()
         if reset:
             self.target_gains_ = np.empty(0)
-        if is_rows(X):
-            refuse_volume_options(name, mask)
+        if cohort is None:
             self.spacing_ = self.orientation_ = None
             self._fit_patches(*check_rows(self, X, y, reset=reset), None)
         else:
-            cohort = Cohort(X, y, mask, scale=self.scale_, alignment=self.alignment, caller=name)
             # Column names belong to rows of an earlier fit.
             self.__dict__.pop("feature_names_in_", None)
             self.spacing_, self.orientation_ = cohort.spacing(), cohort.orientation()

@@ -23,7 +23,7 @@ def warn_of_units(cohort: Cohort, gains: Sequence[float], target_unit: str) -> N
     cohort : Cohort
         Training pairs.
     gains : sequence of float
-        Gain of the high volume of each pair, relative to its low volume.
+        Gain of the high volume of each pair, relative to its low volume; NaN if it is not defined.
     target_unit : {"own", "low"}
         Whether the high volumes were divided by their gain.
 
@@ -32,8 +32,10 @@ def warn_of_units(cohort: Cohort, gains: Sequence[float], target_unit: str) -> N
     UserWarning
         If one gain is more than twice another one.
     """
-    first, last = int(np.argmin(gains)), int(np.argmax(gains))
-    if not gains[last] > _MOST_UNIT_RATIO * gains[first]:  # or it is not defined
+    if not np.isfinite(gains).any():
+        return
+    first, last = int(np.nanargmin(gains)), int(np.nanargmax(gains))
+    if gains[last] <= _MOST_UNIT_RATIO * gains[first]:
         return
     if target_unit == "own":
         outcome = (

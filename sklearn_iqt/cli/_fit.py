@@ -162,7 +162,9 @@ def run(args: argparse.Namespace) -> int:
         estimator.fit(low, high, **({} if mask is None else {"mask": mask}))
     # The ratios of simulated scans are known exactly.
     measured: dict[str, Any] = {
-        name: span for name, span in describe_scans(low).items() if getattr(card, name) is None
+        name: span
+        for name, span in describe_scans(low, mask).items()
+        if getattr(card, name) is None
     }
     card = replace(card, orientation=enhancer_of(estimator, "fit").orientation_, **measured)
     save_model(estimator, args.output, training=card, overwrite=args.force)

@@ -222,9 +222,12 @@ class ContrastMatchingIQT(InterpolationIQT):
     def _fit_cohort(self, cohort: Cohort) -> None:
         super()._fit_cohort(cohort)
         scaler = self._default_scaler() if self.scaler is None else clone(self.scaler)
-        self.scaler_ = scaler.fit(cohort.high)
+        has_masks = cohort.masks is not None
+        masks = [cohort.mask_on_high(n) for n in range(len(cohort))] if has_masks else None
+        self.scaler_ = scaler.fit(cohort.high, mask=masks)
         volume = cohort.read(0).high
-        once, twice = self.scaler_.transform([volume, 2.0 * volume])
+        same_mask = None if masks is None else [masks[0], masks[0]]
+        once, twice = self.scaler_.transform([volume, 2.0 * volume], mask=same_mask)
         if not np.allclose(twice, 2 * once, rtol=0.01, atol=0.01 * np.abs(once).max()):
             raise ValueError(
                 f"{type(self).__name__}: {type(scaler).__name__} changes the unit of a scan, "

@@ -175,17 +175,34 @@ class Cohort:
         ValueError
             If a volume is not finite, or a mask is empty or has voxels below zero.
         """
-        mask = background = None
-        if self.masks is not None:
-            mask = mask_foreground(self.masks[n], f"{self.caller}: {self.masks.name_of(n)}")
-            background = ~mask
-        low, affine = self.low.read(n, background)
+        mask = self._mask(n)
+        low, affine = self.low.read(n, None if mask is None else ~mask)
         high = None
         if self.high is not None:
-            if background is not None:
-                background = np.kron(background, np.ones(self._scale, dtype=bool))
-            high, _ = self.high.read(n, background)
+            inside = self.mask_on_high(n)
+            high, _ = self.high.read(n, None if inside is None else ~inside)
         return Pair(low, high, mask, affine)
+
+    def mask_on_high(self, n: int) -> NDArray[np.bool_] | None:
+        """Return the mask of one pair on the grid of its high volume.
+
+        Parameters
+        ----------
+        n : int
+            Position in the cohort.
+
+        Returns
+        -------
+        ndarray of bool, shape of the high volume, or None
+            All high voxels of each low voxel of the mask. None if the cohort has no masks.
+        """
+        mask = self._mask(n)
+        return None if mask is None else np.kron(mask, np.ones(self._scale, dtype=bool))
+
+    def _mask(self, n: int) -> NDArray[np.bool_] | None:
+        if self.masks is None:
+            return None
+        return mask_foreground(self.masks[n], f"{self.caller}: {self.masks.name_of(n)}")
 
     def spacing(self) -> NDArray[np.float64] | None:
         """Return the median voxel size of the low volumes.

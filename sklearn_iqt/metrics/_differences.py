@@ -12,6 +12,7 @@ from scipy import stats
 __all__ = ["mean_interval", "paired_differences"]
 
 _CALLER = "paired_differences"
+_FLOAT = (float, np.floating)
 
 
 def paired_differences(
@@ -94,9 +95,13 @@ def paired_differences(
     if not 0 < confidence < 1:
         raise ValueError(f"{_CALLER}: confidence must be between 0 and 1, got {confidence!r}.")
     if measures is None:
-        measures = [name for name, value in rows[0].items() if isinstance(value, float)]
+        measures = [
+            name for name, value in rows[0].items() if isinstance(value, (float, np.floating))
+        ]
     for name in measures:
-        if not all(isinstance(row.get(name), (float, int)) for row in rows):
+        if not all(
+            isinstance(row.get(name), (float, int, np.floating, np.integer)) for row in rows
+        ):
             raise ValueError(f"{_CALLER}: {name!r} is not a column of numbers in all rows.")
     compared = []
     for measure in measures:

@@ -42,7 +42,7 @@ def match_intensities(
         Voxels to fit; all voxels if None.
     match : {"none", "gain", "affine"}
         Whether to multiply by a gain, or to multiply by a gain and add an offset. Both are found by
-        least squares.
+        least squares. A gain is never negative, so that an inverted contrast remains an error.
 
     Returns
     -------
@@ -66,6 +66,7 @@ def match_intensities(
     x_mean, y_mean = (x.mean(), y.mean()) if match == "affine" else (0.0, 0.0)
     x, y = x - x_mean, y - y_mean
     energy = x @ x
-    # A constant prediction cannot be scaled to the truth.
-    gain = (x @ y) / energy if energy > 0 else 0.0 if match == "affine" else 1.0
+    # A constant prediction cannot be scaled to the truth. A negative gain would turn an inverted
+    # contrast into a perfect one.
+    gain = max(float(x @ y), 0.0) / energy if energy > 0 else 0.0 if match == "affine" else 1.0
     return gain * (prediction.astype(np.float64) - x_mean) + y_mean

@@ -151,7 +151,7 @@ def mean_scores(
             **{
                 name: float(np.mean([row[name] for row in group]))
                 for name, value in group[0].items()
-                if isinstance(value, float) and name not in by
+                if isinstance(value, (float, np.floating)) and name not in by
             },
         }
         for key, group in groups.items()

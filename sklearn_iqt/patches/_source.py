@@ -232,7 +232,8 @@ def _gain(
     """
     inside = foreground_mask(low, fill_holes=False)
     if mask is not None:
-        inside &= mask  # which may include air
+        # A mask may include air, or tissue that is darker than the foreground alone.
+        inside = inside & mask if (inside & mask).any() else mask
     blocks = [n for pair in zip(low.shape, scale, strict=True) for n in pair]
     # Medians depend less on the contrast between tissues than means and high percentiles.
     low_median = np.median(low[inside])

@@ -101,34 +101,34 @@ class TissueScaler(_IntensityScaler):
     def tissue_means(self, volume: Any, mask: Any = None) -> NDArray[np.float64]:
         """Return the mean intensities of the three tissues of a volume, also without a fit.
 
-            Parameters
-            ----------
-            volume : array of shape (i, j, k), nibabel image or path
-                The volume.
-            mask : array of shape (i, j, k), nibabel image or path, default=None
-                Voxels above zero are the foreground. By default the foreground is the voxels at or
-                above the mean of the volume.
+        Parameters
+        ----------
+        volume : array of shape (i, j, k), nibabel image or path
+            The volume.
+        mask : array of shape (i, j, k), nibabel image or path, default=None
+            Voxels above zero are the foreground. By default the foreground is the voxels at or
+            above the mean of the volume.
 
-            Returns
-            -------
-            ndarray of shape (3,), float64
-                Means of fluid, grey and white matter, increasing, in the unit of the volume.
+        Returns
+        -------
+        ndarray of shape (3,), float64
+            Means of fluid, grey and white matter, increasing, in the unit of the volume.
 
-            Raises
-            ------
-            ValueError
-                If the volume is not finite, or three tissues cannot be distinguished.
+        Raises
+        ------
+        ValueError
+            If the volume is not finite, or three tissues cannot be distinguished.
 
-            Examples
-            --------
-            >>> import numpy as np
-            >>> from sklearn_iqt.preprocessing import TissueScaler
-            >>> rng = np.random.default_rng(0)
-            >>> radius = np.linalg.norm(np.indices((24, 24, 24)) - 11.5, axis=0)
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sklearn_iqt.preprocessing import TissueScaler
+        >>> rng = np.random.default_rng(0)
+        >>> radius = np.linalg.norm(np.indices((24, 24, 24)) - 11.5, axis=0)
         >>> labels = np.select([radius < 7, radius < 9.5, radius < 11], [3, 2, 1])
-            >>> volume = np.array([0, 40, 100, 120])[labels] + rng.normal(size=labels.shape)
-            >>> TissueScaler().tissue_means(volume).round()
-            array([ 40., 100., 120.])
+        >>> volume = np.array([0, 40, 100, 120])[labels] + rng.normal(size=labels.shape)
+        >>> TissueScaler().tissue_means(volume).round()
+        array([ 40., 100., 120.])
         """
         self._validate_params()
         cohort = self._cohort([volume], None if mask is None else [mask])

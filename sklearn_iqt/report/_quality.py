@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from sklearn.isotonic import IsotonicRegression
 
-from sklearn_iqt.io import as_volumes
+from sklearn_iqt.io import Cohort, Pair
 from sklearn_iqt.metrics import nrmse
 from sklearn_iqt.preprocessing import TissueScaler, foreground_mask
 
@@ -74,7 +74,7 @@ def estimate_surface(
     return float(surface.mean() / np.median(core))
 
 
-def describe_scans(scans: Any) -> dict[str, tuple[float, float]]:
+def describe_scans(scans: Any, mask: Any = None) -> dict[str, tuple[float, float]]:
     """Measure the contrast and the noise of training scans, for their training card.
 
     The report measures a scan in the same way, and compares it with these ranges.
@@ -83,6 +83,8 @@ def describe_scans(scans: Any) -> dict[str, tuple[float, float]]:
     ----------
     scans : array of shape (n, i, j, k), sequence of images or paths
         Low scans that a model is trained on.
+    mask : same kind, default=None
+        Brain of each scan, where it is above zero.
 
     Returns
     -------
@@ -103,8 +105,8 @@ def describe_scans(scans: Any) -> dict[str, tuple[float, float]]:
     >>> [round(ratio, 1) for ratio in describe_scans(scans)["contrast"]]
     [1.2, 1.6]
     """
-    collection = as_volumes(scans, name="scans", caller="describe_scans")
-    measured = [_describe_scan(*collection.read(n)) for n in range(len(collection))]
+    cohort = Cohort(scans, mask=mask, caller="describe_scans", names=("scans", "", "mask"))
+    measured = [_describe_scan(pair) for pair in cohort]
     columns = {name: [scan[name] for scan in measured] for name in measured[0]}
     return {
         name: (min(values), max(values))
@@ -113,9 +115,10 @@ def describe_scans(scans: Any) -> dict[str, tuple[float, float]]:
     }
 
 
-def _describe_scan(low: NDArray[Any], affine: NDArray[np.float64] | None) -> dict[str, float]:
-    spacing = (1.0, 1.0, 1.0) if affine is None else voxel_sizes(affine).tolist()
-    foreground = foreground_mask(low)
+def _describe_scan(pair: Pair) -> dict[str, float]:
+    low = pair.low
+    spacing = (1.0, 1.0, 1.0) if pair.affine is None else voxel_sizes(pair.affine).tolist()
+    foreground = foreground_mask(low) if pair.mask is None else pair.mask
     contrast, wm, gm = math.nan, math.nan, math.nan
     with contextlib.suppress(ValueError):
         quality = estimate_quality(low, foreground, spacing)

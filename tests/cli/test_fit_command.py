@@ -118,6 +118,23 @@ def test_masks_reach_all_steps_in_fit_and_enhance(pairs, tmp_path):
     np.testing.assert_allclose(load_volume(out).dataobj, enhanced.dataobj, rtol=1e-5, atol=1e-3)
 
 
+def test_scans_with_nan_outside_masks_are_learned_and_described(pairs, tmp_path):
+    lows, masks = [], []
+    for n, path in enumerate(sorted(pairs.glob("*_low.nii.gz"))):
+        low = load_volume(path)
+        brain = np.pad(np.ones(np.array(low.shape) - 4), 2) > 0
+        voxels = np.where(brain, low.get_fdata(), np.nan)
+        lows.append(tmp_path / f"low-{n}.nii.gz")
+        nibabel.save(nibabel.Nifti1Image(voxels, low.affine), lows[-1])
+        mask = nibabel.Nifti1Image(brain.astype("u1"), low.affine)
+        masks.append(save_volume(mask, tmp_path / f"mask-{n}.nii.gz"))
+    path = tmp_path / "model.iqt"
+    options = ["--mask", *masks, "--method", "curve", "--output", path, "--quiet"]
+    highs = sorted(pairs.glob("*_high.nii.gz"))
+    assert run("fit", "--low", *lows, "--high", *highs, *options) == 0
+    assert read_model_card(path).training.n_pairs == 2
+
+
 def test_fit_needs_a_mask_for_each_scan(pairs, tmp_path, capsys):
     lows, highs = sorted(pairs.glob("*_low.nii.gz")), sorted(pairs.glob("*_high.nii.gz"))
     options = ["--mask", lows[0], "--output", tmp_path / "model.iqt"]

@@ -1,5 +1,7 @@
 """The baselines for contrast change only the contrast."""
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -61,11 +63,24 @@ def test_tissues_get_the_ratios_of_the_high_volumes():
 def test_contrast_matching_accepts_masks_and_refuses_volumes_after_rows():
     labels, low = make_brains(white=110)
     _, high = make_brains(white=150, seed=1)
-    model = ContrastMatchingIQT(scale=1).fit(low, high)
-    model.predict(low[:1], mask=[labels > 0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = ContrastMatchingIQT(scale=1).fit(low, high, mask=[labels > 0] * 2)
+        model.predict(low[:1], mask=[labels > 0])
     rows = np.random.default_rng(0).random((4, 343))
     with pytest.raises(ValueError, match="Fit it on volumes"):
         ContrastMatchingIQT(scale=1).fit(rows, rows).predict(low[:1])
+
+
+def test_masks_of_low_scans_exclude_a_scalp_of_the_high_volumes():
+    labels, (high,) = make_brains(white=150, n=1)
+    low = high.reshape(24, 24, 12, 2).mean(axis=-1)
+    mask = labels.reshape(24, 24, 12, 2).min(axis=-1) > 0
+    expected = ContrastMatchingIQT(scale=(1, 1, 2)).fit([low], [high], mask=[mask])
+    bright = high.copy()
+    bright[:2] = bright[-2:] = 400.0
+    found = ContrastMatchingIQT(scale=(1, 1, 2)).fit([low], [bright], mask=[mask])
+    np.testing.assert_array_equal(found.scaler_.ratios_, expected.scaler_.ratios_)
 
 
 def test_scans_get_the_histogram_of_the_high_volumes():

@@ -99,3 +99,8 @@ def test_tables_are_written_as_text(volumes):
     read = list(csv.DictReader(io.StringIO(format_csv(rows))))
     assert read[0]["subject"] == "with, comma"
     assert [float(row["SSIM"]) for row in read] == [row["SSIM"] for row in rows]
+
+
+def test_scores_in_single_precision_are_averaged():
+    rows = [{"method": "a", "SSIM": np.float32(value)} for value in (0.5, 0.75)]
+    assert mean_scores(rows) == [{"method": "a", "n_rows": 2, "SSIM": 0.625}]

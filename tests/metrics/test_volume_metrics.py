@@ -323,3 +323,10 @@ def test_an_unknown_match_and_a_constant_prediction():
     expected = truth.std() / truth.max()
     assert nrmse(truth, flat, match="affine") == pytest.approx(expected)
     assert nrmse(truth, 0 * flat, match="gain") == nrmse(truth, 0 * flat)
+
+
+@pytest.mark.parametrize("match", ["gain", "affine"])
+def test_an_inverted_contrast_is_not_matched(match):
+    truth = np.arange(1.0, 28.0).reshape(3, 3, 3)
+    inverted = -truth if match == "gain" else 28 - truth
+    assert nrmse(truth, inverted, match=match) >= 0.2
