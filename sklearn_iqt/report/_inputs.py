@@ -21,7 +21,6 @@ from sklearn_iqt.io import (
     Grid,
     VolumeCollection,
     compare_grids,
-    load_volume,
     read_volume,
     scaled_affine,
 )
@@ -98,19 +97,24 @@ def read_inputs(
     """Read and check the volumes, and enhance the scan unless `enhanced` is given."""
     if std is not None and enhanced is None:
         raise ValueError(f"{CALLER}: std was passed without enhanced. Pass both or neither.")
-    name, scan = _read_image(low, "low", affine)
-    voxels = np.asarray(scan.dataobj)
-    has_place = affine is not None or isinstance(low, (str, os.PathLike, SpatialImage))
     names = ("low", "truth", "mask")
-    cohort = Cohort.of_one(scan if has_place else voxels, mask=mask, caller=CALLER, names=names)
-    inside = cohort.read(0).mask
+    cohort = Cohort.of_one(low, mask=mask, caller=CALLER, names=names)
+    voxels, _, inside, own = cohort.read(0)
+    if own is not None:
+        scan = cohort.low.as_image(0, voxels)
+    elif affine is not None:
+        scan = Nifti1Image(voxels, scaled_affine(affine, 1))
+        cohort = Cohort.of_one(scan, mask=mask, caller=CALLER, names=names)
+    else:
+        scan = Nifti1Image(voxels, np.eye(4))
+    has_place = own is not None or affine is not None
     steps = None
     if isinstance(model, AnyGridIQT) and model._trained_on() is not None and has_place:
         (plan,) = model._plan(cohort)
         _, scan, inside = model._prepare(cohort, 0, plan)
         voxels, steps = np.asarray(scan.dataobj), plan.describe()
         enhanced, std = (
-            None if v is None else reorient(_read_image(v, name)[1], plan.orientation)
+            None if v is None else reorient(_read_image(v, name), plan.orientation)
             for v, name in ((enhanced, "enhanced"), (std, "std"))
         )
         # The scan is on the grid of the training now, and the result stays there.
@@ -125,7 +129,7 @@ def read_inputs(
     if spread is not None and not np.asarray(spread.dataobj).any():
         spread = None
     return Inputs(
-        name=name,
+        name=_title(low),
         scan=scan,
         enhanced=fine,
         interpolated=Nifti1Image(upsample(voxels, scale, alignment=alignment), fine.affine),
@@ -152,19 +156,16 @@ def slice_profile(thickness: Any, scale: tuple[int, ...]) -> tuple[float, ...]:
     return tuple(np.where(refined, given, 1).astype(float).tolist())
 
 
-def _read_image(volume: Any, name: str, affine: ArrayLike | None = None) -> tuple[str, Nifti1Image]:
-    """Return the name of a volume, and an image of its checked voxels."""
-    file = volume if isinstance(volume, (str, os.PathLike)) else None
-    if file is not None:
-        volume = load_volume(file)
-    elif isinstance(volume, SpatialImage):
-        file = volume.get_filename()
-    voxels, own = read_volume(volume, name=name, caller=CALLER)
-    if own is None:
-        own = np.eye(4) if affine is None else scaled_affine(affine, 1)
-    header = volume.header if isinstance(volume, Nifti1Image) else None
-    title = "scan" if file is None else os.path.basename(os.fspath(file))
-    return title, Nifti1Image(voxels, own, header)
+def _title(volume: Any) -> str:
+    """Return the name of the file of a volume, or "scan"."""
+    file = volume.get_filename() if isinstance(volume, SpatialImage) else volume
+    return os.path.basename(os.fspath(file)) if isinstance(file, (str, os.PathLike)) else "scan"
+
+
+def _read_image(volume: Any, name: str) -> Nifti1Image:
+    """Return an image of the checked voxels of a volume."""
+    voxels, affine = read_volume(volume, name=name, caller=CALLER)
+    return Nifti1Image(voxels, np.eye(4) if affine is None else affine)
 
 
 def _enhance(model: Any, image: Nifti1Image, mask: NDArray[np.bool_] | None) -> tuple[Any, Any]:

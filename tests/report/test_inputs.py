@@ -65,6 +65,30 @@ def test_a_scan_on_another_grid_is_shown_on_the_grid_of_the_training(pair, model
     assert same == turned
 
 
+@pytest.mark.parametrize("kind", ["array", "image", "file"])
+def test_nan_that_the_mask_excludes_is_accepted_as_in_predict(kind, pair, model, tmp_path):
+    voxels = np.asarray(pair.low.dataobj).copy()
+    mask = voxels > 0
+    pages = []
+    for background in (0, np.nan):
+        volume = np.where(mask, voxels, np.float32(background))
+        low, options = nibabel.Nifti1Image(volume, pair.low.affine), {}
+        if kind == "array":
+            low, options = volume, {"affine": pair.low.affine}
+        elif kind == "file":
+            nibabel.save(low, tmp_path / "low.nii")
+            low = tmp_path / "low.nii"
+        wrapped = AnyGridIQT(FrozenEstimator(model))
+        pages += [
+            write_report(m, low, tmp_path / "r.html", mask=mask, **options).read_bytes()
+            for m in (model, wrapped)
+        ]
+        if background != 0:
+            with pytest.raises(ValueError, match="NaN"):
+                write_report(model, low, tmp_path / "r.html", **options)
+    assert pages[:2] == pages[2:]
+
+
 @pytest.mark.parametrize("in_pipeline", [False, True])
 def test_uncertainty_is_shown_for_models_with_a_spread(in_pipeline, pair, model, tmp_path):
     interpolation = InterpolationIQT().fit([pair.low], [pair.high])
