@@ -113,7 +113,7 @@ class BaseIQTRegressor(ReportMixin, DocLinkMixin, RegressorMixin, VolumeHooks, B
             refuse_volume_options(name, mask)
         else:
             cohort = Cohort(X, y, mask, scale=scale, alignment=self.alignment, caller=name)
-        # A refusal above leaves an earlier fit as it is.
+        # A refusal above leaves an earlier fit unchanged.
         self.scale_ = scale
         self.patcher_ = self._make_patcher()
         if reset:

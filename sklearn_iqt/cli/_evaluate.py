@@ -14,11 +14,14 @@ from sklearn_iqt.cli._common import (
     check_outputs,
     format_table,
     run_batch,
+    say,
     write_text,
 )
 from sklearn_iqt.cli._grids import check_grids
 from sklearn_iqt.cli._names import name_methods, name_subjects
 
+# Intervals from fewer subjects are not worth reading.
+_FEW_SUBJECTS = 5
 # Columns of the printed table in front of the measures.
 _COLUMNS = ("method", "subject")
 
@@ -141,8 +144,15 @@ def run(args: argparse.Namespace) -> int:
         differences = paired_differences(rows, reference)
         if args.differences is not None:
             write_text(args.differences, format_csv(differences))
+        n_subjects = max(row["n_subjects"] for row in differences)
         print(f"\ndifferences from {reference}, means over subjects\n")
         print(format_table([_show_difference(row) for row in differences]))
+        if n_subjects < _FEW_SUBJECTS:
+            say(
+                args,
+                f"with {n_subjects} subject{'s' if n_subjects > 1 else ''}, intervals and p say "
+                f"nothing reliable. Evaluate at least {_FEW_SUBJECTS}",
+            )
     return code
 
 

@@ -125,10 +125,10 @@ def run(args: argparse.Namespace) -> int:
     if code == 0:
         plan, kept = jobs[0].plan, sum(job.finished for job in jobs)
         scale = " ".join(map(str, plan.scale))
-        done = f", {kept} of them already there" if kept else ""
+        kept_pairs = f", kept {kept} that were made before" if kept else ""
         say(
             args,
-            f"wrote {len(jobs)} pairs to {args.output_dir}{done}; axes {plan.orientation}, "
-            f"fit them with --scale {scale}",
+            f"wrote {len(jobs) - kept} pairs to {args.output_dir}{kept_pairs}; "
+            f"axes {plan.orientation}, fit them with --scale {scale}",
         )
     return code

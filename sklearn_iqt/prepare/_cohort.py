@@ -320,5 +320,5 @@ def _is_finished(
             return len(existing) == len(files)
     raise FileExistsError(
         f"{caller}: {existing[0]} exists, and was made from other scans or with other parameters. "
-        "Choose another folder, or replace it with force."
+        "Choose another folder, or replace it by force=True (--force on the command line)."
     )

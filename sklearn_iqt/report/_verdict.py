@@ -104,8 +104,8 @@ def find_faults(inputs: Inputs, quality: Quality | str, orientation: str | None)
         faults.append(Fault("slice direction", reason))
     if inputs.mask is None and has_skull(inputs.voxels):
         reason = (
-            f"The scan {SKULL}. Extract the brain first, for example by sklearn_iqt.prepare, or "
-            "pass a mask."
+            f"The scan {SKULL}. Extract the brain first, for example by "
+            "sklearn_iqt.prepare.brain_mask, or pass a mask."
         )
         faults.append(Fault("the skull", reason))
     if isinstance(quality, str):

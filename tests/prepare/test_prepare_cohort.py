@@ -269,7 +269,7 @@ def test_the_command_writes_the_same_files(files, tmp_path, capsys):
     assert contents(tmp_path / "command") == contents(tmp_path / "python")
     assert "wrote 2 pairs" in capsys.readouterr().err
     assert run(*arguments) == 0
-    assert "2 of them already there; axes RAS, fit them with --scale 2 2 5" in (
+    assert "kept 2 that were made before; axes RAS, fit them with --scale 2 2 5" in (
         capsys.readouterr().err
     )
 
