@@ -118,7 +118,7 @@ def write_report(
     mask : array of shape (i, j, k), nibabel image or path, default=None
         Brain of the scan, where it is above zero. By default, the voxels at or above the mean of
         the scan. Contrast and noise of a whole head can only be estimated with a mask.
-            NaN of the scan that the mask excludes is replaced by 0.
+        NaN of the scan that the mask excludes is replaced by 0.
     affine : array-like of shape (4, 4), default=None
         Map from voxels to mm of the scan if it is an array. The default is the identity.
     card : ModelCard or TrainingCard, default=None
