@@ -98,7 +98,8 @@ def describe_scans(scans: Any, mask: Any = None) -> dict[str, tuple[float, float
     >>> import numpy as np
     >>> from sklearn_iqt.report import describe_scans
     >>> rng = np.random.default_rng(0)
-    >>> labels = rng.integers(0, 4, size=(16, 16, 16)) * (np.arange(16) > 7)
+    >>> radius = np.linalg.norm(np.indices((24, 24, 24)) - 11.5, axis=0)
+    >>> labels = np.select([radius < 7, radius < 9.5, radius < 11], [3, 2, 1])
     >>> scans = [
     ...     np.array([0, 40, 100, wm])[labels] + rng.normal(size=labels.shape) for wm in (120, 160)
     ... ]
