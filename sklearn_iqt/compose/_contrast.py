@@ -222,8 +222,11 @@ class ContrastMatchingIQT(InterpolationIQT):
     def _fit_cohort(self, cohort: Cohort) -> None:
         super()._fit_cohort(cohort)
         scaler = self._default_scaler() if self.scaler is None else clone(self.scaler)
-        has_masks = cohort.masks is not None
-        masks = [cohort.mask_on_high(n) for n in range(len(cohort))] if has_masks else None
+        masks = None
+        if cohort.masks is not None:
+            # Low voxels at the border of a mask hold some background, which is zero after brain
+            # extraction.
+            masks = [cohort.mask_on_high(n) & (pair.high != 0) for n, pair in enumerate(cohort)]
         self.scaler_ = scaler.fit(cohort.high, mask=masks)
         volume = cohort.read(0).high
         same_mask = None if masks is None else [masks[0], masks[0]]
