@@ -13,6 +13,7 @@ from sklearn.base import clone
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 
+from sklearn_iqt._fitted_params import changed_params
 from sklearn_iqt.base import BasePatchRegressor, VolumeTags
 from sklearn_iqt.compose._patchwise import PatchwiseRegressor
 from sklearn_iqt.exceptions import GeometryMismatchError
@@ -231,6 +232,12 @@ class SelfSupervisedIQT(PatchwiseRegressor):
         return_std: bool,
         report_progress: Callable[[float], Any],
     ) -> tuple[NDArray[np.float32], ...]:
+        # Each scan is learned here, so a parameter that changed after fit would change predictions.
+        if changed := changed_params(self):
+            raise ValueError(
+                f"{type(self).__name__}: {', '.join(changed)} changed after fit. Fit the estimator "
+                "again."
+            )
         orders = self._orders()
         learner = copy.copy(self)  # predictions do not change the estimator
         learner.scale_ = self._patch_scale()  # of turned volumes, whose thick axis is the last

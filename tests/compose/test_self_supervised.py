@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 from sklearn.ensemble import ExtraTreesRegressor
+from sklearn.linear_model import Ridge
 
 from sklearn_iqt import (
     InterpolationIQT,
@@ -85,12 +86,15 @@ def test_voxels_in_plane_may_have_another_length_than_in_the_result():
     assert error(expected, known) < 0.03
 
 
-@pytest.mark.parametrize("change", [{"sharp_axes": "i"}, {"thickness": 1}])
-def test_parameters_that_are_set_after_fit_do_not_change_predictions(change):
+@pytest.mark.parametrize(
+    "change", [{"sharp_axes": "i"}, {"thickness": 1}, {"max_patches": 10}, {"estimator": Ridge(9)}]
+)
+def test_parameters_that_are_set_after_fit_need_another_fit(change):
     low = degrade(blobs((24, 28, 24)))
     model = SelfSupervisedIQT(thickness=3, random_state=0).fit([low])
     (before,) = model.predict([low])
-    np.testing.assert_array_equal(model.set_params(**change).predict([low])[0], before)
+    with pytest.raises(ValueError, match=f"{next(iter(change))}.* changed after fit"):
+        model.set_params(**change).predict([low])
     assert not np.array_equal(model.fit([low]).predict([low])[0], before)
 
 
