@@ -122,21 +122,28 @@ def _describe_scan(pair: Pair) -> dict[str, float]:
     foreground = foreground_mask(low) if pair.mask is None else pair.mask
     contrast, wm, gm = math.nan, math.nan, math.nan
     with contextlib.suppress(ValueError):
-        quality = estimate_quality(low, foreground, spacing)
+        quality = estimate_quality(low, foreground, spacing, pair.mask)
         contrast, (wm, gm) = quality.contrast, quality.snr
     surface = estimate_surface(low, foreground, spacing)
     return {"snr_wm": wm, "snr_gm": gm, "contrast": contrast, "surface": surface}
 
 
 def estimate_quality(
-    low: NDArray[Any], foreground: NDArray[np.bool_], spacing: Sequence[float]
+    low: NDArray[Any],
+    foreground: NDArray[np.bool_],
+    spacing: Sequence[float],
+    mask: NDArray[np.bool_] | None = None,
 ) -> Quality:
-    """Return the contrast and noise of a scan; raise ValueError if they cannot be estimated."""
+    """Return the contrast and noise of a scan; raise ValueError if they cannot be estimated.
+
+    Tissues are found in the mask of the user. Without one, the scaler estimates its foreground and
+    checks whether it can be right.
+    """
     with warnings.catch_warnings():
         # A report on tissues that are probably wrong would mislead.
         warnings.simplefilter("error", UserWarning)
         try:
-            _, gm, wm = TissueScaler().tissue_means(low, foreground)
+            _, gm, wm = TissueScaler().tissue_means(low, mask)
         except UserWarning as doubt:
             raise ValueError(str(doubt)) from doubt
     noise = _background_noise(low, foreground)

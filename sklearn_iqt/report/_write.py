@@ -272,7 +272,7 @@ def _layers(inputs: Inputs, residual: NDArray[np.float32]) -> list[Layer]:
 def _quality(inputs: Inputs) -> Quality | str:
     """Return contrast and noise of the scan, or the reason why they cannot be estimated."""
     try:
-        return estimate_quality(inputs.voxels, inputs.foreground, inputs.spacing)
+        return estimate_quality(inputs.voxels, inputs.foreground, inputs.spacing, inputs.mask)
     except ValueError as error:
         return str(error)
 

@@ -102,3 +102,13 @@ def test_consistency_ignores_contrast_but_not_structure(rng):
     other = measure(np.roll(high, 5, axis=0))
     assert other.mapped > 0.05
     assert other.rms == pytest.approx(np.sqrt(np.mean(other.residual**2)), rel=1e-5)
+
+
+def test_a_scan_without_air_has_no_contrast_unless_the_user_passes_a_mask():
+    labels = make_labels((64, 60, 64))
+    high = np.array([0, 50.0, 200, 300])[labels]
+    low = LowFieldSimulator(random_state=0).simulate([high], [labels], snr=[(28, 20)]).low[0]
+    middle = tuple(slice(n // 4, -n // 4) for n in low.shape)
+    crop = low[middle]
+    with pytest.raises(ValueError, match="little or no air"):
+        estimate_quality(crop, foreground_mask(crop), (1, 1, 4))
