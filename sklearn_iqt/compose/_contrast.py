@@ -226,7 +226,7 @@ class ContrastMatchingIQT(InterpolationIQT):
         if cohort.masks is not None:
             # Low voxels at the border of a mask hold some background, which is zero after brain
             # extraction.
-            masks = [cohort.mask_on_high(n) & (pair.high != 0) for n, pair in enumerate(cohort)]
+            masks = [cohort.on_high(np.asarray(pair.mask)) & (pair.high != 0) for pair in cohort]
         self.scaler_ = scaler.fit(cohort.high, mask=masks)
         volume = cohort.read(0).high
         same_mask = None if masks is None else [masks[0], masks[0]]

@@ -175,34 +175,29 @@ class Cohort:
         ValueError
             If a volume is not finite, or a mask is empty or has voxels below zero.
         """
-        mask = self._mask(n)
+        mask = None
+        if self.masks is not None:
+            mask = mask_foreground(self.masks[n], f"{self.caller}: {self.masks.name_of(n)}")
         low, affine = self.low.read(n, None if mask is None else ~mask)
         high = None
         if self.high is not None:
-            inside = self.mask_on_high(n)
-            high, _ = self.high.read(n, None if inside is None else ~inside)
+            high, _ = self.high.read(n, None if mask is None else ~self.on_high(mask))
         return Pair(low, high, mask, affine)
 
-    def mask_on_high(self, n: int) -> NDArray[np.bool_] | None:
-        """Return the mask of one pair on the grid of its high volume.
+    def on_high(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Put the mask of a low volume on the grid of its high volume.
 
         Parameters
         ----------
-        n : int
-            Position in the cohort.
+        mask : ndarray of bool, shape (i, j, k)
+            Mask on the low grid.
 
         Returns
         -------
-        ndarray of bool, shape of the high volume, or None
-            All high voxels of each low voxel of the mask. None if the cohort has no masks.
+        ndarray of bool, shape (i * scale_i, j * scale_j, k * scale_k)
+            All high voxels of each low voxel of the mask.
         """
-        mask = self._mask(n)
-        return None if mask is None else np.kron(mask, np.ones(self._scale, dtype=bool))
-
-    def _mask(self, n: int) -> NDArray[np.bool_] | None:
-        if self.masks is None:
-            return None
-        return mask_foreground(self.masks[n], f"{self.caller}: {self.masks.name_of(n)}")
+        return np.kron(mask, np.ones(self._scale, dtype=bool))
 
     def spacing(self) -> NDArray[np.float64] | None:
         """Return the median voxel size of the low volumes.
