@@ -17,7 +17,8 @@ stored, and measures are computed from them (see python -m benchmarks.paper.meas
 The run can be killed at any time and resumed: finished cells are kept, and nets continue from their
 checkpoint. A cell that fails is reported and left out. Several runs may share one folder: start the
 same command with --resume once for each core. Methods that are added to the profile later run alone
-with --methods, and join the same tables.
+with --methods, and join the same tables. A run with --draws 1 compares all methods on the first
+draw, and a later run without it adds the others.
 """
 
 from __future__ import annotations
@@ -66,6 +67,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--methods", nargs="+", help="run only these methods and their variants")
     parser.add_argument("--folds", nargs="+", type=int, help="run only these folds, from 0")
     parser.add_argument(
+        "--draws", type=int, help="use only the first draws; by default those of the profile"
+    )
+    parser.add_argument("--fits", type=int, help="run only the first fits of methods with repeats")
+    parser.add_argument(
         "--alignment",
         choices=("center", "corner"),
         default="center",
@@ -85,7 +90,7 @@ def main(argv: list[str] | None = None) -> int:
         failed = run(arguments, output, command)
     else:
         failed = []
-    print(write_report(output, figures=arguments.figures))
+    print(write_report(output, draws=arguments.draws, figures=arguments.figures))
     for name in failed:
         print(f"failed: {name}. See its log in {output / 'cells'}.", file=sys.stderr)
     return 1 if failed else 0
@@ -101,6 +106,7 @@ def run(arguments: argparse.Namespace, output: Path, command: str) -> list[str]:
         for cell in list_cells(manifest["profile"])
         if (not arguments.methods or cell.method in arguments.methods)
         and (not arguments.folds or cell.fold in arguments.folds)
+        and (arguments.fits is None or cell.repeat < arguments.fits)
     ]
     failed, busy = [], []
     for number, cell in enumerate(cells, 1):
@@ -124,7 +130,7 @@ def _run_cell(
     """Simulate, fit, predict and measure what is not stored yet, and return the exit status."""
     start = time.perf_counter()
     code = 0
-    if not is_done(output, cell):
+    if not is_done(output, cell, manifest["draws"]):
         with FileLock(output / ".pairs.lock"):
             _prepare_cell(output, cell, cohort, manifest)
         log = output / "cells" / f"{cell.folder}.log"
@@ -188,6 +194,8 @@ def _prepare(
             f"--methods: {', '.join(sorted(unknown))} are not in the profile. Choose from "
             f"{', '.join(profile['methods'])}."
         )
+    if not 1 <= manifest["draws"] <= profile["draws"]:
+        raise SystemExit(f"--draws: choose from 1 to {profile['draws']}.")
     if not set(arguments.folds or ()) <= set(range(profile["folds"])):
         raise SystemExit(f"--folds: choose from 0 to {profile['folds'] - 1}.")
     write_json(manifest_file, manifest)
@@ -198,7 +206,7 @@ def changed_cells(output: Path, before: dict[str, Any], profile: dict[str, Any])
     """Return the started cells that the profile now defines differently; it may have new ones."""
     cells = {cell.folder: cell for cell in list_cells(profile)}
     started = [c for c in list_cells(before) if (output / "cells" / c.folder).is_dir()]
-    whole = ("test_sets", "in_distribution", "folds", "draws", "simulation")
+    whole = ("test_sets", "in_distribution", "folds", "simulation")
     changed = [key for key in whole if before.get(key) != profile.get(key)]
     return changed + [
         c.folder for c in started if c.folder not in cells or cells[c.folder].spec != c.spec
@@ -210,6 +218,7 @@ def make_manifest(arguments: argparse.Namespace, cohort: Cohort) -> dict[str, An
     profile = read_profile(arguments.profile)
     return {
         "profile": profile,
+        "draws": profile["draws"] if arguments.draws is None else arguments.draws,
         "options": {
             "profile": arguments.profile,
             "cohort": cohort.name,

@@ -13,6 +13,7 @@ import re
 import shutil
 import sys
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,15 @@ from sklearn_iqt import load_model, save_model
 from sklearn_iqt.io import replaced_file
 from sklearn_iqt.persistence import TrainingCard
 
-__all__ = ["BUSY", "is_done", "list_scans", "prediction_file", "run_cell", "store_prediction"]
+__all__ = [
+    "BUSY",
+    "is_done",
+    "list_scans",
+    "prediction_file",
+    "read_records",
+    "run_cell",
+    "store_prediction",
+]
 
 # Steps between 0 and the 99.9th percentile of a stored prediction. Rounding adds an error of
 # 0.00007 of that percentile, a hundredth of the error of the best method.
@@ -40,14 +49,25 @@ STEPS = 4096
 BUSY = 75
 
 
-def is_done(output: Path, cell: Cell) -> bool:
-    """Return whether the predictions of a cell are stored for all its test sets."""
-    return all(record_file(output, cell, name).exists() for name in cell.test_sets)
+def is_done(output: Path, cell: Cell, draws: int) -> bool:
+    """Return whether the predictions of a cell are stored for the draws of all its test sets."""
+    return all(
+        record_file(output, cell, name, draw).exists()
+        for name in cell.test_sets
+        for draw in range(draws)
+    )
 
 
-def record_file(output: Path, cell: Cell, name: str) -> Path:
-    """Return the path of the record of a test set, which is written after its predictions."""
-    return output / "cells" / cell.folder / f"{name}.json"
+def record_file(output: Path, cell: Cell, name: str, draw: int) -> Path:
+    """Return the path of the record of one draw of a test set, written after its predictions."""
+    return output / "cells" / cell.folder / f"{name}_draw{draw}.json"
+
+
+def read_records(output: Path, cell: Cell, name: str) -> list[dict[str, Any]]:
+    """Return the records of a test set that are stored, in the order of their draws."""
+    files = (output / "cells" / cell.folder).glob(f"{name}_draw*.json")
+    records = [json.loads(file.read_text()) for file in files]
+    return sorted(records, key=lambda record: record["draw"])
 
 
 def prediction_file(output: Path, cell: Cell, name: str, scan: Scan) -> Path:
@@ -57,7 +77,7 @@ def prediction_file(output: Path, cell: Cell, name: str, scan: Scan) -> Path:
 
 def list_scans(manifest: dict[str, Any], fold: int) -> list[Scan]:
     """Return the test subjects of a fold with the numbers of their draws."""
-    draws = range(manifest["profile"]["draws"])
+    draws = range(manifest["draws"])
     return [(subject, draw) for subject in manifest["folds"][fold] for draw in draws]
 
 
@@ -95,24 +115,24 @@ def store_prediction(volume: ArrayLike, brain: ArrayLike, path: Path, affine: Ar
 
 def run_cell(output: Path, cell: Cell) -> None:
     """Fit a method unless its model is stored, and predict test sets without a record."""
-    if is_done(output, cell):
-        return
     manifest = json.loads((output / "manifest.json").read_text())
+    if is_done(output, cell, manifest["draws"]):
+        return
     model = _fitted_model(output, cell, manifest)
-    scans = list_scans(manifest, cell.fold)
-    for name in cell.test_sets:
-        record = record_file(output, cell, name)
+    subjects = manifest["folds"][cell.fold]
+    for draw, name in product(range(manifest["draws"]), cell.test_sets):
+        record = record_file(output, cell, name, draw)
         if record.exists():
             continue
         seconds = []
-        for scan in scans:
-            low = low_file(output, name, scan)
+        for subject in subjects:
+            low = low_file(output, name, (subject, draw))
             (image,), elapsed, _ = timed(partial(model.predict, [low]))
-            truth = nibabel.load(high_file(output, name, scan[0]))
+            truth = nibabel.load(high_file(output, name, subject))
             store_prediction(
                 image.get_fdata(dtype=np.float32),
                 np.asanyarray(truth.dataobj) != 0,
-                prediction_file(output, cell, name, scan),
+                prediction_file(output, cell, name, (subject, draw)),
                 truth.affine,
             )
             seconds.append(elapsed)
@@ -120,7 +140,8 @@ def run_cell(output: Path, cell: Cell) -> None:
             record,
             {
                 **describe_code(),
-                "scans": scans,
+                "draw": draw,
+                "subjects": subjects,
                 "predict_s": seconds,
                 "peak_memory_gb": peak_memory(),
             },

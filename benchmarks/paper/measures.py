@@ -26,7 +26,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from benchmarks.code import describe_code
-from benchmarks.paper.cell import prediction_file, record_file
+from benchmarks.paper.cell import prediction_file, read_records
 from benchmarks.paper.config import Cell, list_cells
 from benchmarks.paper.pairs import Scan, high_file, labels_file, lesions_file, write_json
 from benchmarks.paper.shifts import SCALE, SETS
@@ -233,9 +233,8 @@ def measure_cell(output: Path, cell: Cell, measures: Sequence[str] | None = None
     wanted = [name for name in measures or MEASURES if not why_not(name)]
     with FileLock(output / "cells" / f"{cell.folder}.measures.lock"):
         for name in cell.test_sets:
-            if record_file(output, cell, name).exists():
-                here = [measure for measure in measures_of(name) if measure in wanted]
-                _measure_set(output, cell, name, here)
+            here = [measure for measure in measures_of(name) if measure in wanted]
+            _measure_set(output, cell, name, here)
 
 
 def _measure_set(output: Path, cell: Cell, name: str, wanted: Sequence[str]) -> None:
@@ -244,7 +243,7 @@ def _measure_set(output: Path, cell: Cell, name: str, wanted: Sequence[str]) -> 
     failed = list(stored["failed"])
     rows = []
     changed = False
-    for subject, draw in json.loads(record_file(output, cell, name).read_text())["scans"]:
+    for subject, draw in _list_predicted(output, cell, name):
         row = dict(known.get((subject, draw), {"subject": subject, "draw": draw}))
         scored = Scored(output, cell, name, (subject, draw))
         for measure in [measure for measure in wanted if measure not in row]:
@@ -259,6 +258,11 @@ def _measure_set(output: Path, cell: Cell, name: str, wanted: Sequence[str]) -> 
         write_json(
             scores_file(output, cell, name), {**describe_code(), "rows": rows, "failed": failed}
         )
+
+
+def _list_predicted(output: Path, cell: Cell, name: str) -> list[Scan]:
+    records = read_records(output, cell, name)
+    return [(subject, record["draw"]) for record in records for subject in record["subjects"]]
 
 
 def _read(path: Path) -> NDArray[np.float32]:

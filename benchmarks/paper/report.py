@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.paper.cell import record_file
+from benchmarks.paper.cell import read_records
 from benchmarks.paper.config import Cell, list_cells
 from benchmarks.paper.endpoints import REFERENCE, draw_table, endpoint_rows, endpoint_section
 from benchmarks.paper.figures import draw_endpoints, draw_figures
@@ -51,13 +52,15 @@ Means = dict[tuple[str, str], dict[str, Any]]
 Rows = list[dict[str, Any]]
 
 
-def write_report(output: Path, *, figures: bool = True) -> str:
+def write_report(output: Path, *, draws: int | None = None, figures: bool = True) -> str:
     """Write the tables, figures and report of an experiment, and return the report.
 
     Parameters
     ----------
     output : Path
         Folder of the experiment.
+    draws : int or None
+        Number of draws to use; by default those of the last run.
     figures : bool
         Whether to draw figures. They show brains, so check the licence of the cohort.
 
@@ -69,32 +72,34 @@ def write_report(output: Path, *, figures: bool = True) -> str:
         test set, and ``draws.csv`` the variance between draws.
     """
     manifest = json.loads((output / "manifest.json").read_text())
-    profile = manifest["profile"]
+    # Other draws are left out, so that all methods are compared on the same scans.
+    n_draws = manifest["draws"] if draws is None else draws
+    profile = {**manifest["profile"], "draws": n_draws}
     cells = list_cells(profile)
-    results = {cell: _load(output, cell) for cell in cells}
+    results = {cell: _load(output, cell, n_draws) for cell in cells}
     scores = _score_rows(output, results)
     means = {(row["method"], row["test_set"]): row for row in mean_scores(scores, KEYS)}
     methods = [name for name in profile["methods"] if any(row["method"] == name for row in scores)]
     endpoints = endpoint_rows(scores, methods, profile)
     differences = _difference_rows(scores, methods, profile)
-    draws = draw_table(scores, methods, profile["draws"])
+    variances = draw_table(scores, methods, n_draws)
     for name, table in (
         ("scores", scores),
         ("endpoints", endpoints),
         ("differences", differences),
-        ("draws", draws),
+        ("draws", variances),
     ):
         (output / f"{name}.csv").write_text(format_csv(table))
     reasons = {name: why_not(name) for name in ENDPOINTS}
     sections = [
-        _heading(output, manifest),
+        _heading(output, manifest, n_draws),
         _missing(output, results, scores, reasons),
         endpoint_section(endpoints, reasons),
         _summary(methods, profile["test_sets"], means),
         _distances(output, profile["test_sets"]),
         _table_1(methods, profile, means),
         _differences_table(differences, profile["test_sets"]),
-        _draws_section(draws, profile["draws"]),
+        _draws_section(variances, n_draws),
         *_variant_tables(profile, means),
         _chosen(output, cells),
         _times(output, results),
@@ -107,18 +112,25 @@ def write_report(output: Path, *, figures: bool = True) -> str:
     return report
 
 
-def _load(output: Path, cell: Cell) -> dict[str, Any]:
-    files = {name: record_file(output, cell, name) for name in cell.test_sets}
-    return {name: json.loads(f.read_text()) for name, f in files.items() if f.exists()}
+def _load(output: Path, cell: Cell, draws: int) -> dict[str, list[dict[str, Any]]]:
+    """Return the records of each test set, if all draws are there."""
+    found = {name: read_records(output, cell, name)[:draws] for name in cell.test_sets}
+    return {name: records for name, records in found.items() if len(records) == draws}
 
 
 def _score_rows(output: Path, results: dict[Cell, dict]) -> Rows:
     """Return a row for each scan of each cell. Measures that are not stored are NaN."""
     rows = []
     for cell, by_set in results.items():
-        for name, result in by_set.items():
-            stored = read_scores(output, cell, name)["rows"]
-            for row, seconds in zip(stored, result["predict_s"], strict=False):
+        for name, records in by_set.items():
+            seconds = {
+                (subject, record["draw"]): elapsed
+                for record in records
+                for subject, elapsed in zip(record["subjects"], record["predict_s"], strict=True)
+            }
+            for row in read_scores(output, cell, name)["rows"]:
+                if (row["subject"], row["draw"]) not in seconds:
+                    continue
                 values = [row.get(measure) for measure in MEASURES]
                 rows.append(
                     {
@@ -132,7 +144,7 @@ def _score_rows(output: Path, results: dict[Cell, dict]) -> Rows:
                             measure: np.nan if value is None else float(value)
                             for measure, value in zip(MEASURES, values, strict=True)
                         },
-                        "predict_s": float(seconds),
+                        "predict_s": seconds[row["subject"], row["draw"]],
                     }
                 )
     return rows
@@ -151,11 +163,11 @@ def _difference_rows(rows: Rows, methods: list[str], profile: dict[str, Any]) ->
     return found
 
 
-def _heading(output: Path, manifest: dict[str, Any]) -> str:
+def _heading(output: Path, manifest: dict[str, Any], draws: int) -> str:
     options, folds = manifest["options"], manifest["folds"]
     numbers = (
         f"{sum(map(len, folds))} subjects in {len(folds)} folds, "
-        f"{manifest['profile']['draws']} draws"
+        f"{draws} of {manifest['profile']['draws']} draws"
     )
     runs = manifest["runs"]
     versions = ", ".join(f"{name} {v}" for name, v in runs[-1]["versions"].items())
@@ -359,15 +371,15 @@ def _variant_tables(profile: dict[str, Any], means: Means) -> list[str]:
 def _times(output: Path, results: dict[Cell, dict]) -> str:
     found: dict[str, dict[str, list[float]]] = {}
     for cell, by_set in results.items():
-        record = output / "cells" / cell.folder / "fit.json"
-        if by_set and record.exists():
-            fit = json.loads(record.read_text())
+        file = output / "cells" / cell.folder / "fit.json"
+        if by_set and file.exists():
+            fit = json.loads(file.read_text())
             lists = found.setdefault(cell.name, {"fit": [], "predict": [], "memory": []})
             lists["fit"].append(fit["seconds"])
             lists["memory"].append(fit["peak_memory_gb"])
-            for result in by_set.values():
-                lists["predict"] += result["predict_s"]
-                lists["memory"].append(result["peak_memory_gb"])
+            for record in chain.from_iterable(by_set.values()):
+                lists["predict"] += record["predict_s"]
+                lists["memory"].append(record["peak_memory_gb"])
     rows = [
         [
             name,

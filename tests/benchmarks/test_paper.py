@@ -60,7 +60,7 @@ def experiment(options, tmp_path_factory):
     """Return an experiment that was killed in the middle and resumed by two processes."""
     output = tmp_path_factory.mktemp("paper") / "run"
     process = start(output, *options)
-    first = output / "cells" / "interpolation_fold0_fit0" / "ulf_measured.json"
+    first = output / "cells" / "interpolation_fold0_fit0" / "ulf_measured_draw1.json"
     wait_for(first, process)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -79,7 +79,7 @@ def read_json(path):
 @pytest.mark.processes
 def test_resuming_keeps_finished_cells(experiment):
     output, before, _ = experiment
-    assert output / "cells" / "interpolation_fold0_fit0" / "ulf_measured.json" in before
+    assert output / "cells" / "interpolation_fold0_fit0" / "ulf_measured_draw1.json" in before
     for path, written in before.items():
         if path.name != "manifest.json" and not path.name.endswith(".scores.json"):
             assert path.stat().st_mtime_ns == written
@@ -110,7 +110,7 @@ def test_no_model_is_tested_on_subjects_that_it_learned_from(experiment):
         folder = output / "cells" / cell.folder
         train = set(read_json(folder / "fit.json")["train"])
         for name in cell.test_sets:
-            tested = {subject for subject, _ in read_json(folder / f"{name}.json")["scans"]}
+            tested = set(read_json(folder / f"{name}_draw0.json")["subjects"])
             assert tested == set(folds[cell.fold])
             assert not tested & train
         assert train | tested == {subject for fold in folds for subject in fold}
@@ -410,17 +410,48 @@ def test_endpoints_are_compared_with_interpolation_and_the_strongest_simple_meth
 def test_the_variance_between_draws_is_separated_from_that_between_subjects():
     rng = np.random.default_rng(0)
     rows = []
-    for subject in range(400):
-        own = rng.normal(0, 2)
+    for subject in range(1000):
+        own = rng.normal(0, 0.5)
         for draw in range(2):
             values = {"interpolation": 7.0, "net": 7 + own + rng.normal(0, 1)}
             for method, value in values.items():
                 row = {"method": method, "subject": subject, "test_set": "ind1", "draw": draw}
                 rows.append(row | dict.fromkeys(ENDPOINTS, np.nan) | {DETAIL: value})
     (row,) = draw_table(rows, METHODS, 2)
-    assert row["sd_subjects"] == pytest.approx(2, rel=0.1)
+    assert row["sd_subjects"] == pytest.approx(0.5, rel=0.15)
     assert row["sd_draws"] == pytest.approx(1, rel=0.1)
-    assert row["share_of_draws"] == pytest.approx(0.5 / 4.5, rel=0.2)
+    assert row["share_of_draws"] == pytest.approx(0.5 / 0.75, rel=0.2)
+
+
+@pytest.mark.processes
+def test_draws_and_fits_can_be_added_later(tmp_path, capsys):
+    profile = tmp_path / "two.toml"
+    profile.write_text(
+        'folds = 2\ndraws = 2\ntest_sets = ["ind1"]\nin_distribution = ["ind1"]\n'
+        'table_sets = ["ind1"]\npaper_set = "ulf_measured"\nsimple = ["interpolation"]\n'
+        '[methods.interpolation]\nestimator = "InterpolationIQT"\nrepeats = 2\n'
+    )
+    cohort = write_embedded_cohort(tmp_path / "brains", 4, (24, 28, 32))
+    output = tmp_path / "run"
+    common = ["--output", str(output), "--profile", str(profile), "--no-figures"]
+    common += ["--cohort", str(cohort.folder)]
+    assert main([*common, "--draws", "1", "--fits", "1"]) == 0
+    assert "4 subjects in 2 folds, 1 of 2 draws" in capsys.readouterr().out
+    first = output / "cells" / "interpolation_fold0_fit0" / "ind1_draw0.json"
+    written = first.stat().st_mtime_ns
+    assert not first.with_name("ind1_draw1.json").exists()
+    assert not (output / "cells" / "interpolation_fold0_fit1").exists()
+    assert main([*common, "--resume"]) == 0
+    report = capsys.readouterr().out
+    assert "2 of 2 draws" in report
+    assert "| ind1 | interpolation | 16 |" in report
+    assert first.stat().st_mtime_ns == written
+    assert first.with_name("ind1_draw1.json").exists()
+    # Results of more draws than were asked for are left out.
+    assert main(["--output", str(output), "--report", "--no-figures", "--draws", "1"]) == 0
+    assert "| ind1 | interpolation | 8 |" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="choose from 1 to 2"):
+        main([*common, "--resume", "--draws", "3"])
 
 
 def test_a_cohort_without_participants_is_refused(tmp_path):
