@@ -6,11 +6,13 @@ Sizes are checked against the bytes on disk before memory is allocated.
 from __future__ import annotations
 
 import math
+import os
 import zlib
 from typing import TypeAlias
 
 import nibabel
 import numpy as np
+from nibabel.arrayproxy import ArrayProxy
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError, SpatialImage
 from numpy.typing import DTypeLike, NDArray
@@ -18,6 +20,7 @@ from numpy.typing import DTypeLike, NDArray
 from sklearn_iqt.exceptions import VolumeReadError
 from sklearn_iqt.io._carry import image_header
 from sklearn_iqt.io._header import VolumeHeader
+from sklearn_iqt.io._open import PADDING, compare_checksum
 
 MAX_VOXELS = 2**29
 # Deflate cannot compress more than this many bytes into one.
@@ -26,6 +29,8 @@ _MAX_DEFLATE_RATIO = 1032
 # than this, the file is an attack or a failed export and not a scan.
 _BOMB_RATIO = 1000
 _BOMB_VOXELS = 2**24
+# Deflate adds at most a few bytes to each block that it cannot compress.
+_MAX_OVERHEAD = 1.1
 
 # Whether NaN is refused, background, or background only where an array is True.
 Nan: TypeAlias = "str | NDArray[np.bool_]"
@@ -80,6 +85,12 @@ def check_size(
             f"({declared} bytes), but the file has {size_on_disk} {kind}. It is truncated or its "
             "header is wrong. Copy or convert the scan again."
         )
+    if compressed and size_on_disk > _MAX_OVERHEAD * declared + checked.footer + PADDING:
+        raise VolumeReadError(
+            f"{name}: the header declares {shape} voxels of {checked.voxel_dtype.name} "
+            f"({declared} bytes), but the file has {size_on_disk} compressed bytes. The file is "
+            "damaged or its header is wrong. Copy or convert the scan again."
+        )
     if compressed and n_voxels > _BOMB_VOXELS and declared > _BOMB_RATIO * size_on_disk:
         raise VolumeReadError(
             f"{name}: {size_on_disk} compressed bytes would inflate to {declared}, so almost all "
@@ -128,17 +139,47 @@ def check_image(
             f"{name} holds {dtype} voxels, but must hold real numbers. Convert it to one grey "
             "value per voxel."
         )
+    voxels = image_voxels(image, name, working_dtype(dtype)).reshape(shape)
+    voxels = fill_nan(voxels, nan)
+    refuse_nonfinite(voxels, name)
+    return voxels, affine
+
+
+def image_voxels(image: SpatialImage, name: str, dtype: DTypeLike | None = None) -> NDArray:
+    """Return the voxels of a nibabel image, and compare the checksum of its file, if it has one.
+
+    Parameters
+    ----------
+    image : nibabel.spatialimages.SpatialImage
+        Image in memory or on disk.
+    name : str
+        Name of the image in errors.
+    dtype : dtype, default=None
+        Type of the result. None keeps the type of the image.
+
+    Returns
+    -------
+    ndarray
+        Voxels with all axes of the image.
+
+    Raises
+    ------
+    VolumeReadError
+        If the file is damaged or missing.
+    """
+    proxy = image.dataobj
     try:
         with np.errstate(over="ignore"):
-            voxels = np.asarray(image.dataobj, dtype=working_dtype(dtype)).reshape(shape)
+            voxels = np.asarray(proxy, dtype=dtype)
+        if isinstance(proxy, ArrayProxy) and isinstance(proxy.file_like, (str, os.PathLike)):
+            n_bytes = math.prod(proxy.shape) * proxy.dtype.itemsize
+            compare_checksum(proxy.file_like, proxy.offset + n_bytes)
     except READ_FAULTS as error:
         raise VolumeReadError(
             f"{name}: the voxels cannot be read ({type(error).__name__}: {error}). The file behind "
             "the image is damaged or missing. Copy it again."
         ) from error
-    voxels = fill_nan(voxels, nan)
-    refuse_nonfinite(voxels, name)
-    return voxels, affine
+    return voxels
 
 
 def check_place(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from nibabel.nifti1 import Nifti1Header, data_type_codes, xform_codes
@@ -28,16 +29,20 @@ VOXEL_DTYPES = {
 
 @dataclass(frozen=True)
 class VolumeHeader:
-    """A checked header: the position, type and scaling of the voxels."""
+    """A checked header: its size, and the position, type and scaling of the voxels."""
 
     header: Nifti1Header
     affine: NDArray[np.float64]
     shape: tuple[int, int, int]
     voxel_dtype: np.dtype
+    size: int
     offset: int
     slope: float
     intercept: float
     repairs: tuple[str, ...]
+    byte_order: Literal["little", "big"] = "big"
+    # Largest number of bytes with other information that may follow the voxels.
+    footer: int = 0
 
     @property
     def n_bytes(self) -> int:
@@ -69,6 +74,9 @@ def parse_header(leading: bytes, name: str) -> VolumeHeader:
     repairs: list[str] = []
     shape = _volume_shape(raw["dim"].tolist(), name)
     voxel_dtype = _voxel_dtype(int(raw["datatype"]), name).newbyteorder(raw.endianness)
+    if int(raw["bitpix"]) != 8 * voxel_dtype.itemsize:
+        # The length of the file, which is checked, shows whether the type is right.
+        repairs.append(f"bitpix {int(raw['bitpix'])} read as {8 * voxel_dtype.itemsize}")
     offset = _voxel_offset(raw, name, repairs)
     slope, intercept = _intensity_scaling(raw, name, repairs)
     header = clean_header(raw, shape)
@@ -77,8 +85,49 @@ def parse_header(leading: bytes, name: str) -> VolumeHeader:
     _repair_codes(header, repairs)
     affine = _best_affine(header, name, repairs)
     return VolumeHeader(
-        header, affine, shape, voxel_dtype, offset, slope, intercept, tuple(repairs)
+        header=header,
+        affine=affine,
+        shape=shape,
+        voxel_dtype=voxel_dtype,
+        size=raw.sizeof_hdr,
+        offset=offset,
+        slope=slope,
+        intercept=intercept,
+        repairs=tuple(repairs),
+        byte_order="little" if raw.endianness == "<" else "big",
     )
+
+
+def extension_repairs(between: bytes, checked: VolumeHeader) -> tuple[str, ...]:
+    """Return a warning if the extensions of a header do not end before the voxels.
+
+    The length of the file, which is checked, shows whether the position of the voxels is right.
+
+    Parameters
+    ----------
+    between : bytes
+        Bytes between the header and the voxels.
+    checked : VolumeHeader
+        The header.
+
+    Returns
+    -------
+    tuple of str
+        One repair, or none.
+    """
+    if not any(between[:1]):
+        return ()
+    start, end = 4, len(between)
+    if start == end:
+        return ("flag of an extension that is missing ignored",)
+    while end - start >= 8:
+        size = int.from_bytes(between[start : start + 4], checked.byte_order, signed=True)
+        if size == 0:
+            break
+        if not 8 <= size <= end - start:
+            return (f"extension of {size} bytes ignored, because {end - start} precede the voxels",)
+        start += size
+    return ()
 
 
 def clean_header(raw: Nifti1Header, shape: tuple[int, int, int]) -> Nifti1Header:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sklearn_iqt.exceptions import VolumeReadError
 from sklearn_iqt.io._geometry import affine_fault
 from sklearn_iqt.io._header import VolumeHeader, clean_header, squeezed_shape
+from sklearn_iqt.io._open import MAX_FOOTER
 
 __all__ = ["MGH_HEADER_SIZE", "parse_mgh_header"]
 
@@ -62,10 +63,12 @@ def parse_mgh_header(leading: bytes, name: str) -> VolumeHeader:
         affine=affine,
         shape=shape,
         voxel_dtype=np.dtype(_VOXEL_DTYPES[code]),
+        size=MGH_HEADER_SIZE,
         offset=MGH_HEADER_SIZE,
         slope=1.0,
         intercept=0.0,
         repairs=(),
+        footer=MAX_FOOTER,
     )
 
 

@@ -1,6 +1,6 @@
 """Read single volumes from untrusted NIfTI and MGH files.
 
-nibabel parses the fields of a header, and gzip decompresses. ``nibabel.load`` and its array proxy
+nibabel parses the fields of a header, and zlib decompresses. ``nibabel.load`` and its array proxy
 are not used for the rest, because they repair headers without a warning, drop a transform with an
 unknown code, and never compare the checksum of a compressed file. They also raise many different
 errors for truncated files, and hold a scaled volume in memory as float64 before it becomes float32.
@@ -9,13 +9,11 @@ errors for truncated files, and hold a scaled volume in memory as float64 before
 from __future__ import annotations
 
 import contextlib
-import gzip
 import os
-import stat
 import zlib
 from collections.abc import Iterator
 from numbers import Integral
-from typing import BinaryIO, cast
+from typing import Protocol
 
 import nibabel
 import numpy as np
@@ -26,13 +24,18 @@ from sklearn_iqt._file_names import MGH, NIFTI, SUFFIXES
 from sklearn_iqt.exceptions import VolumeReadError
 from sklearn_iqt.io._carry import warn_repairs
 from sklearn_iqt.io._gate import MAX_VOXELS, Nan, check_nan, check_size, fill_nan, refuse_nonfinite
-from sklearn_iqt.io._header import VolumeHeader, header_size, parse_header
+from sklearn_iqt.io._header import VolumeHeader, extension_repairs, header_size, parse_header
 from sklearn_iqt.io._mgh import MGH_HEADER_SIZE, parse_mgh_header
+from sklearn_iqt.io._open import GZIP_MAGIC, PADDING, InflatedFile, open_regular
 
-# Bytes after the voxels that are read, so that a checksum is reached: MGH files have a footer.
-_MAX_FOOTER = 1 << 20
-# Slices are converted from file order to C order in slabs of about this many bytes.
+# Voxels are converted from file order to C order in slabs of at most this many bytes.
 _SLAB_BYTES = 1 << 24
+
+
+class ByteStream(Protocol):
+    """Bytes of a file, inflated if it is compressed."""
+
+    def read(self, n_bytes: int, /) -> bytes: ...
 
 
 def load_volume(
@@ -72,9 +75,11 @@ def load_volume(
 
     Notes
     -----
-    Sizes are checked against the bytes on disk before memory is allocated, and no more bytes of a
-    compressed file are inflated than its header declares, so that a decompression bomb takes no
-    memory. Extensions of the header are skipped.
+    Sizes are checked against the bytes on disk before memory is allocated. A compressed file is
+    read to its end and its checksum is compared, so that damage is always found. It is refused if
+    it inflates to more bytes than its header declares, except for up to 64 KiB of zeros, or 1 MiB
+    after the voxels of an MGH file. A file that is not compressed has no checksum, so that damaged
+    voxels are only found if the file has another length. Extensions of the header are skipped.
 
     Examples
     --------
@@ -102,12 +107,13 @@ def read_image(
     with open_scan(name) as (stream, size_on_disk, compressed):
         checked = read_header(stream, name)
         check_size(checked, size_on_disk, compressed, max_voxels, name)
+        between = _read_exactly(stream, checked.offset - checked.size)
+        repairs = checked.repairs + extension_repairs(between, checked)
         volume = _read_voxels(stream, checked)
-        if compressed:
-            _check_end(stream)
+        _check_end(stream, checked, name)
     volume = fill_nan(volume, nan)
     refuse_nonfinite(volume, name)
-    warn_repairs(checked.repairs, name)
+    warn_repairs(repairs, name)
     return as_image(volume, checked.affine, checked.header)
 
 
@@ -167,7 +173,7 @@ def _suffixes_like(name: str) -> dict[str, bool]:
 
 
 @contextlib.contextmanager
-def open_scan(name: str) -> Iterator[tuple[BinaryIO, int, bool]]:
+def open_scan(name: str) -> Iterator[tuple[ByteStream, int, bool]]:
     """Open a file for reading, and turn every error in the block into a VolumeReadError."""
     compressed = _by_suffix(name, SUFFIXES)
     if compressed is None:
@@ -176,14 +182,13 @@ def open_scan(name: str) -> Iterator[tuple[BinaryIO, int, bool]]:
             "Convert the scan to NIfTI."
         )
     try:
-        status = os.stat(name)
-        if not stat.S_ISREG(status.st_mode):
-            kind = "a directory" if stat.S_ISDIR(status.st_mode) else "not a regular file"
-            raise VolumeReadError(f"{name}: the path is {kind}. Pass the path of a file.")
-        if status.st_size == 0:
-            raise VolumeReadError(f"{name}: the file is empty. Copy or convert the scan again.")
-        with open(name, "rb") as file:
-            gzipped = file.read(2) == b"\x1f\x8b"
+        if os.path.isdir(name):
+            raise VolumeReadError(f"{name}: the path is a directory. Pass the path of a file.")
+        file, status = open_regular(name)
+        with file:
+            if status.st_size == 0:
+                raise VolumeReadError(f"{name}: the file is empty. Copy or convert the scan again.")
+            gzipped = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
             if gzipped != compressed:
                 fact = "gzip-compressed" if gzipped else "not gzip-compressed"
                 right = next(s for s, c in _suffixes_like(name).items() if c == gzipped)
@@ -192,8 +197,7 @@ def open_scan(name: str) -> Iterator[tuple[BinaryIO, int, bool]]:
                     f"rename it to end in {right!r}."
                 )
             file.seek(0)
-            stream = gzip.GzipFile(fileobj=file) if compressed else file
-            yield cast(BinaryIO, stream), status.st_size, compressed
+            yield InflatedFile(file) if compressed else file, status.st_size, compressed
     except VolumeReadError:
         raise
     except FileNotFoundError as fault:
@@ -202,7 +206,7 @@ def open_scan(name: str) -> Iterator[tuple[BinaryIO, int, bool]]:
         raise VolumeReadError(
             f"{name}: the file ends too early. It is truncated. Copy it again."
         ) from fault
-    except (gzip.BadGzipFile, zlib.error) as fault:
+    except zlib.error as fault:
         raise VolumeReadError(
             f"{name}: the compressed bytes are damaged ({fault}). Copy the file again."
         ) from fault
@@ -213,7 +217,7 @@ def open_scan(name: str) -> Iterator[tuple[BinaryIO, int, bool]]:
         ) from fault
 
 
-def read_header(stream: BinaryIO, name: str) -> VolumeHeader:
+def read_header(stream: ByteStream, name: str) -> VolumeHeader:
     """Read and check the header at the beginning of a stream."""
     if _suffixes_like(name) is not NIFTI:
         with np.errstate(all="ignore"):
@@ -233,37 +237,48 @@ def as_image(
     return klass(volume, affine, header)
 
 
-def _read_voxels(stream: BinaryIO, checked: VolumeHeader) -> NDArray[np.float32]:
+def _read_voxels(stream: ByteStream, checked: VolumeHeader) -> NDArray[np.float32]:
     """Read slab by slab, so that reordering the voxels does not take a second volume of memory."""
     shape, dtype = checked.shape, checked.voxel_dtype
-    slice_bytes = shape[0] * shape[1] * dtype.itemsize
-    thickness = min(shape[2], max(1, _SLAB_BYTES // slice_bytes))
     volume = np.empty(shape, dtype=np.float32)
     scaled = (checked.slope, checked.intercept) != (1.0, 0.0)
-    stream.seek(checked.offset)
-    for start in range(0, shape[2], thickness):
-        stop = min(start + thickness, shape[2])
-        slab = np.frombuffer(_read_exactly(stream, (stop - start) * slice_bytes), dtype)
+    for place in _slabs(shape, max(1, _SLAB_BYTES // dtype.itemsize)):
+        part = volume[place]
+        slab = np.frombuffer(_read_exactly(stream, part.size * dtype.itemsize), dtype)
         with np.errstate(over="ignore", invalid="ignore"):
             if scaled:
                 slab = slab * np.float64(checked.slope) + checked.intercept
             slab = slab.astype(np.float32)
-        volume[..., start:stop] = slab.reshape((*shape[:2], stop - start), order="F")
+        part[...] = slab.reshape(part.shape, order="F")
     return volume
 
 
-def _read_exactly(stream: BinaryIO, n_bytes: int) -> bytes:
+def _slabs(shape: tuple[int, int, int], n_voxels: int) -> Iterator[tuple[slice | int, ...]]:
+    """Cut a volume into parts that are contiguous in a file, of at most `n_voxels`, in order."""
+    axis, size = 0, 1
+    while axis < 2 and size * shape[axis] <= n_voxels:
+        size *= shape[axis]
+        axis += 1
+    step = n_voxels // size
+    # The last of these axes changes first.
+    for outer in np.ndindex(*reversed(shape[axis + 1 :])):
+        for start in range(0, shape[axis], step):
+            yield (*[slice(None)] * axis, slice(start, start + step), *reversed(outer))
+
+
+def _read_exactly(stream: ByteStream, n_bytes: int) -> bytes:
     content = stream.read(n_bytes)
     if len(content) < n_bytes:
         raise EOFError
     return content
 
 
-def _check_end(stream: BinaryIO) -> None:
-    """Let gzip compare its checksum, if little or nothing follows the voxels."""
-    try:
-        stream.read(_MAX_FOOTER)
-    except gzip.BadGzipFile as fault:
-        # Other bytes after the last gzip member are ignored.
-        if not str(fault).startswith("Not a gzipped file"):
-            raise
+def _check_end(stream: ByteStream, checked: VolumeHeader, name: str) -> None:
+    """Read the file to its end, which compares its checksum, and refuse more voxels."""
+    allowed = PADDING + checked.footer
+    rest = stream.read(allowed + 1)
+    if len(rest) > allowed or any(rest[checked.footer :]):
+        raise VolumeReadError(
+            f"{name}: more bytes follow than the {checked.n_bytes} of the voxels that the header "
+            "declares. The file is damaged or its header is wrong. Copy or convert the scan again."
+        )

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from sklearn_iqt._axes import check_alignment
 from sklearn_iqt.exceptions import GeometryMismatchError
 from sklearn_iqt.io._carry import carried_image, image_header
-from sklearn_iqt.io._gate import count_nonfinite
+from sklearn_iqt.io._gate import count_nonfinite, image_voxels
 from sklearn_iqt.io._geometry import check_affine, check_zoom, scaled_affine
 from sklearn_iqt.io._header import VOXEL_DTYPES, squeezed_shape
 from sklearn_iqt.io._nifti import is_compressed, open_scan, read_header
@@ -105,13 +105,15 @@ def _storable(volume: ArrayLike | SpatialImage, dtype: np.dtype) -> NDArray:
     if dtype.kind not in "iuf" or dtype.str[1:] not in VOXEL_DTYPES.values():
         allowed = ", ".join(sorted(np.dtype(code).name for code in VOXEL_DTYPES.values()))
         raise ValueError(f"save_volume: dtype must be one of {allowed}; got {dtype}.")
-    voxels = np.asarray(volume.dataobj if isinstance(volume, SpatialImage) else volume)
+    name = "save_volume: the image"
+    is_image = isinstance(volume, SpatialImage)
+    voxels = image_voxels(volume, name) if is_image else np.asarray(volume)  # type: ignore[arg-type]
     if voxels.dtype.kind not in "biuf":
         raise ValueError(
             f"save_volume: the volume must hold real numbers, got dtype {voxels.dtype}."
         )
-    if isinstance(volume, SpatialImage):
-        voxels = voxels.reshape(squeezed_shape(voxels.shape, "save_volume: the image"))
+    if is_image:
+        voxels = voxels.reshape(squeezed_shape(voxels.shape, name))
     if voxels.ndim != 3 or voxels.size == 0:
         raise ValueError(
             f"save_volume: the volume must be 3-D and not empty, got an array of shape "

@@ -1,0 +1,1 @@
+"""Attack the readers of files with damaged and hostile input, and count what they do."""
