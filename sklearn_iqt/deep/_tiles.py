@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
+from sklearn_iqt.deep._memory import reused_memory
+
 __all__ = ["choose_tile_size", "plan_tiles", "predict_tiles"]
 
 # Tiles may compute each voxel so often, on average, before they take more memory instead.
@@ -147,13 +149,14 @@ def predict_tiles(
     tile_size = tuple(map(min, tile_size, low.shape))
     while True:
         try:
-            for read, kept in plan_tiles(low.shape, tile_size, margin, multiple):
-                high = predict(low[read], baseline[_scaled(read, scale)])
-                inside = [
-                    slice(k.start - r.start, k.stop - r.start)
-                    for r, k in zip(read, kept, strict=True)
-                ]
-                out[_scaled(kept, scale)] = high[_scaled(inside, scale)]
+            with reused_memory():
+                for read, kept in plan_tiles(low.shape, tile_size, margin, multiple):
+                    high = predict(low[read], baseline[_scaled(read, scale)])
+                    inside = [
+                        slice(k.start - r.start, k.stop - r.start)
+                        for r, k in zip(read, kept, strict=True)
+                    ]
+                    out[_scaled(kept, scale)] = high[_scaled(inside, scale)]
             return out
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
             longest = int(np.argmax(np.asarray(tile_size) / multiple))

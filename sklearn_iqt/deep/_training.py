@@ -16,6 +16,7 @@ from skorch.helper import predefined_split
 
 from sklearn_iqt._fitted_params import changed_params
 from sklearn_iqt.deep._checkpoint import Checkpoint, training_fingerprint
+from sklearn_iqt.deep._memory import reused_memory
 from sklearn_iqt.deep._net import PatchNet
 from sklearn_iqt.deep._pairs import Pairs
 from sklearn_iqt.deep._progress import Progress, say
@@ -120,7 +121,7 @@ class Training:
             If the training is interrupted. The message names the saved state and says how to
             continue.
         """
-        with torch.random.fork_rng(enabled=True):
+        with torch.random.fork_rng(enabled=True), reused_memory():
             torch.manual_seed(self.seed)
             net = self._make_net()
             self._restore(net)
