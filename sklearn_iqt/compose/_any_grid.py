@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, _fit_context, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Tags, get_tags
+from sklearn.utils._available_if import available_if
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _is_fitted, check_is_fitted
 from tqdm.auto import tqdm
@@ -23,13 +24,23 @@ from sklearn_iqt._doc_link import DocLinkMixin
 from sklearn_iqt.base import ReportMixin, TrainingGrid, enhancer_of, score_volumes
 from sklearn_iqt.base._routing import route_mask
 from sklearn_iqt.base._rows import refuse_volume_options
-from sklearn_iqt.compose._scan_plan import ScanPlan, plan_scan
+from sklearn_iqt.compose._scan_plan import (
+    ScanPlan,
+    interpolated_pair,
+    plan_interpolation,
+    plan_scan,
+    voxel_range,
+)
 from sklearn_iqt.io import Cohort, Grid, VolumeCollection, is_rows, scaled_affine
 from sklearn_iqt.io._carry import carried_image
 from sklearn_iqt.io._orientation import reorient
 from sklearn_iqt.preprocessing import resample_to, resample_to_voxel_size
 
 __all__ = ["AnyGridIQT"]
+
+
+def _has_partial_fit(model: Any) -> bool:
+    return hasattr(model.estimator, "partial_fit")
 
 
 class AnyGridIQT(ReportMixin, DocLinkMixin, MetaEstimatorMixin, RegressorMixin, BaseEstimator):
@@ -51,6 +62,14 @@ class AnyGridIQT(ReportMixin, DocLinkMixin, MetaEstimatorMixin, RegressorMixin, 
         Estimator of this package, or a pipeline that ends with one. To use a model that is fitted
         already, for example one from a file, pass ``FrozenEstimator(model)``; ``fit`` is then not
         needed.
+    slices : {"keep", "interpolate"}, default="keep"
+        What happens to the slices of a scan before the model sees it.
+
+        - "keep": nothing. The model makes `scale` thin slices of each.
+        - "interpolate": scans are interpolated to the voxel size of the results along all axes, and
+          the axis along which their slices are stacked is put last. The scale of the model is 1.
+          ``fit`` and ``partial_fit`` do the same with the training scans, so one model can learn
+          from scans of any slice thickness and direction, and enhance such scans.
     grid : {"model", "scan"}, float, sequence of 3 floats, Grid, nibabel image or path, \
 default="model"
         Grid of the result.
@@ -74,6 +93,9 @@ default="model"
     ----------
     estimator_ : estimator
         The fitted model.
+    voxel_range_ : ndarray of shape (2, 2)
+        Smallest and largest length of the voxels of the low training scans in mm, in plane and
+        along the slices. Only after a fit with ``slices="interpolate"``.
     n_features_in_ : int
         Length of an input row of the model.
 
@@ -95,6 +117,10 @@ default="model"
     slices of a scan are stacked in another direction than in training, if their thickness differs
     by more than 10 %, or if resampling makes voxels more than 10 % longer. A tilted scan stays
     tilted: its axes count as the directions that are closest.
+
+    If slices are interpolated, scans are refused whose voxels are more than twice as long as in
+    training, or as small as those of the results already. A warning says if voxels are more than
+    10 % longer or shorter than in training.
 
     Arrays have no voxel size. They are passed to the model unchanged if it was fitted on arrays,
     and refused if it was fitted on images. Rows are passed to the model unchanged.
@@ -129,6 +155,7 @@ default="model"
 
     _parameter_constraints: dict = {
         "estimator": [HasMethods(["fit", "predict"])],
+        "slices": [StrOptions({"keep", "interpolate"})],
         "grid": [
             StrOptions({"model", "scan"}),
             Interval(Real, 0, None, closed="neither"),
@@ -148,18 +175,20 @@ default="model"
         self,
         estimator: Any,
         *,
+        slices: str = "keep",
         grid: Any = "model",
         order: int = 3,
         verbose: int = 0,
     ) -> None:
         self.estimator = estimator
+        self.slices = slices
         self.grid = grid
         self.order = order
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: Any, y: Any = None, *, mask: Any = None) -> Any:
-        """Fit the model on pairs, which must be on the grids that it needs.
+        """Fit the model on pairs.
 
         Parameters
         ----------
@@ -167,7 +196,9 @@ default="model"
             Low-quality volumes or rows, see the ``fit`` of the model. Only images and paths have a
             voxel size.
         y : same kind as X, default=None
-            High-quality volumes or rows.
+            High-quality volumes or rows. If slices are kept, each is on the grid that the model
+            makes of its low volume. If they are interpolated, it only has to be in the same place
+            in mm, with voxels of the size of the results.
         mask : sequence of volumes, default=None
             Foreground of each low volume.
 
@@ -176,9 +207,78 @@ default="model"
         object
             The fitted estimator.
         """
+        return self._fit(clone(self.estimator).fit, X, y, mask, None)
+
+    @available_if(_has_partial_fit)
+    @_fit_context(prefer_skip_nested_validation=False)
+    def partial_fit(self, X: Any, y: Any, *, mask: Any = None) -> Any:
+        """Train the model further, for example a pretrained one on your own pairs.
+
+        Parameters
+        ----------
+        X, y : volumes or rows
+            See :meth:`fit`. If slices are interpolated, high volumes are resampled to the voxel
+            size of the results.
+        mask : sequence of volumes, default=None
+            See :meth:`fit`.
+
+        Returns
+        -------
+        object
+            The fitted estimator.
+        """
+        if "estimator_" not in vars(self):
+            return self._fit(clone(self.estimator).partial_fit, X, y, mask, None)
+        return self._fit(self.estimator_.partial_fit, X, y, mask, self._trained_on())
+
+    def _fit(
+        self,
+        train: Callable[..., Any],
+        X: Any,
+        y: Any,
+        mask: Any,
+        trained_on: TrainingGrid | None,
+    ) -> Any:
+        """Train, after bringing the pairs to the grids that the model needs."""
+        if self.slices == "interpolate" and not is_rows(X):
+            X, y, mask, learned = self._interpolate(X, y, mask, trained_on)
         with route_mask(mask):
-            self.estimator_ = clone(self.estimator).fit(X, y, **_given(mask=mask))
+            model = train(X, y, **_given(mask=mask))
+        self.estimator_ = model
+        if self.slices == "interpolate" and not is_rows(X):
+            if trained_on is not None:
+                both = np.array([learned, self.voxel_range_])
+                learned = np.array([both[:, 0].min(axis=0), both[:, 1].max(axis=0)])
+            self.voxel_range_: NDArray[np.float64] = learned
         return self
+
+    def _interpolate(
+        self, X: Any, y: Any, mask: Any, trained_on: TrainingGrid | None
+    ) -> tuple[list, list, list | None, NDArray[np.float64]]:
+        """Return pairs and masks on the grids of the high scans, and the voxels of the low ones."""
+        name = type(self).__name__
+        volumes = [
+            VolumeCollection(data, name=argument, caller=name)
+            for argument, data in (("X", X), ("y", y), ("mask", mask))
+            if data is not None
+        ]
+        if len({len(collection) for collection in volumes}) > 1 or y is None:
+            counts = [f"{len(collection)} in {collection.name}" for collection in volumes]
+            raise ValueError(f"{name}: got {', '.join(counts)}. Pass one y and mask for each X.")
+        size = None if trained_on is None else np.asarray(trained_on.spacing)
+        affines, pairs = [], []
+        for n in range(len(volumes[0])):
+            for collection in volumes:
+                if collection.grid(n).affine is None:
+                    raise ValueError(
+                        f"{name}: {collection.name_of(n)} is an array, which has no voxel size, so "
+                        "that slices cannot be interpolated. Pass an image or a path."
+                    )
+            images = [collection.as_image(n, collection[n]) for collection in volumes]
+            affines.append(images[0].affine)
+            pairs.append(interpolated_pair(images, size, self.order))
+        low, high, *masks = map(list, zip(*pairs, strict=True))
+        return low, high, masks[0] if masks else None, voxel_range(affines)
 
     def predict(self, X: Any, *, mask: Any = None, return_std: bool = False) -> Any:
         """Enhance scans of any grid.
@@ -319,7 +419,12 @@ default="model"
                     "images. Pass an image or a path. If the array is on the grid of the training "
                     "scans, pass it to the model itself (estimator_)."
                 )
-            plans.append(plan_scan(trained_on, affine, name))
+            if self.slices == "keep":
+                plans.append(plan_scan(trained_on, affine, name))
+            else:
+                target = np.asarray(trained_on.spacing)
+                learned = vars(self).get("voxel_range_")
+                plans.append(plan_interpolation(target, learned, affine, name))
         return plans
 
     def _prepare(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,9 +23,9 @@ from sklearn_iqt.io._orientation import (
     slice_direction,
     slice_words,
 )
-from sklearn_iqt.preprocessing import resample_to_voxel_size
+from sklearn_iqt.preprocessing import resample_to, resample_to_voxel_size
 
-__all__ = ["ScanPlan", "plan_scan"]
+__all__ = ["ScanPlan", "interpolated_pair", "plan_interpolation", "plan_scan", "voxel_range"]
 
 # Voxels that differ by less than this fraction are not resampled.
 _SAME_SIZE = 0.05
@@ -172,6 +173,137 @@ def plan_scan(trained_on: TrainingGrid, affine: NDArray[np.floating], name: str)
             f"it loses detail when it is resampled from {in_mm(sizes)} to {in_mm(voxel_size)}"
         )
     return ScanPlan(codes, orientation, sizes, voxel_size, tuple(notes))
+
+
+def plan_interpolation(
+    target: NDArray[np.float64],
+    learned: NDArray[np.float64] | None,
+    affine: NDArray[np.floating],
+    name: str,
+) -> ScanPlan:
+    """Choose the steps that interpolate a scan to the voxel size of a result, slices last.
+
+    Parameters
+    ----------
+    target : ndarray of shape (3,)
+        Voxel size of the result, in mm.
+    learned : ndarray of shape (2, 2), or None
+        Voxel sizes of the training scans, see :func:`voxel_range`. None if they are not known.
+    affine : ndarray of shape (4, 4)
+        Voxel to mm of the scan.
+    name : str
+        Start of messages, with the name of the scan.
+
+    Returns
+    -------
+    ScanPlan
+        If the scan has thick slices, the axis along which they are stacked changes places with the
+        last one.
+
+    Raises
+    ------
+    GeometryMismatchError
+        If the voxels of the scan are as small as those of the result already, or more than twice
+        as long as in training.
+    """
+    orientation = slices_last(affine)
+    sizes = sizes_along(affine, orientation)
+    if (sizes <= SAME_RATIO * target).all():
+        raise GeometryMismatchError(
+            f"{name} has voxels of {in_mm(sizes)}, as small as the model would make them "
+            f"({in_mm(target)}). There is nothing to enhance. If the scan was enhanced or "
+            "interpolated already, pass the low-quality image."
+        )
+    notes = []
+    found = {"in plane": sizes[:2].max(), "along the slices": sizes[2]}
+    known = [] if learned is None else zip(found.items(), learned.T, strict=True)
+    for (where, size), (least, most) in known:
+        span = f"{least:.4g} mm" if least == most else f"{least:.4g} to {most:.4g} mm"
+        if size > MOST_RATIO * most:
+            raise GeometryMismatchError(
+                f"{name} has voxels of {in_mm(sizes)}, {where} more than {MOST_RATIO:g} times as "
+                f"long as in the training scans ({span}). Use a model that was trained on such "
+                "scans."
+            )
+        if not least / SAME_RATIO <= size <= SAME_RATIO * most:
+            notes.append(f"its voxels are {size:.4g} mm long {where}, but {span} in training")
+    resampled = np.abs(sizes / target - 1) > _SAME_SIZE
+    voxel_size = np.where(resampled, target, sizes)
+    return ScanPlan(axis_codes(affine), orientation, sizes, voxel_size, tuple(notes))
+
+
+def voxel_range(affines: Sequence[NDArray[np.floating]]) -> NDArray[np.float64]:
+    """Return the smallest and the largest voxels of scans.
+
+    Parameters
+    ----------
+    affines : sequence of ndarray of shape (4, 4)
+        Voxel to mm of each scan.
+
+    Returns
+    -------
+    ndarray of shape (2, 2)
+        Smallest length in the first row and largest in the second, in mm. The first column is the
+        longer side in plane, the second the length along the slices.
+    """
+    sizes = np.array([sizes_along(affine, slices_last(affine)) for affine in affines])
+    lengths = np.column_stack([sizes[:, :2].max(axis=1), sizes[:, 2]])
+    return np.array([lengths.min(axis=0), lengths.max(axis=0)])
+
+
+def interpolated_pair(
+    images: Sequence[nibabel.Nifti1Image], voxel_size: NDArray[np.float64] | None, order: int
+) -> list[nibabel.Nifti1Image]:
+    """Bring a pair and its mask to one grid, which has the slices of the low scan last.
+
+    Parameters
+    ----------
+    images : sequence of nibabel.Nifti1Image
+        The low and the high scan of one person, in the same place in mm, and perhaps a mask.
+    voxel_size : ndarray of shape (3,), or None
+        Voxel size of the grid, in mm. By default that of the high scan.
+    order : int
+        Order of the splines.
+
+    Returns
+    -------
+    list of nibabel.Nifti1Image
+        The same on one grid. Their affines hold the voxel size alone, because the model learns from
+        slices of any direction. The high scan is only resampled if its voxels have another size.
+    """
+    low, high, *masks = images
+    high = reorient(
+        high, _with_last(axis_codes(high.affine), same_axes(slices_last(low.affine))[2])
+    )
+    sizes = voxel_sizes(high.affine)
+    if voxel_size is not None and (np.abs(sizes / voxel_size - 1) > _SAME_SIZE).any():
+        high, sizes = resample_to_voxel_size(high, voxel_size.tolist(), order=order), voxel_size
+    moved = [resample_to(low, high, order=order), high]
+    moved += [resample_to(mask, high, order=0) for mask in masks]
+    return [nibabel.Nifti1Image(image.dataobj, np.diag([*sizes, 1])) for image in moved]
+
+
+def slices_last(affine: NDArray[np.floating]) -> str:
+    """Return the directions of the axes of a scan after its slices are stacked along the last.
+
+    Parameters
+    ----------
+    affine : ndarray of shape (4, 4)
+        Voxel to mm of the scan.
+
+    Returns
+    -------
+    str
+        The directions of the scan itself if it has no thick slices.
+    """
+    codes = axis_codes(affine)
+    direction = slice_direction(voxel_sizes(affine), codes)
+    return codes if direction is None else _with_last(codes, direction)
+
+
+def _with_last(orientation: str, direction: str) -> str:
+    """Return an orientation with one direction last, by one exchange."""
+    return _swapped(orientation, direction, same_axes(orientation)[2])
 
 
 def _swapped(orientation: str, first: str, second: str) -> str:

@@ -68,6 +68,15 @@ def _check_any_grid(model: AnyGridIQT) -> Any:
         raise UntrustedModelError("AnyGridIQT.grid is not the name of a grid or a voxel size.")
     if not is_fitted(model):
         raise UntrustedModelError("AnyGridIQT has no fitted model.")
+    voxel_range = vars(model).get("voxel_range_")
+    if voxel_range is not None and not (
+        isinstance(voxel_range, np.ndarray)
+        and voxel_range.shape == (2, 2)
+        and voxel_range.dtype == np.float64
+        and (voxel_range > 0).all()
+        and (voxel_range[0] <= voxel_range[1]).all()
+    ):
+        raise UntrustedModelError("AnyGridIQT.voxel_range_ is not two rows of increasing lengths.")
     inner = model._fitted_estimator()
     while isinstance(inner, FrozenEstimator):
         inner = inner.estimator

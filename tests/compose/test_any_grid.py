@@ -362,3 +362,77 @@ def test_the_header_is_carried_over(ridge):
     assert result.header.get_dim_info() == (1, 2, 0)
     assert (result.header["qform_code"], result.header["sform_code"]) == (1, 1)
     np.testing.assert_allclose(result.get_qform(), result.affine, atol=1e-4)
+
+
+# The voxels of thick-slice scans in any direction, which one model learns from and enhances.
+THICK = {
+    "axial": ((1, 1, 4), "RAS"),
+    "sagittal": ((3, 1, 1), "RAS"),
+    "coronal, oblique": ((1.2, 5, 1.2), "LPI", (10, -5, 3)),
+    "axial, stored first": ((4, 1.5, 1.5), "SRA"),
+}
+
+
+@pytest.fixture(scope="module")
+def any_scan():
+    lows = [scan_of(*grid_around(*THICK[kind]), slices=axis) for kind, axis in THICK_AXES.items()]
+    high = scan_of(*grid_around((1, 1, 1), "RAS", extent=64))
+    patcher = PatchTransformer(3, 2)
+    ridge = PatchwiseRegressor(Ridge(0.1), scale=1, patcher=patcher, max_patches=4000)
+    return AnyGridIQT(ridge, slices="interpolate").fit(lows, [high] * len(lows))
+
+
+THICK_AXES = {"axial": 2, "sagittal": 0, "coronal, oblique": 1, "axial, stored first": 0}
+
+
+@pytest.mark.parametrize("kind", THICK)
+def test_one_model_enhances_slices_of_any_direction(kind, any_scan):
+    affine, shape = grid_around(*THICK[kind], off=(1, 0.5, 0))
+    scan = scan_of(affine, shape, slices=THICK_AXES[kind])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        (result,) = any_scan.predict([scan])
+    assert nibabel.aff2axcodes(result.affine) == nibabel.aff2axcodes(scan.affine)
+    np.testing.assert_allclose(voxel_sizes(result.affine), 1, rtol=0.05)
+    truth = scan_of(result.affine, result.shape)
+    inside = np.asarray(truth.dataobj) > 0.05
+    interpolated = AnyGridIQT(InterpolationIQT(scale=1), slices="interpolate")
+    interpolated.fit([scan], [truth])
+    (baseline,) = interpolated.predict([scan])
+    assert nrmse(truth, result, mask=inside) < 0.9 * nrmse(truth, baseline, mask=inside)
+
+
+def test_interpolated_models_know_the_slices_they_learned_from(any_scan):
+    np.testing.assert_allclose(any_scan.voxel_range_, [[1, 3], [1.5, 5]])
+    thicker = scan_of(*grid_around((1, 1, 7)))
+    with pytest.warns(UserWarning, match=r"7 mm long along the slices, but 3 to 5 mm in training"):
+        any_scan.predict([thicker])
+    with pytest.raises(GeometryMismatchError, match=r"more than 2 times as long as .*\(3 to 5 mm"):
+        any_scan.predict([scan_of(*grid_around((1, 1, 11)))])
+    with pytest.raises(GeometryMismatchError, match="There is nothing to enhance"):
+        any_scan.predict([scan_of(*grid_around((1, 1, 1)))])
+
+
+def test_partial_fit_continues_on_pairs_of_another_grid(any_scan):
+    net = pytest.importorskip("sklearn_iqt.deep").AnisoUNetRegressor(
+        2, 2, scale=1, max_steps=2, max_patches=8, random_state=0
+    )
+    high = scan_of(*grid_around((1, 1, 1)))
+    model = AnyGridIQT(net, slices="interpolate")
+    model.partial_fit([scan_of(*grid_around((1, 1, 4)))], [high])
+    weights = model.estimator_.net_.arrays()["head.weight"].copy()
+    finer = scan_of(*grid_around((0.8, 0.8, 0.8), "LPI"))
+    model.partial_fit([scan_of(*grid_around((1, 6, 1)))], [finer])
+    assert not np.array_equal(model.estimator_.net_.arrays()["head.weight"], weights)
+    np.testing.assert_allclose(model.estimator_.spacing_, 1)
+    np.testing.assert_allclose(model.voxel_range_, [[1, 4], [1, 6]])
+    assert not hasattr(any_scan, "partial_fit")
+
+
+def test_pairs_are_checked_before_slices_are_interpolated():
+    low, high = scan_of(*grid_around((1, 1, 4))), scan_of(*grid_around((1, 1, 1)))
+    model = AnyGridIQT(PatchwiseRegressor(scale=1), slices="interpolate")
+    with pytest.raises(ValueError, match=r"got 2 in X, 1 in y"):
+        model.fit([low, low], [high])
+    with pytest.raises(ValueError, match=r"y\[0\] is an array, which has no voxel size"):
+        model.fit([low], [np.asarray(high.dataobj)])

@@ -22,6 +22,7 @@ from sklearn_iqt import (
     PatchwiseRegressor,
     SelfSupervisedIQT,
 )
+from sklearn_iqt.exceptions import UntrustedModelError
 from sklearn_iqt.io import scaled_affine
 from sklearn_iqt.persistence import (
     TrainingCard,
@@ -343,3 +344,28 @@ def test_a_model_whose_grid_is_a_file_is_not_stored(ridge, tmp_path):
     with pytest.raises(NotFittedError):
         save_model(AnyGridIQT(PatchwiseRegressor()), tmp_path / "model.iqt")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "message"),
+    [
+        ("voxel_range_", np.ones((2, 3)), "voxel_range_ is not two rows"),
+        ("voxel_range_", np.array([[1.0, 5.0], [1.0, 4.0]]), "voxel_range_ is not two rows"),
+        ("slices", "other", "slices"),
+    ],
+)
+def test_a_model_that_interpolates_slices_is_stored_and_checked(
+    attribute, value, message, ridge, tmp_path
+):
+    rng = np.random.default_rng(0)
+    low = Nifti1Image(rng.random((8, 8, 3), np.float32) + 1, np.diag([1.0, 1.0, 4.0, 1.0]))
+    high = Nifti1Image(rng.random((8, 8, 10), np.float32) + 1, np.eye(4))
+    inner = PatchwiseRegressor(Ridge(), PatchTransformer(3), scale=1, random_state=0)
+    model = AnyGridIQT(inner, slices="interpolate").fit([low], [high])
+    loaded = load_model(save_model(model, tmp_path / "model.iqt"))
+    np.testing.assert_array_equal(loaded.voxel_range_, model.voxel_range_)
+    (ours,), (theirs,) = loaded.predict([low]), model.predict([low])
+    np.testing.assert_array_equal(ours.dataobj, theirs.dataobj)
+    setattr(model, attribute, value)
+    with pytest.raises(UntrustedModelError, match=message):
+        load_model(save_model(model, tmp_path / "changed.iqt"))
