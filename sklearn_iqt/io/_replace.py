@@ -107,7 +107,7 @@ def _temporary_file(final: Path) -> tuple[Path, BufferedWriter]:
 
 
 def _remove_abandoned(part: Path) -> None:
-    """Remove a temporary file, unless there is none or a write is using it."""
+    """Remove a temporary file if it exists and no write is using it."""
     with contextlib.suppress(OSError):
         stream, status = open_regular(part)
         with stream:

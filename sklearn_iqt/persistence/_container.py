@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 import os
 import re
-import stat
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load as parse_tensors
 from safetensors.numpy import save as format_tensors
 
+from sklearn_iqt._strict_json import canonical_json, parse_json
 from sklearn_iqt.exceptions import UntrustedModelError
 from sklearn_iqt.io import replaced_file
+from sklearn_iqt.io._open import open_regular
 
+# Increased by one when older versions cannot read new files, or new versions old files.
+FORMAT = 4
 KEY = "sklearn_iqt"
+DIGEST = "sha256"
 MAX_HEADER = 2**22
 MAX_BYTES = 2**32
-_DTYPES = {"F16", "F32", "F64", "BOOL", *(f"{kind}{n}" for kind in "IU" for n in (8, 16, 32, 64))}
+_MAX_AXES = 32
+_DTYPES = {
+    "BOOL": "?",
+    **{f"F{8 * size}": f"<f{size}" for size in (2, 4, 8)},
+    **{f"{kind}{8 * size}": f"<{kind.lower()}{size}" for kind in "IU" for size in (1, 2, 4, 8)},
+}
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*([./][A-Za-z0-9_]+)*\Z")
+
+Table = dict[str, dict[str, Any]]
 
 
 def write_container(target: Path, document: dict, arrays: dict[str, np.ndarray]) -> None:
@@ -32,84 +43,140 @@ def write_container(target: Path, document: dict, arrays: dict[str, np.ndarray])
             f"save_model: {bad[:3]} are not valid names of arrays. Use letters, digits, '.', '_' "
             "and '/'."
         )
-    text = json.dumps(document, allow_nan=False, separators=(",", ":"))
-    content = format_tensors(arrays, metadata={KEY: text})
-    if int.from_bytes(content[:8], "little") > MAX_HEADER or len(content) > MAX_BYTES:
+    content = memoryview(format_tensors(arrays))
+    length = int.from_bytes(content[:8], "little")
+    table, body = json.loads(bytes(content[8 : 8 + length])), content[8 + length :]
+    text = json.dumps({"format": FORMAT, **document}, allow_nan=False, separators=(",", ":"))
+    digest = _begin_digest(text, table)
+    digest.update(body)
+    metadata = {KEY: text, DIGEST: digest.hexdigest()}
+    header = json.dumps({"__metadata__": metadata, **table}, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)  # so that arrays are aligned in the file
+    n_bytes = 8 + len(header) + len(body)
+    if len(header) > MAX_HEADER or n_bytes > MAX_BYTES:
         raise ValueError(
-            f"save_model: the file would have {len(content)} bytes, but load_model reads at most "
+            f"save_model: the file would have {n_bytes} bytes, but load_model reads at most "
             f"{MAX_BYTES}, with at most {MAX_HEADER} for the parameters."
         )
     with replaced_file(target) as stream:
-        stream.write(content)
+        for part in (len(header).to_bytes(8, "little"), header, body):
+            stream.write(part)
 
 
-def read_header(stream: BinaryIO) -> tuple[dict, dict[str, dict]]:
-    """Return the document and the table of arrays. Only the header is read."""
-    status = os.fstat(stream.fileno())
-    if not stat.S_ISREG(status.st_mode):
-        raise UntrustedModelError("it is not a regular file.")
-    if status.st_size > MAX_BYTES:
-        raise UntrustedModelError(f"it has {status.st_size} bytes, more than {MAX_BYTES}.")
+def read_container(path: str | os.PathLike[str]) -> tuple[dict, Table, dict[str, np.ndarray]]:
+    """Return the document, the table of arrays and the arrays, after comparing the digest.
+
+    Arrays are finite and writable. Sizes are compared with the size of the file before memory is
+    allocated.
+    """
+    stream, status = open_regular(path)
+    with stream:
+        metadata, table, n_bytes = _read_header(stream, status.st_size)
+        document = _parse(metadata[KEY].encode())
+        _check_format(document)
+        dtypes = _check_table(table, n_bytes)
+        digest = _begin_digest(metadata[KEY], table)
+        arrays = {}
+        for name, dtype in dtypes.items():
+            arrays[name] = np.empty(table[name]["shape"], dtype)
+            block = _bytes_of(arrays[name])
+            if stream.readinto(block) != block.size:  # type: ignore[attr-defined]
+                raise UntrustedModelError("it is truncated.")
+            digest.update(memoryview(block))
+    if digest.hexdigest() != metadata.get(DIGEST):
+        raise UntrustedModelError(
+            "its content is not what save_model wrote, because its checksum differs. The file is "
+            "damaged. Copy it again."
+        )
+    for name, array in arrays.items():
+        if array.dtype == bool and _bytes_of(array).max(initial=0) > 1:
+            raise UntrustedModelError(f"the array {name[:80]!r} holds other values than booleans.")
+        if not np.isfinite(array).all():
+            raise UntrustedModelError(f"the array {name[:80]!r} holds NaN or infinite values.")
+    return document, table, arrays
+
+
+def _begin_digest(text: str, table: Table) -> hashlib._Hash:
+    """Return the SHA-256 of the document and the table. The bytes of the arrays follow."""
+    return hashlib.sha256(canonical_json([text, table]))
+
+
+def _bytes_of(array: np.ndarray) -> np.ndarray:
+    return array.reshape(-1).view(np.uint8)
+
+
+def _read_header(stream: BinaryIO, n_bytes: int) -> tuple[dict[str, str], Table, int]:
+    """Return the metadata, the table of arrays, and how many bytes follow the header."""
+    if n_bytes > MAX_BYTES:
+        raise UntrustedModelError(f"it has {n_bytes} bytes, more than {MAX_BYTES}.")
     prefix = stream.read(8)
     length = int.from_bytes(prefix, "little")
-    if len(prefix) < 8 or not 2 <= length <= min(MAX_HEADER, status.st_size - 8):
+    if len(prefix) < 8 or not 2 <= length <= min(MAX_HEADER, n_bytes - 8):
         raise UntrustedModelError("it is not a model file of sklearn_iqt, or it is truncated.")
-    table = _parse_json(stream.read(length))
+    table = _parse(stream.read(length))
     metadata = table.pop("__metadata__", None)
-    if not (isinstance(metadata, dict) and set(metadata) == {KEY}):
+    if not (isinstance(metadata, dict) and KEY in metadata and set(metadata) <= {KEY, DIGEST}):
         raise UntrustedModelError(
             "it is not a model file of sklearn_iqt, because its metadata is missing."
         )
-    if not isinstance(metadata[KEY], str):
+    if not all(isinstance(entry, str) for entry in metadata.values()):
         raise UntrustedModelError("its metadata is not text.")
+    return metadata, table, n_bytes - 8 - length
+
+
+def _check_format(document: dict) -> None:
+    version = document.get("format")
+    if type(version) is not int or version < 1:
+        raise UntrustedModelError(f"its format {str(version)[:40]!r} is not a version number.")
+    if version < FORMAT:
+        raise UntrustedModelError(
+            f"its format {version} is from an older version of sklearn_iqt, which stored other "
+            f"parameters. This version reads format {FORMAT}. Fit the model again."
+        )
+    if version > FORMAT:
+        raise UntrustedModelError(
+            f"its format {version} is newer than {FORMAT}, the format of this version of "
+            "sklearn_iqt. Upgrade sklearn_iqt."
+        )
+
+
+def _check_table(table: Table, n_bytes: int) -> dict[str, np.dtype]:
+    """Return the types of arrays in the order of the file; every byte must belong to one array."""
+    ends = {}
     for name, entry in table.items():
         if not _NAME.match(name):
             raise UntrustedModelError(f"{name[:80]!r} is not a valid name of an array.")
-        if not isinstance(entry, dict) or entry.get("dtype") not in _DTYPES:
-            raise UntrustedModelError(f"the array {name[:80]!r} has an unknown type.")
-    return _parse_json(metadata[KEY].encode()), table
-
-
-def read_container(path: str | os.PathLike[str]) -> tuple[dict, dict[str, np.ndarray]]:
-    """Return the document and the arrays, which are finite and writable."""
-    with open(path, "rb") as stream:
-        document, table = read_header(stream)
-        stream.seek(0)
-        content = stream.read(MAX_BYTES)
-    try:
-        # safetensors checks that shapes, types and offsets agree, and that every byte belongs to
-        # one array.
-        arrays = {name: np.array(array) for name, array in parse_tensors(content).items()}
-    except (SafetensorError, KeyError, ValueError, OverflowError) as error:
-        raise UntrustedModelError(f"its arrays are damaged: {error}") from error
-    if set(arrays) != set(table):
-        raise UntrustedModelError("its arrays differ from the list in its header.")
-    for name, array in arrays.items():
-        if not np.isfinite(array).all():
-            raise UntrustedModelError(f"the array {name[:80]!r} holds NaN or infinite values.")
-    return document, arrays
-
-
-def _parse_json(content: bytes) -> dict:
-    try:
-        parsed = json.loads(
-            content.decode(), object_pairs_hook=_unique_keys, parse_constant=_refuse_constant
+        where = f"the array {name[:80]!r}"
+        if not (isinstance(entry, dict) and set(entry) == {"dtype", "shape", "data_offsets"}):
+            raise UntrustedModelError(f"the description of {where} is damaged.")
+        kind, shape, place = entry["dtype"], entry["shape"], entry["data_offsets"]
+        if not (isinstance(kind, str) and kind in _DTYPES):
+            raise UntrustedModelError(f"{where} has an unknown type.")
+        if not (_are_sizes(shape) and len(shape) <= _MAX_AXES):
+            raise UntrustedModelError(f"the shape of {where} is damaged.")
+        if not (_are_sizes(place) and len(place) == 2):
+            raise UntrustedModelError(f"the place of {where} is damaged.")
+        ends[name] = place
+    dtypes, start = {}, 0
+    for name in sorted(ends, key=ends.__getitem__):
+        dtypes[name] = np.dtype(_DTYPES[table[name]["dtype"]])
+        end = start + math.prod(table[name]["shape"]) * dtypes[name].itemsize
+        if ends[name] != [start, end]:
+            raise UntrustedModelError(f"the place of the array {name[:80]!r} is damaged.")
+        start = end
+    if start != n_bytes:
+        raise UntrustedModelError(
+            f"its arrays are damaged: they take {start} bytes, but the file has {n_bytes} for them."
         )
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, UntrustedModelError):
-            raise
-        raise UntrustedModelError(f"its header is not JSON: {error}") from error
-    if not isinstance(parsed, dict):
-        raise UntrustedModelError("its header is not a JSON object.")
-    return parsed
+    return dtypes
 
 
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    keys = dict(pairs)
-    if len(keys) != len(pairs):
-        raise UntrustedModelError("its header contains the same name twice.")
-    return keys
+def _are_sizes(value: Any) -> bool:
+    return isinstance(value, list) and all(type(n) is int and 0 <= n <= MAX_BYTES for n in value)
 
 
-def _refuse_constant(name: str) -> Any:
-    raise UntrustedModelError(f"its header contains {name}.")
+def _parse(content: bytes) -> dict:
+    try:
+        return parse_json(content)
+    except ValueError as error:
+        raise UntrustedModelError(f"its header is not valid JSON: {error}.") from error

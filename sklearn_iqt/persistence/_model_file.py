@@ -19,14 +19,12 @@ from sklearn_iqt.compose import AnyGridIQT
 from sklearn_iqt.exceptions import UntrustedModelError
 from sklearn_iqt.persistence._card import ModelCard, TrainingCard, read_training
 from sklearn_iqt.persistence._checks import check_model, is_storable_grid
-from sklearn_iqt.persistence._container import read_container, read_header, write_container
+from sklearn_iqt.persistence._container import read_container, write_container
 from sklearn_iqt.persistence._decode import Decoder, plain_value
 from sklearn_iqt.persistence._encode import Encoder
 from sklearn_iqt.persistence._registry import ESTIMATORS, MODELS, SCALERS, class_name
 
 SUFFIX = ".iqt"
-# Increased by one when older versions cannot read new files, or new versions old files.
-FORMAT = 3
 
 
 def save_model(
@@ -83,9 +81,10 @@ def save_model(
     Notes
     -----
     The file is a safetensors container. Its metadata is a JSON document with the class, the
-    parameters and the fitted attributes. Metadata requests, settings of ``set_output``, and the
-    parameters ``callbacks``, ``checkpoint``, ``device``, ``memory``, ``n_jobs`` and ``verbose`` of
-    the model and its parts are not stored. In a loaded model they have their defaults.
+    parameters and the fitted attributes, and the SHA-256 of the document and the arrays. Metadata
+    requests, settings of ``set_output``, and the parameters ``callbacks``, ``checkpoint``,
+    ``device``, ``memory``, ``n_jobs`` and ``verbose`` of the model and its parts are not stored. In
+    a loaded model they have their defaults.
 
     An estimator whose fitted state is not only attributes, such as a net, defines three names.
     ``_fitted_arrays()`` returns named arrays. ``_restore_fitted_arrays(arrays)`` is called after
@@ -147,7 +146,6 @@ def save_model(
             )
     encoder = Encoder("save_model")
     document = {
-        "format": FORMAT,
         "version": __version__,
         "sklearn": sklearn.__version__,
         "model": encoder.model(model),
@@ -187,9 +185,9 @@ def load_model(path: str | os.PathLike[str]) -> Any:
     -----
     The loader only builds classes of a fixed list and classes that your program has passed to
     :func:`register_class`, from validated parameters and from finite arrays with consistent shapes.
-    It checks all sizes against the size of the file first, and the nodes of trees, which
-    scikit-learn follows without checks. A file that is safe to load may still contain a bad model,
-    whose predictions are wrong.
+    It checks all sizes against the size of the file first, then the checksum of the content, which
+    shows damage, and the nodes of trees, which scikit-learn follows without checks. A file that is
+    safe to load may still contain a bad model, whose predictions are wrong.
 
     Examples
     --------
@@ -197,7 +195,7 @@ def load_model(path: str | os.PathLike[str]) -> Any:
     >>> model = load_model("srep.iqt")  # doctest: +SKIP
     """
     with _name_file_in_errors(path, "load_model"):
-        document, arrays = read_container(path)
+        document, _, arrays = read_container(path)
         _check_document(document)
         with _explain_versions(document["sklearn"]):
             model = Decoder(arrays).model(document["model"])
@@ -224,8 +222,8 @@ def read_model_card(path: str | os.PathLike[str]) -> ModelCard:
     Raises
     ------
     UntrustedModelError
-        If the file is not a model file. Not every file that this function accepts is accepted by
-        :func:`load_model`.
+        If the file is not a model file or is damaged. The model is not built, so that not every
+        file that this function accepts is accepted by :func:`load_model`.
     OSError
         If the file does not exist or cannot be read.
 
@@ -236,19 +234,22 @@ def read_model_card(path: str | os.PathLike[str]) -> ModelCard:
     (1, 1, 4)
     """
     with _name_file_in_errors(path, "read_model_card"):
-        with open(path, "rb") as stream:
-            document, table = read_header(stream)
+        document, table, _ = read_container(path)
         training = _check_document(document)
         node = document["model"]
-        if not (isinstance(node, dict) and isinstance(node.get("params"), dict)):
+        if not (
+            isinstance(node, dict)
+            and isinstance(node.get("class"), str)
+            and isinstance(node.get("params"), dict)
+        ):
             raise UntrustedModelError("its model is not an estimator.")
         return ModelCard(
-            class_name=str(node.get("class")),
+            class_name=node["class"],
             params={key: plain_value(value) for key, value in node["params"].items()},
             version=document["version"],
             training=training,
             format=document["format"],
-            arrays={k: (entry["dtype"], entry.get("shape")) for k, entry in table.items()},
+            arrays={k: (entry["dtype"], entry["shape"]) for k, entry in table.items()},
         )
 
 
@@ -262,20 +263,7 @@ def _check_unchanged(step: Any) -> None:
 
 
 def _check_document(document: dict) -> TrainingCard | None:
-    """Return the training card of a document; raise an error if its format is invalid."""
-    version = document.get("format")
-    if type(version) is not int or version < 1:
-        raise UntrustedModelError(f"its format {str(version)[:40]!r} is not a version number.")
-    if version < FORMAT:
-        raise UntrustedModelError(
-            f"its format {version} is from an older version of sklearn_iqt, which stored other "
-            f"parameters. This version reads format {FORMAT}. Fit the model again."
-        )
-    if version > FORMAT:
-        raise UntrustedModelError(
-            f"its format {version} is newer than {FORMAT}, the format of this version of "
-            "sklearn_iqt. Upgrade sklearn_iqt."
-        )
+    """Return the training card of a document, after checking its other entries."""
     if set(document) != {"format", "version", "sklearn", "model", "training"}:
         raise UntrustedModelError(f"its document has unexpected keys, {sorted(document)[:6]}.")
     if not all(isinstance(document[name], str) for name in ("version", "sklearn")):
@@ -285,15 +273,13 @@ def _check_document(document: dict) -> TrainingCard | None:
 
 @contextmanager
 def _explain_versions(written: str) -> Iterator[None]:
-    """Turn every error about the content into one type, with both versions if they differ."""
+    """Name both versions in errors if the file comes from another version of scikit-learn."""
     try:
         yield
     except (ImportError, MemoryError, RecursionError):
         raise
     except Exception as error:
-        reason = str(error)
-        if not isinstance(error, UntrustedModelError):
-            reason = f"it is inconsistent ({type(error).__name__}: {' '.join(reason.split())})."
+        reason = _reason(error)
         if written != sklearn.__version__:
             reason += (
                 f" It was written with scikit-learn {written[:20]}, and this is "
@@ -304,6 +290,7 @@ def _explain_versions(written: str) -> Iterator[None]:
 
 @contextmanager
 def _name_file_in_errors(path: str | os.PathLike[str], caller: str) -> Iterator[None]:
+    """Turn every error about the content into one type that names the file."""
     try:
         yield
     except FileNotFoundError as error:
@@ -311,9 +298,19 @@ def _name_file_in_errors(path: str | os.PathLike[str], caller: str) -> Iterator[
             f"{caller}: there is no file {os.fspath(path)!r}. save_model and sklearn-iqt fit write "
             "model files."
         ) from error
-    except UntrustedModelError as error:
-        raise UntrustedModelError(f"{caller}: {os.fspath(path)!r} is refused: {error}") from error
-    except RecursionError as error:
+    except (ImportError, OSError):
+        raise
+    except Exception as error:
         raise UntrustedModelError(
-            f"{caller}: {os.fspath(path)!r} is refused: it is nested too deeply."
+            f"{caller}: {os.fspath(path)!r} is refused: {_reason(error)}"
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UntrustedModelError):
+        return str(error)
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply."
+    if isinstance(error, MemoryError):
+        return "it needs more memory than there is."
+    return f"it is inconsistent ({type(error).__name__}: {' '.join(str(error).split())})."

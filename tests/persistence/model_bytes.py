@@ -1,5 +1,6 @@
-"""Take model files apart, change them and put them together again."""
+"""Take model files apart, change them and put them together again, as an attacker can."""
 
+import hashlib
 import json
 
 from safetensors.numpy import load, save
@@ -12,7 +13,14 @@ def split(content):
 
 
 def join(header, body):
-    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    """Return the bytes of a file. A header that is a dict gets the right checksum."""
+    text = header
+    if not isinstance(header, bytes):
+        table = dict(header)
+        metadata = dict(table.pop("__metadata__"))
+        signed = json.dumps([metadata["sklearn_iqt"], table], sort_keys=True, separators=(",", ":"))
+        metadata["sha256"] = hashlib.sha256(signed.encode() + body).hexdigest()
+        text = json.dumps({"__metadata__": metadata, **table}).encode()
     return len(text).to_bytes(8, "little") + text + body
 
 
@@ -28,7 +36,7 @@ def change(content, edit):
 def swap(content, **arrays):
     """Return the bytes of a file with other arrays."""
     header, _ = split(content)
-    return save({**load(content), **arrays}, metadata=header["__metadata__"])
+    return join(*split(save({**load(content), **arrays}, metadata=header["__metadata__"])))
 
 
 def at(*keys, value):

@@ -199,7 +199,7 @@ def test_the_card_describes_the_model(pairs, tmp_path):
     assert card.training.cohort is None
     assert card.arrays["dictionary_high_"] == ("F32", [12, 60])
     assert card.version
-    assert card.format == 3
+    assert card.format == 4
 
 
 def test_subclasses_and_other_classes_are_refused(ridge, pairs, tmp_path):

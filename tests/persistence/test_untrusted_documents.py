@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from model_bytes import at, change, deep, join, split, swap
-from safetensors.numpy import load, save
+from safetensors.numpy import load
 
 DOCUMENTS = {
     "unknown class": (at("model", "class", value="Popen"), "contains the class 'Popen'"),
@@ -71,7 +71,7 @@ DOCUMENTS = {
     ),
     "half of a character": (
         at("model", "fitted", "estimator_", "fitted", "coef_", value={"array": "\ud800"}),
-        "missing or used twice",
+        "surrogates not allowed",
     ),
     "a number that is text": (
         at("model", "params", "random_state", value={"scalar": ["int8", "1"]}),
@@ -163,7 +163,7 @@ DOCUMENTS = {
         at("model", "fitted", "patcher_", value={"class": "Ridge", "params": {}}),
         "no fitted patcher",
     ),
-    "future format": (at("format", value=4), "newer than 3.*Upgrade"),
+    "future format": (at("format", value=5), "newer than 4.*Upgrade"),
     "old format": (at("format", value=1), "format 1 is from an older version.*Fit the model again"),
     "format zero": (at("format", value=0), "not a version number"),
     "format text": (at("format", value="3"), "not a version number"),
@@ -224,7 +224,7 @@ PIPELINES = {
     ),
     "a range beyond numbers": (
         of_steps(lambda s: at(1, "tuple", 1, "params", "output_range", value=[0, 10**400])(s)),
-        "cannot scale",
+        "401 digits",
     ),
     "thousands of steps": (
         of_steps(
@@ -299,7 +299,8 @@ def test_a_changed_pipeline_is_refused(attack, genuine, refused):
 @pytest.mark.parametrize("steps", [[], [1, 2], [{"tuple": ["a"]}], [{"tuple": ["a", None]}]])
 def test_malformed_steps_are_refused(steps, genuine, refused):
     edited = change(genuine["pipeline"], at("model", "params", "steps", value=steps))
-    refused(save({}, metadata=split(edited)[0]["__metadata__"]), "its pipeline")
+    metadata = split(edited)[0]["__metadata__"]
+    refused(join({"__metadata__": metadata}, b""), "its pipeline")
 
 
 @pytest.mark.parametrize(
