@@ -88,9 +88,10 @@ class BasePatchRegressor(BaseIQTRegressor):
         """Return paired rows, the position of the pair that each comes from, and the gains."""
         source = self._patch_source()
         random_state = check_random_state(self.random_state)
-        pairs = source.training_pairs(cohort, self.max_patches, random_state)
-        bar = self._progress(pairs, "cutting patches", total=len(cohort))
-        low_rows, high_rows, groups, gains = source.training_rows(bar)
+        n_draws = cohort.low.n_draws
+        pairs = source.training_pairs(cohort, self.max_patches, random_state, n_draws)
+        bar = self._progress(pairs, "cutting patches", total=len(cohort) * n_draws)
+        low_rows, high_rows, groups, gains = source.training_rows(bar, n_draws)
         check_foreground(len(groups), self.patcher_.background, type(self).__name__)
         return low_rows, high_rows, groups, gains
 

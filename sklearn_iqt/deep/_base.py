@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 from sklearn_iqt.base import BaseIQTRegressor, VolumeTags, check_foreground
 from sklearn_iqt.deep._inference import Predictor, lay_channels_last
 from sklearn_iqt.deep._net import PatchNet
-from sklearn_iqt.deep._pairs import Pairs, RowPairs, VolumePairs
+from sklearn_iqt.deep._pairs import DrawnPairs, Pairs, RowPairs, VolumePairs
 from sklearn_iqt.deep._parameters import document_parameters
 from sklearn_iqt.deep._sampler import PrefetchLoader
 from sklearn_iqt.deep._schedule import RateGroup
@@ -224,19 +224,38 @@ class BaseNetRegressor(BaseIQTRegressor):
                 "leaves none to train on. Lower it, or pass more volumes."
             )
         held_out = set(random_state.permutation(len(cohort))[:n_valid])
+        source, redraws = self._patch_source(), cohort.low.redraws
         train: list[TrainingPair] = []
         valid: list[TrainingPair] = []
         gains: list[float] = []
-        pairs = self._patch_source().training_pairs(cohort, self.max_patches, random_state)
+        counts = {}
+        pairs = source.training_pairs(cohort, self.max_patches, random_state)
         for n, pair in enumerate(self._progress(pairs, "reading", total=len(cohort))):
-            (valid if n in held_out else train).append(pair)
             gains.append(pair.gain)
+            if n in held_out:
+                valid.append(pair)
+                continue
+            counts[n] = len(pair.drawn)
+            if not redraws:
+                train.append(pair)
         self._add_target_gains(cohort, gains)
-        for part in (train, valid):
-            if part:
-                check_foreground(sum(len(pair.drawn) for pair in part), self.background, name)
+        check_foreground(sum(counts.values()), self.background, name)
+        if valid:
+            check_foreground(sum(len(pair.drawn) for pair in valid), self.background, name)
         options: dict[str, Any] = {"with_skip": self.global_skip, "alignment": self.alignment}
-        training = VolumePairs(train, self.patcher_, augment=self.augment, **options)
+        if redraws:
+            seed = random_state.randint(2**31 - 1)
+            training: VolumePairs = DrawnPairs(
+                source,
+                cohort,
+                list(counts),
+                list(counts.values()),
+                seed,
+                augment=self.augment,
+                **options,
+            )
+        else:
+            training = VolumePairs(train, self.patcher_, augment=self.augment, **options)
         return training, VolumePairs(valid, self.patcher_, **options) if valid else None
 
     def _train(self, training: Pairs, validation: Pairs | None) -> None:

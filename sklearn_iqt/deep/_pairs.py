@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from sklearn_iqt.base import check_foreground
+from sklearn_iqt.deep._sampler import EpochSampler
 from sklearn_iqt.deep.modules import Upsample
-from sklearn_iqt.patches import PatchGrid, PatchTransformer, TrainingPair
+from sklearn_iqt.io import Cohort
+from sklearn_iqt.patches import PatchGrid, PatchSource, PatchTransformer, TrainingPair
 
-__all__ = ["Pairs", "RowPairs", "VolumePairs"]
+__all__ = ["DrawnPairs", "Pairs", "RowPairs", "VolumePairs"]
 
 # Low voxels read beyond a patch, so that its interpolation does not feel where it was cut.
 HALO = 4
@@ -57,6 +61,7 @@ class VolumePairs(Dataset):
         augment: bool = False,
     ) -> None:
         self.pairs = pairs
+        self.patcher = patcher
         self.grids = [patcher.grid(pair.inputs.shape) for pair in pairs]
         self.alignment = alignment
         self.n_views = N_VIEWS if augment else 1
@@ -68,11 +73,11 @@ class VolumePairs(Dataset):
         return int(self._stops[-1])
 
     def __getitem__(
-        self, item: int | tuple[int, int]
+        self, item: int | tuple[int, ...]
     ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-        item, view = item if isinstance(item, tuple) else (item, 0)
+        item, view, draw = (*(item if isinstance(item, tuple) else (item,)), 0, 0)[:3]
         number = int(np.searchsorted(self._stops, item, side="right"))
-        pair, grid = self.pairs[number], self.grids[number]
+        pair, grid = self._open(number, draw)
         offset = item - (self._stops[number] - len(pair.drawn))
         (start,) = grid.positions([pair.drawn[offset]])
         arrays = [_read(pair.inputs, start, grid.patch_size)]
@@ -83,9 +88,122 @@ class VolumePairs(Dataset):
         *inputs, target = (torch.from_numpy(np.ascontiguousarray(a))[None] for a in arrays)
         return dict(zip(("x", "skip"), inputs, strict=False)), target.flatten()
 
+    def _open(self, number: int, draw: int) -> tuple[TrainingPair, PatchGrid]:
+        """Return a pair and its grid of patches."""
+        return self.pairs[number], self.grids[number]
+
     def arrays(self) -> list[np.ndarray]:
         """Return the arrays that decide what the patches are."""
         return [a for pair in self.pairs for a in (pair.inputs, pair.target, pair.drawn)]
+
+    def sampler(self, epoch_size: int, n_total: int, seed: int, epoch: int = 0) -> EpochSampler:
+        """Return the order in which patches are visited.
+
+        Parameters
+        ----------
+        epoch_size : int
+            Patches of an epoch.
+        n_total : int
+            Patches of all epochs.
+        seed : int
+            Determines the order.
+        epoch : int, default=0
+            Number of the first epoch, for pairs that are drawn again.
+
+        Returns
+        -------
+        EpochSampler
+            The order.
+        """
+        return EpochSampler(len(self), epoch_size, n_total, seed, self.n_views)
+
+
+class DrawnPairs(VolumePairs):
+    """Patches of pairs of volumes that are drawn again in each epoch.
+
+    ``pairs[n, view, epoch]`` is a patch of the draw of this epoch. A volume has the same number of
+    patches in each draw. If a draw has fewer, some are repeated.
+
+    Parameters
+    ----------
+    source : PatchSource
+        Scales volumes and draws patches.
+    cohort : Cohort
+        Volumes that are drawn again.
+    numbers : sequence of int
+        Positions in the cohort of the volumes to train on.
+    counts : sequence of int
+        Patches of each of these volumes.
+    seed : int
+        Determines which patches are drawn.
+    **options : dict
+        As for :class:`VolumePairs`.
+    """
+
+    def __init__(
+        self,
+        source: PatchSource,
+        cohort: Cohort,
+        numbers: Sequence[int],
+        counts: Sequence[int],
+        seed: int,
+        **options: Any,
+    ) -> None:
+        super().__init__([], source.patcher, **options)
+        self.source = source
+        self.cohort = cohort
+        self.numbers = list(numbers)
+        self.counts = list(counts)
+        self.seed = seed
+        self._stops = np.cumsum(self.counts)
+        self._opened: OrderedDict[int, tuple[int, TrainingPair, PatchGrid]] = OrderedDict()
+
+    @property
+    def most_opened(self) -> int:
+        """Volumes that may be in memory at a time."""
+        return self.cohort.low.most_in_memory or len(self.numbers)
+
+    def _open(self, number: int, draw: int) -> tuple[TrainingPair, PatchGrid]:
+        known = self._opened.get(number)
+        if known is None or known[0] != draw:
+            self._opened.pop(number, None)
+            while len(self._opened) >= self.most_opened:
+                self._opened.popitem(last=False)
+            known = (draw, *self._draw(number, draw))
+            self._opened[number] = known
+        self._opened.move_to_end(number)
+        return known[1:]
+
+    def _draw(self, number: int, draw: int) -> tuple[TrainingPair, PatchGrid]:
+        n, count = self.numbers[number], self.counts[number]
+        random_state = np.random.RandomState((self.seed, n, draw))
+        pair = self.source.training_pair(self.cohort.drawn(draw), n, count, random_state)
+        if len(pair.drawn) < count:
+            check_foreground(len(pair.drawn), self.patcher.background, self.cohort.caller)
+            more = random_state.choice(pair.drawn, count - len(pair.drawn))
+            pair = pair._replace(drawn=np.concatenate([pair.drawn, more]))
+        return pair, self.patcher.grid(pair.inputs.shape)
+
+    def arrays(self) -> list[np.ndarray]:
+        """Return the arrays that decide what the patches are."""
+        facts = (self.cohort.fingerprint(), self.numbers, self.counts, self.seed, self.most_opened)
+        return [np.frombuffer(repr(facts).encode(), np.uint8)]
+
+    def sampler(self, epoch_size: int, n_total: int, seed: int, epoch: int = 0) -> EpochSampler:
+        """Return the order in which patches are visited, see :class:`VolumePairs`."""
+        groups = None
+        if len(self.numbers) > self.most_opened:
+            groups = np.repeat(np.arange(len(self.counts)), self.counts)
+        return EpochSampler(
+            len(self),
+            epoch_size,
+            n_total,
+            seed,
+            self.n_views,
+            groups=groups,
+            group_size=self.most_opened,
+            first_epoch=epoch,
+        )
 
 
 class RowPairs(Dataset):
@@ -121,6 +239,10 @@ class RowPairs(Dataset):
     def arrays(self) -> list[np.ndarray]:
         """Return the arrays that decide what the patches are."""
         return [self.X.numpy(), self.y.numpy()]
+
+    def sampler(self, epoch_size: int, n_total: int, seed: int, epoch: int = 0) -> EpochSampler:
+        """Return the order in which rows are visited, see :class:`VolumePairs`."""
+        return EpochSampler(len(self), epoch_size, n_total, seed)
 
 
 # The data sets that nets train on: unlike torch's Dataset, these have a length.

@@ -20,7 +20,6 @@ from sklearn_iqt.deep._memory import reused_memory
 from sklearn_iqt.deep._net import PatchNet
 from sklearn_iqt.deep._pairs import Pairs
 from sklearn_iqt.deep._progress import Progress, say
-from sklearn_iqt.deep._sampler import EpochSampler
 from sklearn_iqt.deep._schedule import LearningRates
 from sklearn_iqt.deep._user_callbacks import copy_callbacks
 from sklearn_iqt.deep._validation import BestWeights, ValidationNRMSE, average_batch_norm
@@ -167,12 +166,10 @@ class Training:
 
     def _make_net(self) -> PatchNet:
         length = self.length
-        sampler = EpochSampler(
-            len(self.pairs),
+        sampler = self.pairs.sampler(
             length.steps_per_epoch * length.batch_size,
             length.n_steps * length.batch_size,
             self.seed,
-            self.pairs.n_views,
         )
         return self.estimator._make_net(
             length.batch_size,
@@ -220,7 +217,10 @@ class Training:
         """Choose the weights that are kept, and fix what prediction needs besides."""
         if self.best is not None:
             net.module_.load_state_dict(self.best.weights)
-        average_batch_norm(net.module_, self.pairs, self.length.batch_size, net.device, self.seed)
+        last_epoch = max(net.steps_done_ - 1, 0) // self.length.steps_per_epoch
+        average_batch_norm(
+            net.module_, self.pairs, self.length.batch_size, net.device, self.seed, last_epoch
+        )
         self.estimator._finish_training(net.module_, self.seed)
 
     def _say(self, message: str) -> None:

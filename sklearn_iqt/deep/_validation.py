@@ -11,7 +11,6 @@ from torch.utils.data import DataLoader
 
 from sklearn_iqt.deep._net import NetCallback
 from sklearn_iqt.deep._pairs import Pairs
-from sklearn_iqt.deep._sampler import EpochSampler
 
 __all__ = ["BestWeights", "ValidationNRMSE", "average_batch_norm"]
 
@@ -45,8 +44,14 @@ class ValidationNRMSE(NetCallback):
         """Prepare the first validation batch of an epoch."""
         if not training and not self.count:
             with torch.random.fork_rng():
+                # The history has an entry for the epoch at hand.
                 average_batch_norm(
-                    net.module_, self.training, self.batch_size, net.device, self.seed
+                    net.module_,
+                    self.training,
+                    self.batch_size,
+                    net.device,
+                    self.seed,
+                    len(net.history) - 1,
                 )
 
     def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
@@ -96,7 +101,7 @@ class BestWeights(NetCallback):
 
 
 def average_batch_norm(
-    module: nn.Module, training: Pairs, batch_size: int, device: str, seed: int
+    module: nn.Module, training: Pairs, batch_size: int, device: str, seed: int, epoch: int = 0
 ) -> None:
     """Set the statistics of batch normalisation to their mean over training batches.
 
@@ -115,6 +120,8 @@ def average_batch_norm(
         Where the module is.
     seed : int
         Determines the batches and their augmentation.
+    epoch : int, default=0
+        Epoch whose draw is used, if volumes are drawn again.
     """
     norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     momenta = [norm.momentum for norm in norms]
@@ -123,7 +130,7 @@ def average_batch_norm(
         norm.momentum = None  # a plain mean over all batches
     torch.manual_seed(seed)
     n_patches = min(N_NORM_BATCHES * batch_size, max(len(training) // batch_size, 1) * batch_size)
-    sampler = EpochSampler(len(training), n_patches, n_patches, seed, training.n_views)
+    sampler = training.sampler(n_patches, n_patches, seed, epoch)
     module.train()
     with torch.no_grad():
         for inputs, _ in DataLoader(training, batch_size, sampler=sampler):

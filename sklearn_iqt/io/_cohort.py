@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from copy import copy
 from typing import Any, NamedTuple
 
 import joblib
@@ -108,6 +109,8 @@ class Cohort:
                     f"{caller}: {names[0]} holds {len(self.low)} volumes but {other.name} holds "
                     f"{len(other)}. Pass one for each."
                 )
+        if self.high is not None:
+            self.low.check_targets(self.high)
         self._scale = per_axis(scale, "scale", caller)
         self._alignment = alignment
         for n in range(len(self)):
@@ -183,6 +186,25 @@ class Cohort:
         if self.high is not None:
             high, _ = self.high.read(n, None if mask is None else ~self.on_high(mask))
         return Pair(low, high, mask, affine)
+
+    def drawn(self, number: int) -> Cohort:
+        """Return the cohort with another draw of its volumes.
+
+        Parameters
+        ----------
+        number : int
+            Number of the draw, at least 0.
+
+        Returns
+        -------
+        Cohort
+            The same volumes, unless they are drawn again, see
+            :class:`sklearn_iqt.simulation.SimulatedScans`.
+        """
+        other = copy(self)
+        other.low = self.low.drawn(number)
+        other.high = None if self.high is None else self.high.drawn(number)
+        return other
 
     def on_high(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Put the mask of a low volume on the grid of its high volume.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, overload
@@ -44,7 +45,17 @@ class VolumeCollection(Sequence):
         The parameter.
     kind : {"stack", "arrays", "images"}
         Container that the user passed: a 4-D array, a sequence of arrays, or images and paths.
+    redraws : bool
+        Whether each draw holds other volumes, see :class:`sklearn_iqt.simulation.SimulatedScans`.
+    n_draws : int
+        Draws of each volume that an estimator on patches learns from.
+    most_in_memory : int or None
+        Most volumes that a training may hold in memory at a time; None for all.
     """
+
+    redraws: bool = False
+    n_draws: int = 1
+    most_in_memory: int | None = None
 
     def __init__(
         self,
@@ -72,18 +83,57 @@ class VolumeCollection(Sequence):
     def __len__(self) -> int:
         return len(self._items)
 
+    @property
+    def shape(self) -> tuple[int]:
+        """Number of volumes, as scikit-learn asks for it: it then selects by arrays of numbers."""
+        return (len(self),)
+
     @overload
     def __getitem__(self, index: int) -> np.ndarray: ...
 
     @overload
-    def __getitem__(self, index: slice) -> VolumeCollection: ...
+    def __getitem__(self, index: slice | Sequence | np.ndarray) -> VolumeCollection: ...
 
     def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return VolumeCollection(
-                self._items[index], name=self.name, caller=self._caller, nan=self._nan
+        if isinstance(index, tuple) and len(index) == 2 and index[1] is Ellipsis:
+            index = index[0]  # scikit-learn selects along the first axis
+        if isinstance(index, slice) or np.ndim(index) == 1:
+            return self._take(
+                np.arange(len(self))[index if isinstance(index, slice) else np.asarray(index)]
             )
-        return self.read(index)[0]
+        return self.read(operator.index(index))[0]
+
+    def _take(self, numbers: np.ndarray) -> VolumeCollection:
+        """Return the collection of the volumes with these numbers."""
+        if isinstance(self._items, np.ndarray):
+            items = self._items[numbers]
+        else:
+            items = [self._items[n] for n in numbers]
+        return VolumeCollection(items, name=self.name, caller=self._caller, nan=self._nan)
+
+    def drawn(self, number: int) -> VolumeCollection:
+        """Return another draw of the volumes.
+
+        Parameters
+        ----------
+        number : int
+            Number of the draw, at least 0.
+
+        Returns
+        -------
+        VolumeCollection
+            The collection itself, unless its volumes are drawn again.
+        """
+        return self
+
+    def check_targets(self, targets: VolumeCollection) -> None:
+        """Refuse high volumes that do not belong to the draws of these volumes.
+
+        Parameters
+        ----------
+        targets : VolumeCollection
+            High volumes of a training.
+        """
 
     def read(
         self, index: int, background: np.ndarray | None = None
@@ -210,17 +260,58 @@ class VolumeCollection(Sequence):
             A 4-D array for a 4-D array. Otherwise a 1-D object array of arrays, or of images with
             the affine and header carried over. (A plain list would break ``cross_val_predict``.)
         """
-        results = list(volumes)
-        if self.kind == "stack":
-            return np.stack(results)
-        wrapped = np.empty(len(results), dtype=object)
-        for index, result in enumerate(results):
-            wrapped[index] = result
+        results: list[Any] = []
+        for index, volume in enumerate(volumes):
+            result: Any = volume
             if self.kind == "images":
-                header, affine = self._header(index)
+                header, base, affine = self._place(index)
                 place = scaled_affine(affine, zoom, alignment)
-                wrapped[index] = carried_image(result, header, affine, place)
-        return wrapped
+                result = carried_image(volume, header, base, place)
+            results.append(result)
+        return self.join(results)
+
+    def join(self, results: Sequence[Any]) -> np.ndarray:
+        """Put results that are arrays or images into a container of the kind that the user passed.
+
+        Parameters
+        ----------
+        results : sequence of ndarray or of images
+            One for each volume of this collection, in order.
+
+        Returns
+        -------
+        ndarray
+            A 4-D array for a 4-D array, if the results have one shape. Otherwise a 1-D object
+            array. (A plain list would break ``cross_val_predict``.)
+        """
+        if self.kind == "stack" and len({np.shape(result) for result in results}) == 1:
+            return np.stack(results)
+        joined = np.empty(len(results), dtype=object)
+        for index, result in enumerate(results):
+            joined[index] = result
+        return joined
+
+    def as_item(self, index: int, voxels: np.ndarray, affine: np.ndarray | None) -> Any:
+        """Return voxels on another grid as an item of the kind that the user passed.
+
+        Parameters
+        ----------
+        index : int
+            Position in the collection.
+        voxels : ndarray of shape (i, j, k)
+            The voxels.
+        affine : ndarray of shape (4, 4) or None
+            Their place; None for arrays.
+
+        Returns
+        -------
+        ndarray or nibabel.Nifti1Image
+            An image with the header of that volume, if the collection holds images.
+        """
+        if self.kind != "images" or affine is None:
+            return voxels
+        header, base, _ = self._place(index)
+        return carried_image(voxels, header, base, affine)
 
     def as_image(self, index: int, voxels: np.ndarray) -> Nifti1Image:
         """Return other voxels on the grid of an image of this collection, with its header.
@@ -237,15 +328,16 @@ class VolumeCollection(Sequence):
         nibabel.Nifti1Image
             The voxels are not copied.
         """
-        header, affine = self._header(index)
-        return carried_image(voxels, header, affine, affine)
+        header, base, affine = self._place(index)
+        return carried_image(voxels, header, base, affine)
 
-    def _header(self, index: int) -> tuple[Nifti1Header, np.ndarray]:
+    def _place(self, index: int) -> tuple[Nifti1Header, np.ndarray, np.ndarray]:
+        """Return the header and affine of an image, and the affine of the volume."""
         source = self._items[index]
         if not isinstance(source, SpatialImage):
             source = self._sources.get(index) or read_image(source, nan="background")
         header, affine, _ = image_header(source, f"{self._caller}: {self.name_of(index)}")
-        return header, affine
+        return header, affine, affine
 
     @staticmethod
     def _check_array(item: Any, where: str, nan: Nan) -> np.ndarray:

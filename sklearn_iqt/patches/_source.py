@@ -132,10 +132,35 @@ class PatchSource:
         ScaledVolume
             The volume to cut, its interpolation and the unit.
         """
-        unit = intensity_scale(volume, mask)
-        low = np.asarray(volume / unit, dtype=np.float32, order="C")
+        low, unit = self._in_its_unit(volume, mask)
         baseline = self.interpolate(low)
         return ScaledVolume(baseline if self.interpolates_first else low, baseline, unit)
+
+    def scaled_inputs(
+        self, volume: NDArray, mask: NDArray[np.bool_] | None
+    ) -> tuple[NDArray[np.float32], float]:
+        """Scale a low volume, and interpolate it only if patches are cut from its interpolation.
+
+        Parameters
+        ----------
+        volume, mask : ndarray
+            See :meth:`scaled`.
+
+        Returns
+        -------
+        inputs : ndarray of float32
+            The volume to cut.
+        unit : float
+            Intensity that was scaled to one.
+        """
+        low, unit = self._in_its_unit(volume, mask)
+        return (self.interpolate(low) if self.interpolates_first else low), unit
+
+    def _in_its_unit(
+        self, volume: NDArray, mask: NDArray[np.bool_] | None
+    ) -> tuple[NDArray[np.float32], float]:
+        unit = intensity_scale(volume, mask)
+        return np.asarray(volume / unit, dtype=np.float32, order="C"), unit
 
     def mask_on_inputs(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Put the mask of a low volume on the grid that patches are cut from.
@@ -155,7 +180,11 @@ class PatchSource:
         return upsample(mask, self.scale, order=0, alignment=self.alignment) > 0.5
 
     def training_pairs(
-        self, cohort: Cohort, max_patches: int | None, random_state: np.random.RandomState
+        self,
+        cohort: Cohort,
+        max_patches: int | None,
+        random_state: np.random.RandomState,
+        n_draws: int = 1,
     ) -> Iterator[TrainingPair]:
         """Read, scale and draw one pair after another.
 
@@ -167,36 +196,66 @@ class PatchSource:
             Largest number of patches to draw, divided evenly among the volumes; None for all.
         random_state : RandomState
             Source of randomness.
+        n_draws : int, default=1
+            Pairs of each subject.
 
         Yields
         ------
         TrainingPair
-            In the order of the cohort.
+            In the order of the cohort, all pairs of a subject together.
         """
-        quotas = share(max_patches, len(cohort))
-        for n, (pair, quota) in enumerate(zip(cohort, quotas, strict=True)):
-            inputs, _, unit = self.scaled(pair.low, pair.mask)
-            gain = _gain(pair.low, pair.high, pair.mask, self.scale)
-            if self.target_unit == "own" and np.isnan(gain):
-                raise ValueError(
-                    f"{cohort.caller}: the gain of the target of {cohort.low.name_of(n)} is not "
-                    "defined, because the median of the foreground is not above 0 in both volumes. "
-                    "Scale them so that 0 is background, or set target_unit='low'."
-                )
-            target = pair.high / (unit * gain if self.target_unit == "own" else unit)
-            target = target.astype(np.float32)
-            drawn = sample_index(
-                self.patcher.grid(inputs.shape),
-                target,
-                mask=None if pair.mask is None else self.mask_on_inputs(pair.mask),
-                n_patches=quota,
-                background=self.patcher.background,
-                random_state=random_state,
+        quotas = share(max_patches, len(cohort) * n_draws)
+        for n, quota in enumerate(quotas):
+            yield self.training_pair(cohort.drawn(n % n_draws), n // n_draws, quota, random_state)
+
+    def training_pair(
+        self,
+        cohort: Cohort,
+        n: int,
+        n_patches: int | None,
+        random_state: np.random.RandomState,
+    ) -> TrainingPair:
+        """Read, scale and draw one pair.
+
+        Parameters
+        ----------
+        cohort : Cohort
+            Low and high volumes, perhaps with masks.
+        n : int
+            Position of the pair.
+        n_patches : int or None
+            Largest number of patches to draw; None for all.
+        random_state : RandomState
+            Source of randomness.
+
+        Returns
+        -------
+        TrainingPair
+            The pair.
+        """
+        pair = cohort.read(n)
+        inputs, unit = self.scaled_inputs(pair.low, pair.mask)
+        gain = _gain(pair.low, pair.high, pair.mask, self.scale)
+        if self.target_unit == "own" and np.isnan(gain):
+            raise ValueError(
+                f"{cohort.caller}: the gain of the target of {cohort.low.name_of(n)} is not "
+                "defined, because the median of the foreground is not above 0 in both volumes. "
+                "Scale them so that 0 is background, or set target_unit='low'."
             )
-            yield TrainingPair(inputs, target, drawn, gain)
+        target = pair.high / (unit * gain if self.target_unit == "own" else unit)
+        target = target.astype(np.float32)
+        drawn = sample_index(
+            self.patcher.grid(inputs.shape),
+            target,
+            mask=None if pair.mask is None else self.mask_on_inputs(pair.mask),
+            n_patches=n_patches,
+            background=self.patcher.background,
+            random_state=random_state,
+        )
+        return TrainingPair(inputs, target, drawn, gain)
 
     def training_rows(
-        self, pairs: Iterable[TrainingPair]
+        self, pairs: Iterable[TrainingPair], n_draws: int = 1
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.integer], list[float]]:
         """Cut the patches that were drawn.
 
@@ -204,15 +263,17 @@ class PatchSource:
         ----------
         pairs : iterable of TrainingPair
             See :meth:`training_pairs`.
+        n_draws : int, default=1
+            Pairs of each subject.
 
         Returns
         -------
         low_rows, high_rows : ndarray of shape (n_rows, voxels of a patch)
             Paired rows.
         groups : ndarray of int, shape (n_rows,)
-            Position in the cohort of the pair that each row comes from.
+            Position in the cohort of the subject that each row comes from.
         gains : list of float
-            Gain of each pair.
+            Gain of each subject: the median over its draws.
         """
         rows, gains = [], []
         for pair in pairs:
@@ -220,7 +281,9 @@ class PatchSource:
             low_rows = cut_patches(pair.inputs, grid, pair.drawn)
             rows.append((low_rows, cut_patches(pair.target, grid.high, pair.drawn)))
             gains.append(pair.gain)
-        return *join_rows(rows), gains
+        low_rows, high_rows, groups = join_rows(rows)
+        medians = np.median(np.reshape(gains, (-1, n_draws)), axis=1).tolist()
+        return low_rows, high_rows, groups // n_draws, medians
 
 
 def _gain(

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from sklearn_iqt._axes import check_alignment, per_axis
 
-__all__ = ["interpolation_matrix", "upsample"]
+__all__ = ["axis_matrix", "interpolation_matrix", "upsample"]
 
 
 @lru_cache(maxsize=256)
@@ -51,12 +51,33 @@ def interpolation_matrix(
     check_alignment(alignment, "interpolation_matrix")
     shift = 0.5 / scale - 0.5 if alignment == "center" else 0.0
     coordinates = np.clip(np.arange(n_voxels * scale) / scale + shift, 0, n_voxels - 1)
-    matrix = np.empty((n_voxels * scale, n_voxels))
+    matrix = axis_matrix(n_voxels, coordinates, order)
+    matrix.flags.writeable = False
+    return matrix
+
+
+def axis_matrix(n_voxels: int, coordinates: np.ndarray, order: int) -> np.ndarray:
+    """Return the matrix that interpolates one axis at given places.
+
+    Parameters
+    ----------
+    n_voxels : int
+        Voxels along the axis.
+    coordinates : ndarray of shape (n,)
+        Places in voxels, from 0 to ``n_voxels - 1``.
+    order : int, in [0, 5]
+        Spline order.
+
+    Returns
+    -------
+    ndarray of shape (n, n_voxels), float64
+        Rows sum to one.
+    """
+    matrix = np.empty((len(coordinates), n_voxels))
     for column, impulse in enumerate(np.eye(n_voxels)):
         matrix[:, column] = ndimage.map_coordinates(
             impulse, coordinates[None], order=order, mode="mirror"
         )
-    matrix.flags.writeable = False
     return matrix
 
 

@@ -19,8 +19,9 @@ from sklearn_iqt.exceptions import GeometryMismatchError
 from sklearn_iqt.io import load_volume, read_volume, scaled_affine
 from sklearn_iqt.io._carry import carried_image, image_header
 from sklearn_iqt.io._gate import check_image
+from sklearn_iqt.preprocessing._interpolate import axis_matrix
 
-__all__ = ["looks_like_labels", "resample_to", "resample_to_voxel_size"]
+__all__ = ["looks_like_labels", "resample_array", "resample_to", "resample_to_voxel_size"]
 
 # Number of voxels whose coordinates are computed at a time.
 _SLAB_VOXELS = 1 << 19
@@ -168,7 +169,7 @@ def resample_to(
         return carried_image(volume.copy(), header, affine, affine)
     to_source = np.linalg.inv(affine) @ target_affine
     _check_overlap(volume.shape, shape, to_source, caller)
-    resampled = _resample(volume, shape, to_source, order, fill_value, antialias, keep_range)
+    resampled = resample_array(volume, shape, to_source, order, fill_value, antialias, keep_range)
     return carried_image(resampled, header, affine, target_affine)
 
 
@@ -244,7 +245,7 @@ def resample_to_voxel_size(
     # The two fields of view share their centre.
     to_source = from_matvec(np.diag(step), (old_shape - 1) / 2 - step * (new_shape - 1) / 2)
     shape = tuple(int(length) for length in new_shape)
-    resampled = _resample(volume, shape, to_source, order, 0.0, antialias, keep_range)
+    resampled = resample_array(volume, shape, to_source, order, 0.0, antialias, keep_range)
     return carried_image(resampled, header, affine, affine @ to_source)
 
 
@@ -298,7 +299,7 @@ def _grid(target: Any) -> tuple[tuple[int, ...], NDArray[np.float64]]:
 def _check_overlap(
     shape: tuple[int, ...],
     target_shape: tuple[int, ...],
-    to_source: NDArray[np.float64],
+    to_source: NDArray[np.floating],
     caller: str,
 ) -> None:
     """Refuse a target that lies beyond one end of the volume, where all voxels would be filled."""
@@ -312,16 +313,37 @@ def _check_overlap(
             )
 
 
-def _resample(
+def resample_array(
     volume: NDArray,
     shape: tuple[int, ...],
-    to_source: NDArray[np.float64],
+    to_source: NDArray[np.floating],
     order: int,
-    fill_value: float,
-    antialias: bool,
-    keep_range: bool,
+    fill_value: float = 0.0,
+    antialias: bool = True,
+    keep_range: bool = True,
 ) -> NDArray:
-    """Blur, interpolate, and restore the range and the zeros of the volume, as asked for."""
+    """Blur, interpolate, and restore the range and the zeros of the volume, as asked for.
+
+    Parameters
+    ----------
+    volume : ndarray of shape (i, j, k), float32 or float64
+        Intensities.
+    shape : tuple of 3 ints
+        Shape of the result.
+    to_source : ndarray of shape (4, 4)
+        Voxel of the result to voxel of the volume.
+    order : int in [0, 5]
+        Order of the spline.
+    fill_value : float, default=0.0
+        Intensity outside of the field of view of the volume.
+    antialias, keep_range : bool, default=True
+        See :func:`resample_to`.
+
+    Returns
+    -------
+    ndarray of the given shape
+        The result.
+    """
     # Along an axis of the source, a new voxel is as wide as its row of the matrix is long.
     step = np.linalg.norm(to_source[:3, :3], axis=1)
     sigma = np.sqrt(np.maximum(step**2 - 1, 0)) / _FWHM
@@ -347,7 +369,7 @@ def _resample(
 def _sample(
     volume: NDArray,
     shape: tuple[int, ...],
-    to_source: NDArray[np.float64],
+    to_source: NDArray[np.floating],
     order: int,
     fill_value: float,
     limits: tuple[float, float] | None = None,
@@ -356,10 +378,15 @@ def _sample(
 
     `limits` clips what is interpolated, not the fill value.
     """
+    matrix = to_source[:3, :3]
+    # Rounding in affines may tilt a grid by less than this part of a voxel.
+    tilt = np.abs(matrix - np.diag(np.diag(matrix))).max() * max(shape)
+    if order > 0 and tilt < 1e-6:
+        return _sample_axes(volume, shape, to_source, order, fill_value, limits)
     if order > 1:
         volume = ndimage.spline_filter(volume, order, output=volume.dtype, mode="mirror")
     last = np.array(volume.shape, dtype=np.float64).reshape(3, 1, 1, 1) - 1
-    matrix, shift = to_source[:3, :3], to_source[:3, 3].reshape(3, 1, 1, 1)
+    shift = to_source[:3, 3].reshape(3, 1, 1, 1)
     in_slice = np.einsum("ab,bjk->ajk", matrix[:, 1:], np.indices(shape[1:], dtype=np.float64))
     result = np.empty(shape, dtype=volume.dtype)
     thickness = max(1, _SLAB_VOXELS // (shape[1] * shape[2]))
@@ -376,4 +403,33 @@ def _sample(
             np.clip(sampled, *limits, out=sampled)
         sampled[outside] = fill_value
         result[start : start + len(slab)] = sampled
+    return result
+
+
+def _sample_axes(
+    volume: NDArray,
+    shape: tuple[int, ...],
+    to_source: NDArray[np.floating],
+    order: int,
+    fill_value: float,
+    limits: tuple[float, float] | None,
+) -> NDArray:
+    """Do what `_sample` does if the axes of both grids are parallel: one axis after the other."""
+    result = volume
+    outside = []
+    # First the axis along which the result is smallest, compared with the volume.
+    growth = np.array(shape) / volume.shape
+    for axis in np.argsort(growth):
+        points = to_source[axis, axis] * np.arange(shape[axis]) + to_source[axis, 3]
+        last = volume.shape[axis] - 1
+        outside.append((axis, (points < -_RIM) | (points > last + _RIM)))
+        matrix = axis_matrix(volume.shape[axis], np.clip(points, 0, last), order)
+        product = np.tensordot(result, matrix.astype(volume.dtype), axes=(axis, 1))
+        result = np.moveaxis(product, -1, axis)
+    result = np.ascontiguousarray(result)
+    if limits is not None:
+        np.clip(result, *limits, out=result)
+    for axis, places in outside:
+        if places.any():
+            result[(slice(None),) * int(axis) + (places,)] = fill_value
     return result

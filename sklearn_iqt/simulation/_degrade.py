@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from nibabel.spatialimages import SpatialImage
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import gaussian_filter1d
 
 from sklearn_iqt._axes import check_alignment, per_axis
@@ -110,24 +110,78 @@ def degrade(
         (-3, -2, -1), steps, np.broadcast_to(widths, 3).tolist(), strict=True
     ):
         if step > 1:
-            profile = _slice_matrix(low.shape[axis], step, width, alignment, low.dtype)
-            product = np.tensordot(low, profile, axes=(axis, 1))
-            low = np.ascontiguousarray(np.moveaxis(product, -1, axis))
+            size, first = low.shape[axis], (step - 1) / 2 if alignment == "center" else 0.0
+            low = apply_matrix(low, slice_matrix(size, size // step, step, first, width), axis)
     return low.copy() if steps == (1, 1, 1) else low
 
 
-def _slice_matrix(
-    size: int, step: int, thickness: float, alignment: str, dtype: DTypeLike
-) -> NDArray[np.floating]:
+def slice_matrix(
+    size: int,
+    n_slices: int,
+    step: float,
+    first: float,
+    thickness: float,
+    *,
+    profile: str = "gaussian",
+    mode: str = "constant",
+) -> NDArray[np.float64]:
     """
-    Return the matrix that blurs and samples along one axis, of shape (size // step, size).
+    Return the matrix that blurs and samples along one axis.
 
-    Row j is the slice profile of low voxel j. The matrix is the result of the blur (edges repeated)
-    and the cubic spline for the identity, because both are linear.
+    Row j is the slice profile of low voxel j. With a Gaussian profile, the matrix is the result of
+    the blur (edges repeated) and the cubic spline for the identity, because both are linear.
+
+    Parameters
+    ----------
+    size : int
+        High voxels along the axis.
+    n_slices : int
+        Low voxels along the axis.
+    step : float
+        Distance between the centres of low voxels, in high voxels.
+    first : float
+        Centre of the first low voxel, in high voxels.
+    thickness : float
+        Full width at half maximum of the profile, in high voxels. Up to 1, nothing is blurred.
+    profile : {"gaussian", "box"}, default="gaussian"
+        Shape of the profile.
+    mode : str, default="constant"
+        What the spline of a Gaussian profile assumes beyond the edges.
+
+    Returns
+    -------
+    ndarray of shape (n_slices, size), float64
+        The matrix.
     """
-    profile = np.eye(size)
+    if profile == "box" and thickness > 1:
+        centers = first + step * np.arange(n_slices)[:, np.newaxis]
+        edges = np.arange(size + 1) - 0.5
+        edges[0], edges[-1] = -np.inf, np.inf  # the outermost voxels are repeated
+        inside = np.clip(edges, centers - thickness / 2, centers + thickness / 2)
+        return np.diff(inside, axis=1) / thickness
+    blur = np.eye(size)
     if thickness > 1:
-        profile = gaussian_filter1d(profile, thickness / FWHM_PER_SIGMA, axis=0, mode="nearest")
-    first = (step - 1) / 2 if alignment == "center" else 0.0
-    sampled = sample_axes(profile, (step, 1), (first, 0), (size // step, size), order=3)
-    return sampled.astype(dtype)
+        blur = gaussian_filter1d(blur, thickness / FWHM_PER_SIGMA, axis=0, mode="nearest")
+    return sample_axes(blur, (step, 1), (first, 0), (n_slices, size), order=3, mode=mode)
+
+
+def apply_matrix(array: NDArray[np.floating], matrix: NDArray, axis: int) -> NDArray[np.floating]:
+    """
+    Multiply an axis of an array by a matrix.
+
+    Parameters
+    ----------
+    array : ndarray
+        Values.
+    matrix : ndarray of shape (n_new, n_old)
+        Matrix.
+    axis : int
+        Axis with n_old entries.
+
+    Returns
+    -------
+    ndarray
+        Array with n_new entries along the axis.
+    """
+    product = np.tensordot(array, matrix.astype(array.dtype), axes=(axis, 1))
+    return np.ascontiguousarray(np.moveaxis(product, -1, axis))

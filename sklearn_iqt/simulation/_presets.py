@@ -29,6 +29,7 @@ SNR_PRESETS: dict[str, SNRDistribution] = {
     "low_contrast_noisy": RatioSNR(
         ratio=(1.00, 1.10), snr_wm=(_T1W_SNR_WM[0] / 3, _T1W_SNR_WM[1] / 3)
     ),
+    "wide": RatioSNR(ratio=(0.9, 1.8), snr_wm=(8.0, 90.0)),
 }
 
 
@@ -71,6 +72,7 @@ def get_snr(snr: str | SNRDistribution) -> SNRDistribution:
     noisy              t1w_036t with both SNR divided by 3                4.4 to 5.5
     inverted           WM/GM 0.80 to 0.98, the noise of t1w_036t          4.1 to 8.8
     low_contrast_noisy WM/GM 1.00 to 1.10, SNR_WM divided by 3            4.9 to 5.5
+    wide               WM/GM 0.90 to 1.80, SNR_WM 8 to 90                 1.4 to 6.7
     ================== ================================================== ==========
 
     `ulf_measured` comes from one scan at 64 mT, which the vendor of the scanner had reconstructed.

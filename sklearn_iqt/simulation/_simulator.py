@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from numbers import Integral, Real
-from os import PathLike
 from typing import Any
 
 import numpy as np
-from nibabel.spatialimages import SpatialImage
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils import Bunch, Tags, check_random_state
@@ -17,15 +15,15 @@ from tqdm.auto import tqdm
 
 from sklearn_iqt._axes import ALIGNMENTS, per_axis
 from sklearn_iqt._doc_link import DocLinkMixin
-from sklearn_iqt.exceptions import GeometryMismatchError
-from sklearn_iqt.io import Cohort
-from sklearn_iqt.simulation._degrade import degrade
-from sklearn_iqt.simulation._maps import BORDER_WIDTH, read_maps
+from sklearn_iqt.io import Cohort, Grid
+from sklearn_iqt.preprocessing._resample import resample_array
+from sklearn_iqt.simulation._brains import Brain, FixedSlices, LowBrain, check_count, read_brain
+from sklearn_iqt.simulation._maps import BORDER_WIDTH
 from sklearn_iqt.simulation._presets import get_snr, mahalanobis_distance
+from sklearn_iqt.simulation._rendering import Appearance
+from sklearn_iqt.simulation._slices import SliceGeometry, Slices, check_range
 from sklearn_iqt.simulation._snr import check_snr
 
-# Fraction of a tissue above which a low voxel counts as pure.
-_PURE = 0.9
 _CALLER = "LowFieldSimulator.simulate"
 
 
@@ -52,11 +50,30 @@ class LowFieldSimulator(DocLinkMixin, BaseEstimator):
     alignment : {"center", "corner"}, default="center"
         Position of a low voxel: in the centre of its block of `scale` high voxels, or on the first
         voxel of the block as in [1]_.
-    noise : {"gaussian", "rician"} or None, default="gaussian"
+    noise : {"gaussian", "rician"}, None, or sequence of these, default="gaussian"
         Kind of noise: additive Gaussian noise as in [1]_ (negative values occur), the Rician noise
-        of a magnitude image, or no noise.
+        of a magnitude image, or no noise. From a sequence, one is chosen for each scan.
+    background : {"noise", "zero"} or sequence of these, default="noise"
+        Voxels that are mostly outside of the three tissues: noise, or exactly 0 as in scans after
+        brain extraction. From a sequence, one is chosen for each scan.
     reference_tissue : {"gm", "wm"}, default="gm"
         Tissue that keeps its intensity, while the other tissue is scaled to the drawn contrast.
+    csf : float or tuple of two floats, default=1.0
+        Factor on the intensity of CSF, at least 0. Here and below, a pair is a range, from which a
+        number is drawn uniformly for each scan.
+    gamma : float or tuple of two floats, default=1.0
+        Exponent of the intensities before noise, above 0. The reference tissue keeps its
+        intensity, and ratios of intensities are raised to this power.
+    bias : float or tuple of two floats, default=0.0
+        Strength of a smooth field that multiplies the scan before noise, at least 0: the field
+        reaches ``1 + bias`` or ``1 / (1 + bias)`` somewhere.
+    bias_width : float, default=80.0
+        Smoothness of this field in mm, above 0: the distance between the nodes of a cubic spline.
+        Voxels of arrays have 1 mm here.
+    geometry : SliceGeometry or None, default=None
+        Slices of any thickness and direction, and voxels of any size in plane. By default all scans
+        have the slices that `scale`, `thickness`, `gap` and `alignment` say; with a geometry these
+        are not used.
     border_width : float, default=1.5
         Width of the border between tissues if a label map is given: full width at half maximum in
         high voxels, see :func:`tissue_maps_from_labels`. Soft maps are not changed. The simulator
@@ -80,10 +97,13 @@ class LowFieldSimulator(DocLinkMixin, BaseEstimator):
     2. All are sampled by a cubic spline at the centres of the low voxels. Blur and sampling are
        linear and separable, so that they are applied as one matrix for each axis.
     3. mean_GM and mean_WM are the means over the low voxels where the map of the tissue exceeds
-       0.9. With GM as the reference, sigma = mean_GM / SNR_GM and
-       ``I' = (P_GM + SNR_WM * sigma / mean_WM * P_WM + P_CSF) * I``. CSF is unchanged, and voxels
-       outside the three tissues become 0. With WM as the reference, the two tissues swap roles.
+       0.9, or over such high voxels if there is a `geometry`, because thick slices may have none.
+       With GM as the reference, sigma = mean_GM / SNR_GM and
+       ``I' = (P_GM + SNR_WM * sigma / mean_WM * P_WM + csf * P_CSF) * I``. Voxels outside the three
+       tissues become 0. With WM as the reference, the two tissues swap roles. Gamma and the bias
+       field follow.
     4. Noise with standard deviation sigma is added everywhere.
+    5. With a `geometry`, the scan may be interpolated onto the grid of its high volume.
 
     The high volume is cropped at the far end to a whole number of blocks.
 
@@ -111,8 +131,14 @@ class LowFieldSimulator(DocLinkMixin, BaseEstimator):
         "thickness": [Interval(Real, 1, None, closed="left"), "array-like"],
         "gap": [Interval(Real, 0, None, closed="left"), "array-like"],
         "alignment": [StrOptions(set(ALIGNMENTS))],
-        "noise": [StrOptions({"gaussian", "rician"}), None],
+        "noise": [StrOptions({"gaussian", "rician"}), tuple, list, None],
+        "background": [StrOptions({"noise", "zero"}), tuple, list],
         "reference_tissue": [StrOptions({"gm", "wm"})],
+        "csf": [Interval(Real, 0, None, closed="left"), tuple, list],
+        "gamma": [Interval(Real, 0, None, closed="neither"), tuple, list],
+        "bias": [Interval(Real, 0, None, closed="left"), tuple, list],
+        "bias_width": [Interval(Real, 0, None, closed="neither")],
+        "geometry": [SliceGeometry, None],
         "border_width": [Interval(Real, 0, None, closed="left")],
         "mask_target": ["boolean"],
         "random_state": ["random_state"],
@@ -127,8 +153,14 @@ class LowFieldSimulator(DocLinkMixin, BaseEstimator):
         thickness: float | tuple[float, float, float] = 3,
         gap: float | tuple[float, float, float] = 1,
         alignment: str = "center",
-        noise: str | None = "gaussian",
+        noise: str | Sequence[str | None] | None = "gaussian",
+        background: str | Sequence[str] = "noise",
         reference_tissue: str = "gm",
+        csf: float | tuple[float, float] = 1.0,
+        gamma: float | tuple[float, float] = 1.0,
+        bias: float | tuple[float, float] = 0.0,
+        bias_width: float = 80.0,
+        geometry: SliceGeometry | None = None,
         border_width: float = BORDER_WIDTH,
         mask_target: bool = True,
         random_state: Any = None,
@@ -140,7 +172,13 @@ class LowFieldSimulator(DocLinkMixin, BaseEstimator):
         self.gap = gap
         self.alignment = alignment
         self.noise = noise
+        self.background = background
         self.reference_tissue = reference_tissue
+        self.csf = csf
+        self.gamma = gamma
+        self.bias = bias
+        self.bias_width = bias_width
+        self.geometry = geometry
         self.border_width = border_width
         self.mask_target = mask_target
         self.random_state = random_state
@@ -183,40 +221,26 @@ class LowFieldSimulator(DocLinkMixin, BaseEstimator):
             If a parameter, an SNR or a map is out of its range, or a volume has no low voxels of
             nearly pure GM or WM, so that its contrast cannot be set.
         """
-        self._validate_params()
-        scale, thickness = self._geometry()
+        self._check()
         cohort = Cohort(high, mask=mask, caller=_CALLER, names=("high", "", "mask"))
         volumes = cohort.low
-        self._check_count(tissues, len(volumes))
-        pairs, noise_seeds = self._draw(len(volumes), snr)
+        check_count(tissues, len(volumes), _CALLER)
+        pairs, seeds = self._draw(len(volumes), snr)
 
-        lows, highs = [], []
+        lows: list[Any] = []
+        highs: list[Any] = []
         title = type(self).__name__
-        for index, entry in enumerate(tqdm(tissues, desc=title, disable=not self.verbose)):
-            volume, _, inside, affine = cohort.read(index)
-            maps = read_maps(
-                entry,
-                volume,
-                affine,
-                inside,
-                border_width=self.border_width,
-                name=f"tissues[{index}]",
-                caller=_CALLER,
-            )
-            low, cropped = self._simulate_volume(
-                volume if inside is None else volume * inside,
-                maps,
-                scale=scale,
-                thickness=thickness,
-                snr=pairs[index],
-                rng=np.random.RandomState(noise_seeds[index]),
-                name=f"high[{index}]",
-            )
-            lows.append(low)
-            highs.append(cropped)
+        for n in tqdm(range(len(volumes)), desc=title, disable=not self.verbose):
+            brain = read_brain(cohort, n, tissues[n], self.border_width)
+            slices = self._slices(seeds[n], brain.voxel_size)
+            low = self._low(brain, slices, seeds[n])
+            voxels = self._scan(low, slices, pairs[n], seeds[n])
+            grids = self._grids(slices, Grid(brain.volume.shape, brain.affine), brain.name)
+            for results, result, grid in zip((lows, highs), voxels, grids, strict=True):
+                results.append(volumes.as_item(n, result, grid.affine))
         return Bunch(
-            low=volumes.wrap(lows, zoom=tuple(1 / s for s in scale), alignment=self.alignment),
-            high=volumes.wrap(highs),
+            low=volumes.join(lows),
+            high=volumes.join(highs),
             snr=pairs,
             mahalanobis=mahalanobis_distance(pairs),
         )
@@ -227,21 +251,17 @@ class LowFieldSimulator(DocLinkMixin, BaseEstimator):
         tags.input_tags.three_d_array = True
         return tags
 
-    @staticmethod
-    def _check_count(tissues: Any, n_volumes: int) -> None:
-        """Check that there is one entry of tissues for each volume."""
-        if isinstance(tissues, (str, PathLike, SpatialImage)) or (
-            isinstance(tissues, np.ndarray) and tissues.dtype != object and tissues.ndim < 4
-        ):
-            raise GeometryMismatchError(
-                f"{_CALLER}: tissues is a single {type(tissues).__name__}. Pass a sequence with "
-                "the label map, or the three maps, of each volume."
-            )
-        if len(tissues) != n_volumes:
-            raise GeometryMismatchError(
-                f"{_CALLER}: high holds {n_volumes} volumes, but tissues holds {len(tissues)} "
-                "entries. Pass one entry for each volume."
-            )
+    @property
+    def _changes_brains(self) -> bool:
+        """True if draws differ in more than contrast and noise."""
+        return self.geometry is not None
+
+    def _check(self) -> None:
+        """Check the parameters."""
+        self._validate_params()
+        self._geometry()
+        self._ranges()
+        self._options()
 
     def _geometry(self) -> tuple[tuple[int, ...], tuple[float, ...]]:
         """Return scale and slice thickness along each axis, checked against the gap."""
@@ -273,99 +293,126 @@ class LowFieldSimulator(DocLinkMixin, BaseEstimator):
         self, n_volumes: int, snr: ArrayLike | None
     ) -> tuple[NDArray[np.float64], NDArray[np.integer]]:
         """Return the SNR pair and the seed of the noise of each volume."""
-        # Two seeds for each volume, drawn row by row, so that other volumes do not affect them.
-        seeds = check_random_state(self.random_state).randint(
-            np.iinfo(np.int32).max, size=(n_volumes, 2)
-        )
+        seeds = two_seeds(check_random_state(self.random_state), n_volumes)
         if snr is None:
-            distribution = get_snr(self.snr)
-            drawn = [distribution.sample(1, int(seed)) for seed in seeds[:, 0]]
-            pairs = np.concatenate(drawn) if drawn else np.empty((0, 2))
-            source = f"a draw from snr={self.snr!r}"
-        else:
-            pairs, source = check_snr(snr, caller=_CALLER).copy(), "snr"
+            drawn = [self._draw_snr(int(seed)) for seed in seeds[:, 0]]
+            return np.array(drawn).reshape(-1, 2), seeds[:, 1]
+        pairs = check_snr(snr, caller=_CALLER).copy()
         if pairs.shape != (n_volumes, 2):
             raise ValueError(
                 f"{_CALLER}: snr must have shape ({n_volumes}, 2), with one pair for each volume, "
                 f"got shape {pairs.shape}."
             )
-        if not (pairs > 0).all():
-            row = int(np.flatnonzero(~(pairs > 0).all(axis=1))[0])
-            raise ValueError(
-                f"{_CALLER}: SNR must be above 0, but {source} gives "
-                f"{pairs[row].tolist()} for volume {row}."
-            )
+        for row, pair in enumerate(pairs):
+            _check_positive(pair, f"snr gives {pair.tolist()} for volume {row}")
         return pairs, seeds[:, 1]
 
-    def _simulate_volume(
-        self,
-        volume: NDArray[np.floating],
-        maps: NDArray[np.floating],
-        *,
-        scale: tuple[int, ...],
-        thickness: tuple[float, ...],
-        snr: NDArray[np.float64],
-        rng: np.random.RandomState,
-        name: str,
-    ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-        """Return the low volume and the cropped high volume of one subject."""
-        shape = tuple(n // s for n, s in zip(volume.shape, scale, strict=True))
-        if 0 in shape:
-            raise GeometryMismatchError(
-                f"{_CALLER}: {name} has shape {volume.shape}, but one low voxel "
-                f"needs scale={scale} voxels. Pass a larger volume or a smaller scale."
+    def _draw_snr(self, seed: int) -> NDArray[np.float64]:
+        """Return one pair of the distribution."""
+        pairs = get_snr(self.snr).sample(1, seed)
+        if pairs.shape != (1, 2):
+            raise ValueError(
+                f"{_CALLER}: a sample of one pair from snr={self.snr!r} must have shape (1, 2), "
+                f"got shape {pairs.shape}."
             )
-        low, low_maps = (
-            degrade(array, scale=scale, thickness=thickness, alignment=self.alignment)
-            for array in (volume, maps)
+        _check_positive(pairs[0], f"a draw from snr={self.snr!r} gives {pairs[0].tolist()}")
+        return pairs[0]
+
+    # What one draw of one brain needs. `SimulatedScans` calls these.
+
+    def _slices(self, seed: int, voxel_size: NDArray[np.float64]) -> FixedSlices | Slices:
+        """Return the voxels of the scan whose noise has this seed."""
+        if self.geometry is None:
+            return FixedSlices(*self._geometry(), self.alignment)
+        return self.geometry.sample(voxel_size, np.random.RandomState((seed, 3)))
+
+    def _low(self, brain: Brain, slices: FixedSlices | Slices, seed: int) -> LowBrain:
+        """Return a brain, perhaps with lesions, on the grid of a scan."""
+        return slices.apply(brain, self.mask_target)
+
+    def _grids(self, slices: FixedSlices | Slices, high: Grid, name: str) -> tuple[Grid, Grid]:
+        """Return the grids of a scan and of its high volume."""
+        scan, target = slices.grids(high, name)
+        if isinstance(slices, FixedSlices):
+            return scan, target
+        if slices.to_high_grid:
+            return target, target
+        return slices.turned_grid(scan), high
+
+    def _look(self, snr: NDArray[np.float64], seed: int) -> Appearance:
+        """Return how the scan looks whose noise has this seed."""
+        # Always five numbers, so that each parameter affects only its own draw.
+        uniform = np.random.RandomState((seed, 2)).uniform(size=5)
+        csf, gamma, bias = (
+            low + (high - low) * u for (low, high), u in zip(self._ranges(), uniform, strict=False)
         )
-        _, grey, white = low_maps
-        mean_gm, mean_wm = (
-            _pure_mean(low, tissue_map, tissue, name)
-            for tissue_map, tissue in ((grey, "GM"), (white, "WM"))
+        noise, background = (
+            options[int(u * len(options))]
+            for options, u in zip(self._options(), uniform[3:], strict=True)
         )
-        snr_wm, snr_gm = snr
-        if self.reference_tissue == "gm":
-            sigma = mean_gm / snr_gm
-            gain_gm, gain_wm = 1.0, snr_wm * sigma / mean_wm
-        else:
-            sigma = mean_wm / snr_wm
-            gain_gm, gain_wm = snr_gm * sigma / mean_gm, 1.0
-        gains = np.array([1.0, gain_gm, gain_wm], dtype=volume.dtype)
-        low = low * np.tensordot(gains, low_maps, axes=1)
-        low = self._add_noise(low, sigma, rng).astype(volume.dtype, copy=False)
-
-        crop = tuple(slice(n * s) for n, s in zip(shape, scale, strict=True))
-        target = volume[crop]
-        if self.mask_target:
-            target = target * maps[(slice(None), *crop)].sum(axis=0, dtype=volume.dtype)
-        else:
-            target = target.copy()
-        return low, target
-
-    def _add_noise(
-        self, low: NDArray[np.floating], sigma: float, rng: np.random.RandomState
-    ) -> NDArray[np.floating]:
-        """Return the volume with noise of standard deviation `sigma` in each channel."""
-        if self.noise is None:
-            return low
-        real = low + sigma * rng.standard_normal(low.shape)
-        if self.noise == "gaussian":
-            return real
-        return np.hypot(real, sigma * rng.standard_normal(low.shape))
-
-
-def _pure_mean(
-    low: NDArray[np.floating], tissue_map: NDArray[np.floating], tissue: str, name: str
-) -> float:
-    """Return the mean of a volume over the voxels of nearly pure tissue."""
-    pure = low[tissue_map > _PURE]
-    mean = float(pure.mean(dtype=np.float64)) if pure.size else 0.0
-    if mean <= 0:
-        fault = f"a mean of {mean:g} in" if pure.size else "no"
-        raise ValueError(
-            f"{_CALLER}: {name} has {fault} low voxels with more than {_PURE:.0%} {tissue}, but "
-            "needs such voxels with a positive mean. Check that the tissue maps are in the order "
-            "CSF, GM, WM and belong to this volume, or use thinner slices."
+        return Appearance(
+            snr, self.reference_tissue, csf, gamma, bias, self.bias_width, noise, background, seed
         )
-    return mean
+
+    def _scan(
+        self, low: LowBrain, slices: FixedSlices | Slices, snr: NDArray[np.float64], seed: int
+    ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+        """Return a scan of a brain on its grid, and the high volume."""
+        scan = self._look(snr, seed).render(low.low, low.maps, low.means, low.voxel_size)
+        if isinstance(slices, FixedSlices):
+            return scan, low.target
+        if slices.to_high_grid:
+            to_scan = np.linalg.inv(slices.to_high())
+            return resample_array(scan, low.target.shape, to_scan, 3), low.target
+        scan, target = (np.ascontiguousarray(slices.turned(v)) for v in (scan, low.target))
+        return scan, target
+
+    def _ranges(self) -> list[tuple[float, float]]:
+        """Return the ranges of the factor on CSF, of gamma and of the bias field."""
+        return [
+            check_range(getattr(self, name), name, lowest, caller="LowFieldSimulator")
+            for name, lowest in (("csf", 0.0), ("gamma", 1e-9), ("bias", 0.0))
+        ]
+
+    def _options(self) -> list[tuple]:
+        """Return the kinds of noise and of background to choose from."""
+        chosen = []
+        for name, allowed in (
+            ("noise", ("gaussian", "rician", None)),
+            ("background", ("noise", "zero")),
+        ):
+            given = getattr(self, name)
+            options = (given,) if given is None or isinstance(given, str) else tuple(given)
+            if not options or not set(options) <= set(allowed):
+                raise ValueError(
+                    f"LowFieldSimulator: {name} must be one of {allowed}, or several of them to "
+                    f"choose from, got {given!r}."
+                )
+            chosen.append(options)
+        return chosen
+
+
+def two_seeds(random_state: np.random.RandomState, n_volumes: int) -> NDArray[np.integer]:
+    """
+    Return the seeds of the SNR and of the noise of each volume.
+
+    They are drawn row by row, so that other volumes do not affect them.
+
+    Parameters
+    ----------
+    random_state : RandomState
+        Source of the seeds.
+    n_volumes : int
+        Number of volumes.
+
+    Returns
+    -------
+    ndarray of int, shape (n_volumes, 2)
+        Seeds.
+    """
+    return random_state.randint(np.iinfo(np.int32).max, size=(n_volumes, 2))
+
+
+def _check_positive(snr: NDArray[np.float64], source: str) -> None:
+    if not (snr > 0).all():
+        raise ValueError(f"{_CALLER}: SNR must be above 0, but {source}.")

@@ -1,0 +1,135 @@
+"""Simulated scans that are drawn again while an estimator learns."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+
+import nibabel as nib
+import numpy as np
+import pytest
+from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_score
+
+from sklearn_iqt import CoupledDictionaryIQT, PatchwiseRegressor
+from sklearn_iqt.exceptions import GeometryMismatchError
+from sklearn_iqt.simulation import (
+    LowFieldSimulator,
+    SimulatedScans,
+    SliceGeometry,
+    get_simulator,
+)
+
+N_PEOPLE = 4
+
+
+def people(n=N_PEOPLE, shape=(16, 14, 32)):
+    """Return high volumes and label maps of blocks of CSF, GM and WM."""
+    rng = np.random.default_rng(0)
+    labels = np.zeros((n, *shape), np.uint8)
+    labels[:, 1:, 1:-1, 1:-1] = 1
+    labels[:, 3:, 1:-1, 1:-1] = 2
+    labels[:, 9:, 1:-1, 1:-1] = 3
+    high = np.array([0, 50, 100, 150])[labels] * rng.uniform(0.9, 1.1, labels.shape)
+    return high.astype(np.float32), labels
+
+
+def wide(**params):
+    """Return a wide simulator whose slices fit into the small volumes of this file."""
+    geometry = SliceGeometry(thickness=(2, 3), gap=(0, 0.5), in_plane=(0.9, 1.3))
+    return get_simulator("wide", **{"geometry": geometry, **params})
+
+
+@pytest.mark.parametrize("simulator", [LowFieldSimulator(noise="rician"), wide()])
+def test_draw_0_is_what_the_simulator_returns(simulator):
+    high, labels = people()
+    scans = SimulatedScans(high, labels, simulator, random_state=3)
+    expected = simulator.set_params(random_state=3).simulate(high, labels)
+    for n in range(N_PEOPLE):
+        np.testing.assert_array_equal(scans[n], expected.low[n])
+        np.testing.assert_array_equal(scans.targets[n], expected.high[n])
+
+
+def test_draws_differ_and_do_not_depend_on_what_was_read_before():
+    high, labels = people()
+    scans = SimulatedScans(high, labels, "narrow", random_state=0, most_in_memory=2)
+    ahead = [scans.drawn(2)[n] for n in reversed(range(N_PEOPLE))][::-1]
+    again = SimulatedScans(high, labels, "narrow", random_state=0)
+    for n in range(N_PEOPLE):
+        assert not np.array_equal(again[n], again.drawn(1)[n])
+        np.testing.assert_array_equal(again.drawn(2)[n], ahead[n])
+    # A person keeps its draws in a selection and in another process.
+    np.testing.assert_array_equal(again[[3, 1]].drawn(2)[0], ahead[3])
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(again)).drawn(2)[1], ahead[1])
+
+
+def test_two_processes_draw_equal_bits():
+    code = (
+        "import sys; sys.path.insert(0, {folder!r})\n"
+        "from test_simulated_scans import people, wide\n"
+        "from sklearn_iqt.simulation import SimulatedScans\n"
+        "scans = SimulatedScans(*people(2), wide(), random_state=5)\n"
+        "import joblib; print(joblib.hash([scans.drawn(3)[n] for n in range(2)]))"
+    ).format(folder=__file__.rpartition("/")[0])
+    hashes = {
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout
+        for _ in range(2)
+    }
+    assert len(hashes) == 1
+
+
+def test_images_have_the_grid_of_the_scan():
+    high, labels = people(2)
+    affine = np.diag([0.9, 1.1, 1.0, 1])
+    images = [nib.Nifti1Image(volume, affine) for volume in high]
+    scans = SimulatedScans(images, labels, "narrow", random_state=0)
+    expected = LowFieldSimulator(random_state=0).simulate(images, labels)
+    np.testing.assert_allclose(scans.grid(1).affine, expected.low[1].affine)
+    model = PatchwiseRegressor(random_state=0).fit(scans, scans.targets)
+    enhanced = model.predict(scans[1:])[0]
+    np.testing.assert_allclose(enhanced.affine, affine)
+    assert enhanced.shape == high[0].shape
+
+
+def test_searches_and_folds_split_people():
+    high, labels = people()
+    scans = SimulatedScans(high, labels, "narrow", random_state=0, n_draws=2)
+    model = CoupledDictionaryIQT(n_atoms=8, max_iter=2, random_state=0)
+    groups = [0, 0, 1, 1]
+    options = {"groups": groups, "cv": GroupKFold(2)}
+    scores = cross_val_score(model, scans, scans.targets, **options)
+    by_hand = []
+    for train, test in GroupKFold(2).split(scans, groups=groups):
+        model.fit(scans[train], scans.targets[train])
+        by_hand.append(model.score(scans[test], scans.targets[test]))
+    assert scores.tolist() == by_hand
+    search = GridSearchCV(model, {"alpha": [0.01, 0.1]}, cv=2).fit(scans, scans.targets)
+    assert np.isfinite(search.best_score_)
+
+
+def test_estimators_on_patches_learn_from_several_draws(monkeypatch):
+    high, labels = people()
+    seen = []
+    fit = PatchwiseRegressor._fit_patches
+    monkeypatch.setattr(
+        PatchwiseRegressor,
+        "_fit_patches",
+        lambda self, *rows: seen.append(rows) or fit(self, *rows),
+    )
+    for n_draws in (1, 3):
+        scans = SimulatedScans(high, labels, "narrow", random_state=0, n_draws=n_draws)
+        model = PatchwiseRegressor(random_state=0, max_patches=None).fit(scans, scans.targets)
+        assert len(model.target_gains_) == N_PEOPLE
+    (one, _, groups), (three, _, groups_of_three) = seen
+    assert len(three) == 3 * len(one)
+    assert len(np.unique(three, axis=0)) == len(three)
+    np.testing.assert_array_equal(np.bincount(groups_of_three), 3 * np.bincount(groups))
+
+
+def test_high_volumes_that_are_not_of_the_draw_are_refused():
+    high, labels = people()
+    scans = SimulatedScans(high, labels, wide(), random_state=0)
+    with pytest.raises(GeometryMismatchError, match=r"Pass scans\.targets as y"):
+        PatchwiseRegressor(scale=1).fit(scans, high)
