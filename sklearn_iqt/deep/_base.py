@@ -77,6 +77,7 @@ class BaseNetRegressor(BaseIQTRegressor):
     lr: float = 1e-3
     lr_milestones: Sequence[float] = ()
     lr_decay: float = 0.0
+    weight_average: float = 0.0
     augment: bool = True
     validation_fraction: float = 0.0
     patience: int | None = None
@@ -106,6 +107,7 @@ class BaseNetRegressor(BaseIQTRegressor):
         "lr": [Interval(Real, 0, None, closed="neither")],
         "lr_milestones": ["array-like"],
         "lr_decay": [Interval(Real, 0, None, closed="left")],
+        "weight_average": [Interval(Real, 0, 1, closed="left")],
         "augment": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="left")],
         "patience": [POSITIVE, None],

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from skorch.history import History
 
+from sklearn_iqt.deep._averaging import AverageWeights
 from sklearn_iqt.deep._net import NetCallback
 from sklearn_iqt.deep._shards import MANIFEST, read_shards, write_shards
 from sklearn_iqt.deep._validation import BestWeights
@@ -55,6 +56,8 @@ class Checkpoint(NetCallback):
         Which training this is; the state of another one is refused.
     best : BestWeights or None
         They are part of the state.
+    average : AverageWeights or None
+        It is part of the state.
 
     Attributes
     ----------
@@ -62,16 +65,24 @@ class Checkpoint(NetCallback):
         Epochs of the training that the folder holds.
     """
 
-    def __init__(self, folder: Path, fingerprint: str, best: BestWeights | None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        fingerprint: str,
+        best: BestWeights | None,
+        average: AverageWeights | None,
+    ) -> None:
         self.folder = folder
         self.fingerprint = fingerprint
         self.best = best
+        self.average = average
         self.epochs_saved = 0
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Save the state."""
         groups: dict[str, dict] = {
-            "module": net.module_.state_dict(),
+            "module": self._trained(net),
+            "average": {} if self.average is None else self.average.weights,
             "random": {"cpu": torch.get_rng_state()},
             "best": {} if self.best is None else self.best.weights,
         }
@@ -136,7 +147,12 @@ class Checkpoint(NetCallback):
             torch.cuda.set_rng_state(groups["random"]["cuda"], net.device)
         if self.best is not None:
             self.best.weights = groups.get("best", {})
+        if self.average is not None:
+            self.average.weights = groups.get("average", {})
         self.epochs_saved = len(net.history)
+
+    def _trained(self, net: Any) -> dict[str, torch.Tensor]:
+        return net.module_.state_dict() if self.average is None else self.average.trained(net)
 
     @staticmethod
     def _restore_optimizer(optimizer: torch.optim.Optimizer, groups: dict[str, dict]) -> None:

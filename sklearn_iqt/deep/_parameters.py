@@ -49,6 +49,9 @@ lr_milestones : sequence of float
     Fractions of the training after which the learning rate is halved.
 lr_decay : float
     Learning rates are divided by ``1 + lr_decay * step`` as well.
+weight_average : float, in [0, 1)
+    Part of a running average of the weights that a step keeps, such as 0.999. The average is then
+    validated and kept instead of the weights of the last step. 0 means no average.
 augment : bool
     Whether to flip and rotate patches at random.
 validation_fraction : float, in [0, 1)

@@ -15,6 +15,7 @@ from skorch.callbacks import Callback
 from skorch.helper import predefined_split
 
 from sklearn_iqt._fitted_params import changed_params
+from sklearn_iqt.deep._averaging import AverageWeights
 from sklearn_iqt.deep._checkpoint import Checkpoint, training_fingerprint
 from sklearn_iqt.deep._memory import reused_memory
 from sklearn_iqt.deep._net import PatchNet
@@ -103,6 +104,8 @@ class Training:
         self.seed = check_random_state(estimator.random_state).randint(2**31 - 1)
         self.length = Length.of(estimator, len(pairs))
         self.best = None if validation is None else BestWeights(estimator.patience)
+        decay = estimator.weight_average
+        self.average = AverageWeights(decay) if decay else None
         self.checkpoint = self._make_checkpoint()
         self.callbacks = self._make_callbacks()
 
@@ -141,7 +144,7 @@ class Training:
         if self.start is not None:
             arrays += self.start.values()
         fingerprint = training_fingerprint(self.name, {**decisive, "seed": self.seed}, arrays)
-        return Checkpoint(Path(estimator.checkpoint), fingerprint, self.best)
+        return Checkpoint(Path(estimator.checkpoint), fingerprint, self.best, self.average)
 
     def _make_callbacks(self) -> list:
         """Return the callbacks of every step and epoch, in the order in which they are called."""
@@ -149,6 +152,8 @@ class Training:
         rates = LearningRates(estimator._all_rate_groups(), estimator.lr_decay)
         own: list[tuple[str, Callback]] = [("learning_rates", rates)]
         own += estimator._own_callbacks(length.n_steps)
+        if self.average is not None:
+            own.append(("weight_average", self.average))
         if self.best is not None:
             own.append(("nrmse", ValidationNRMSE(self.pairs, length.batch_size, self.seed)))
             own.append(("best_weights", self.best))
@@ -217,6 +222,8 @@ class Training:
         """Choose the weights that are kept, and fix what prediction needs besides."""
         if self.best is not None:
             net.module_.load_state_dict(self.best.weights)
+        elif self.average is not None and self.average.weights:
+            net.module_.load_state_dict(self.average.weights)
         last_epoch = max(net.steps_done_ - 1, 0) // self.length.steps_per_epoch
         average_batch_norm(
             net.module_, self.pairs, self.length.batch_size, net.device, self.seed, last_epoch

@@ -28,6 +28,7 @@ NETS = {
     "ddl-replicate": lambda: ddl(padding_mode="replicate"),
     "unet-replicate": lambda: unet(3, (1, 1, 4), padding_mode="replicate"),
     "unet-6": lambda: unet(3, (1, 1, 6)),
+    "unet-blocks": lambda: unet(3, (1, 1, 2), block_size=(2, 1, 3), padding_mode="replicate"),
 }
 
 

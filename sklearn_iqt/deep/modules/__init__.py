@@ -2,7 +2,7 @@
 
 from sklearn_iqt.deep.modules._aniso_unet import AnisoUNet
 from sklearn_iqt.deep.modules._base_net import BaseNet
-from sklearn_iqt.deep.modules._blocks import interleave, reconstruct
+from sklearn_iqt.deep.modules._blocks import interleave, reconstruct, split_blocks
 from sklearn_iqt.deep.modules._complementary import ComplementaryMap, complementary_kernel
 from sklearn_iqt.deep.modules._deep_dictionary_net import DeepDictionaryNet
 from sklearn_iqt.deep.modules._dictionary import DeepDictionary
@@ -38,4 +38,5 @@ __all__ = [
     "plan_levels",
     "pooling_plan",
     "reconstruct",
+    "split_blocks",
 ]

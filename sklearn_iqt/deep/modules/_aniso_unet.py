@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from math import ceil, prod
 from typing import cast
 
@@ -12,11 +13,13 @@ from torch import nn
 from torch.nn import functional
 
 from sklearn_iqt.deep.modules._base_net import BaseNet
+from sklearn_iqt.deep.modules._blocks import interleave, split_blocks
 from sklearn_iqt.deep.modules._folding import fold_into_next
 from sklearn_iqt.deep.modules._level_plan import plan_levels
 from sklearn_iqt.deep.modules._padding import PaddingMode
 from sklearn_iqt.deep.modules._residual_core import ResidualCore, keras_init_
 from sklearn_iqt.deep.modules._skip_bottleneck import SkipBottleneck
+from sklearn_iqt.patches._grid import per_axis
 
 __all__ = ["AnisoUNet"]
 
@@ -53,6 +56,10 @@ class AnisoUNet(BaseNet):
     padding_mode : {"replicate", "zeros"}, default="replicate"
         What 3x3x3 convolutions see beyond the edge. The authors' code pads with zeros. A repeated
         edge makes the result depend less on how a volume is cut into tiles.
+    block_size : int or sequence of 3 ints, default=1
+        Voxels along each axis that the net handles together: a block of low voxels becomes the
+        channels of one position, and each position of the output becomes a block of high voxels.
+        The authors' net has no blocks.
 
     Notes
     -----
@@ -91,13 +98,15 @@ class AnisoUNet(BaseNet):
         order: int = 3,
         alignment: str = "center",
         padding_mode: PaddingMode = "replicate",
+        block_size: int | Sequence[int] = 1,
     ) -> None:
         super().__init__(scale, global_skip=global_skip, order=order, alignment=alignment)
+        self.block_size = per_axis(block_size, "block_size", type(self).__name__)
         self.levels = plan_levels(self.scale, n_levels)
         width = [n_filters * 2**level for level in range(n_levels)]
         self.down = nn.ModuleList(
-            ResidualCore(width[level - 1] if level else 1, width[level], n_convs, padding_mode)
-            for level in range(n_levels)
+            ResidualCore(n_in, n_out, n_convs, padding_mode)
+            for n_in, n_out in pairwise([prod(self.block_size), *width])
         )
         self.bottom = ResidualCore(width[-1], width[-1], n_convs, padding_mode)
         self.skips = nn.ModuleList(
@@ -111,7 +120,7 @@ class AnisoUNet(BaseNet):
         self.up = nn.ModuleList(
             ResidualCore(2 * channels, channels, n_convs, padding_mode) for channels in width[:-1]
         )
-        self.head = nn.Conv3d(n_filters, 1, 1)
+        self.head = nn.Conv3d(n_filters, prod(self.block_size), 1)
         keras_init_(self)
         if global_skip:
             nn.init.zeros_(self.head.weight)
@@ -119,18 +128,22 @@ class AnisoUNet(BaseNet):
     @property
     def tile_multiple(self) -> tuple[int, int, int]:
         """Low voxels; the first voxel of a tile must be a multiple of them, for tiles to agree."""
-        return tuple(map(prod, zip(*(level.pool for level in self.levels), strict=True)))  # type: ignore[return-value]
+        steps = zip(self.block_size, *(level.pool for level in self.levels), strict=True)
+        return tuple(map(prod, steps))  # type: ignore[return-value]
 
     @property
     def margin(self) -> tuple[int, int, int]:
         """Low voxels at each end of a tile whose result may depend on voxels outside the tile."""
-        return tuple(self._margin_along(axis) for axis in range(3))  # type: ignore[return-value]
+        positions = (self._margin_along(axis) for axis in range(3))
+        # The blocks that a position sees reach one block less one voxel further.
+        reach = ((n + 1) * size - 1 for n, size in zip(positions, self.block_size, strict=True))
+        return tuple(reach)  # type: ignore[return-value]
 
     @property
     def bytes_per_voxel(self) -> float:
         """Memory that prediction takes for each low voxel of a tile, roughly."""
         # Maps of the finest level on the low grid; above that the net works in slabs.
-        return 4 * self.head.in_channels * (6 + prod(self.scale) / 4)
+        return 4 * self.head.in_channels * (6 + prod(self.scale) / 4) / prod(self.block_size)
 
     def fold_batch_norm(self) -> None:
         """Put batch normalisation into convolutions, that of the finest level into the head."""
@@ -177,7 +190,8 @@ class AnisoUNet(BaseNet):
             If ``skip`` is passed to a net without a global skip.
         """
         shape = [size * factor for size, factor in zip(x.shape[2:], self.scale, strict=True)]
-        features, kept = self.down[0](_pad_to_multiple(x, self.tile_multiple)), []
+        padded = _pad_to_multiple(x, self.tile_multiple)
+        features, kept = self.down[0](split_blocks(padded, self.block_size)), []
         for level, core in zip(self.levels, self.down[1:], strict=False):
             kept.append(features)
             features = core(functional.max_pool3d(features, level.pool))
@@ -186,7 +200,7 @@ class AnisoUNet(BaseNet):
             features = self._rise(number, kept.pop(), features)
         if not self.up:
             features = self.head(features)
-        out = features[..., : shape[0], : shape[1], : shape[2]]
+        out = interleave(features, self.block_size)[..., : shape[0], : shape[1], : shape[2]]
         return self.add_skip(out, x, skip)
 
     def _rise(self, number: int, kept: torch.Tensor, coarser: torch.Tensor) -> torch.Tensor:

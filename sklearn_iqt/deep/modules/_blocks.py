@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 import torch
 
-__all__ = ["interleave", "reconstruct"]
+__all__ = ["interleave", "reconstruct", "split_blocks"]
 
 
 def interleave(blocks: torch.Tensor, scale: Sequence[int]) -> torch.Tensor:
@@ -75,3 +76,33 @@ def reconstruct(maps: torch.Tensor, atoms: torch.Tensor) -> torch.Tensor:
     """
     blocks = atoms.flatten(2).transpose(1, 2) @ maps.flatten(2)
     return interleave(blocks.unflatten(2, maps.shape[2:]), atoms.shape[2:])
+
+
+def split_blocks(volume: torch.Tensor, block: Sequence[int]) -> torch.Tensor:
+    """Put the voxels of each block side by side along the channels.
+
+    Parameters
+    ----------
+    volume : Tensor of shape (batch, 1, i * block_i, j * block_j, k * block_k)
+        Voxels.
+    block : sequence of 3 ints
+        Shape of a block, in voxels.
+
+    Returns
+    -------
+    Tensor of shape (batch, prod(block), i, j, k)
+        The voxels of each block, in C order, which :func:`interleave` puts back.
+
+    Examples
+    --------
+    >>> import torch
+    >>> split_blocks(torch.arange(6).reshape(1, 1, 1, 1, 6), (1, 1, 2)).flatten(2)
+    tensor([[[0, 2, 4],
+             [1, 3, 5]]])
+    """
+    if prod(block) == 1:
+        return volume
+    sizes = zip(volume.shape[2:], block, strict=True)
+    apart = volume.reshape(-1, *(n for size, step in sizes for n in (size // step, step)))
+    channels = apart.permute(0, 2, 4, 6, 1, 3, 5).flatten(1, 3)
+    return channels.contiguous(memory_format=torch.channels_last_3d)
