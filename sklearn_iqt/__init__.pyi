@@ -17,6 +17,7 @@ from .patches import PatchGrid as PatchGrid
 from .patches import PatchMerger as PatchMerger
 from .patches import PatchTransformer as PatchTransformer
 from .persistence import load_model as load_model
+from .persistence import load_pretrained as load_pretrained
 from .persistence import save_model as save_model
 from .preprocessing import NyulScaler as NyulScaler
 from .preprocessing import PercentileScaler as PercentileScaler

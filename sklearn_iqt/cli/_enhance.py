@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from sklearn_iqt.cli._common import (
     stem,
 )
 from sklearn_iqt.cli._imports import add_imports, import_modules
+from sklearn_iqt.cli._pretrained import choose_pretrained, without_outside
 
 _EPILOG = """\
 The result of SCAN.nii.gz is SCAN_enhanced.nii.gz, on a finer grid, at the same position in mm and
@@ -26,7 +28,12 @@ or its voxels have another size in plane, the scan is brought to the grid of the
 a line says so. With --std, SCAN_std.nii.gz is written as well. It is the spread of the
 overlapping patches, which shows where patches disagree and is not a confidence interval.
 
+Without --model, a model that comes with the package is used, and a line says which one and why. A
+scan that it was not trained for is refused, or a warning says how it differs. The models are for
+research, and not for diagnosis. With --mask, the scan is set to 0 outside of the brain first.
+
 examples:
+  sklearn-iqt enhance brain.nii.gz --output enhanced.nii.gz
   sklearn-iqt enhance --model srep.iqt scan.nii.gz --output enhanced.nii.gz
   sklearn-iqt enhance --model srep.iqt scans/*.nii.gz --output-dir enhanced --std
   sklearn-iqt enhance --model srep.iqt scan.nii.gz --mask brain.nii.gz --grid T1w.nii.gz \\
@@ -38,7 +45,12 @@ def add_parser(commands: Any) -> None:
     """Add the command."""
     parser = add_command(commands, "enhance", run, "enhance scans with a fitted model", _EPILOG)
     parser.add_argument("scans", nargs="+", metavar="SCAN", help="scan to enhance")
-    parser.add_argument("--model", required=True, metavar="MODEL.iqt", help="model, written by fit")
+    parser.add_argument(
+        "--model",
+        metavar="MODEL.iqt",
+        help="model, written by fit. By default a model that comes with the package is chosen for "
+        "each SCAN",
+    )
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--output-dir", type=Path, metavar="DIR", help="folder for the results")
     where.add_argument(
@@ -81,19 +93,40 @@ def run(args: argparse.Namespace) -> int:
     outputs = [_name_outputs(args, scan) for scan in args.scans]
     check_outputs(
         [path for paths in outputs for path in paths],
-        [*args.scans, *masks, args.model],
+        [*args.scans, *masks, *([args.model] if args.model else [])],
         args.force,
     )
     import_modules(args.imports)
-    model = load_model(args.model)
     # A single progress bar counts the scans, or the parts of a single scan.
     single = len(args.scans) == 1
-    set_session(model, n_jobs=args.jobs, verbose=int(single and not args.quiet))
-    model = on_any_grid(model, **grid)
+
+    def prepare(model: Any) -> Any:
+        set_session(model, n_jobs=args.jobs, verbose=int(single and not args.quiet))
+        return on_any_grid(model, **grid)
+
+    own = None if args.model is None else prepare(load_model(args.model))
 
     def enhance(n: int) -> None:
         scan = as_scan(args.scans[n], nan=args.nan)
         mask = as_scan(args.mask[n]) if args.mask else None
+        model = own
+        if model is None:
+            choice = choose_pretrained(scan, mask)
+            say(
+                args,
+                f"{args.scans[n]}: enhanced by the model {choice.name} of the package, because "
+                f"{choice.reason}. For research, not for diagnosis",
+            )
+            if choice.doubts:
+                warnings.warn(
+                    f"{args.scans[n]}: the result may be worse than for scans like those of the "
+                    f"training, because {'; '.join(choice.doubts)}",
+                    UserWarning,
+                    stacklevel=2,
+                )
+            model = prepare(choice.model)
+            if mask is not None:
+                scan, mask = without_outside(scan, mask), None
         plan = plan_of(model, scan)
         if plan is not None and (steps := plan.describe()):
             say(args, f"{args.scans[n]}: to fit the training scans, {steps}")

@@ -57,6 +57,16 @@ class TrainingCard:
         Seed of the random numbers in the training.
     date : str or datetime.date, default=None
         Date of the training, such as "2026-11-28".
+    license : str, default=None
+        License of the training scans, such as "CC0-1.0".
+    recipe : str, default=None
+        Command that trains the model.
+    commit : str, default=None
+        Version of the source code that the recipe was run with.
+    intended_use : str, default=None
+        Scans that the model is for, and what its results are for.
+    limits : str or sequence of str, default=()
+        What the model cannot do, one sentence for each limit.
     notes : dict, default=None
         Other facts, as strings, numbers, booleans, None, lists and dicts.
 
@@ -104,6 +114,11 @@ class TrainingCard:
     scores: dict[str, float] | None = None
     seed: int | None = None
     date: str | None = None
+    license: str | None = None
+    recipe: str | None = None
+    commit: str | None = None
+    intended_use: str | None = None
+    limits: Sequence[str] = ()
     notes: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:

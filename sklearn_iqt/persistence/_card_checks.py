@@ -148,5 +148,10 @@ CHECKS: dict[str, Check] = {
     "scores": scores,
     "seed": whole_number,
     "date": day,
+    "license": text,
+    "recipe": text,
+    "commit": text,
+    "intended_use": text,
+    "limits": several(text),
     "notes": notes,
 }
