@@ -6,7 +6,7 @@
 
 The first command trains. It can be interrupted at any time, and continues after the last complete
 epoch when it is started again. Training goes in stages, each of which starts from the weights of
-the last one. ``--stages`` ends the training earlier. Training scans are drawn anew in each epoch
+the last one. ``--stages`` ends the training earlier. Training scans are drawn again in each epoch
 from a wide distribution, on brains of 1 mm. After each epoch, scans of the validation subjects are
 enhanced, and ``curve.csv`` and ``curve.png`` show their NRMSE after the best gain, relative to
 interpolation.

@@ -52,7 +52,7 @@ def choose_pretrained(scan: Any, mask: Any = None) -> Choice:
 
 
 class Measured(NamedTuple):
-    """What can be measured in a scan."""
+    """Properties of a scan that can be measured."""
 
     has_skull: bool
     # The contrast and the noise, or why they cannot be measured.
