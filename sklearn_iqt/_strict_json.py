@@ -12,18 +12,20 @@ __all__ = ["canonical_json", "parse_json"]
 _MAX_DIGITS = 20
 
 
-def parse_json(content: bytes) -> dict[str, Any]:
+def parse_json(content: bytes, *, finite: bool = True) -> dict[str, Any]:
     """Parse a JSON object in UTF-8.
 
     Parameters
     ----------
     content : bytes
         Text of the object.
+    finite : bool, default=True
+        Whether to refuse numbers that are not finite.
 
     Returns
     -------
     dict
-        Its numbers are finite, its integers fit 64 bits, and its strings can be encoded.
+        Its integers fit 64 bits, and its strings can be encoded.
 
     Raises
     ------
@@ -39,8 +41,8 @@ def parse_json(content: bytes) -> dict[str, Any]:
         parsed = json.loads(
             content.decode(),
             object_pairs_hook=_unique_names,
-            parse_constant=_refuse,
-            parse_float=_finite,
+            parse_constant=_finite if finite else float,
+            parse_float=_finite if finite else float,
             parse_int=_short,
         )
         json.dumps(parsed, ensure_ascii=False).encode()  # fails for half of a surrogate pair
@@ -69,7 +71,7 @@ def canonical_json(value: Any) -> bytes:
     >>> canonical_json({"b": 1, "a": [True, None]})
     b'{"a":[true,null],"b":1}'
     """
-    return json.dumps(value, allow_nan=False, sort_keys=True, separators=(",", ":")).encode()
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
 def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -77,10 +79,6 @@ def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(names) != len(pairs):
         raise ValueError("it contains the same name twice")
     return names
-
-
-def _refuse(number: str) -> Any:
-    raise ValueError(f"it contains {number}")
 
 
 def _finite(number: str) -> float:

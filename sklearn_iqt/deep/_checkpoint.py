@@ -15,6 +15,7 @@ from sklearn_iqt.deep._averaging import AverageWeights
 from sklearn_iqt.deep._net import NetCallback
 from sklearn_iqt.deep._shards import MANIFEST, read_shards, write_shards
 from sklearn_iqt.deep._validation import BestWeights
+from sklearn_iqt.exceptions import UntrustedModelError
 
 __all__ = ["Checkpoint", "training_fingerprint"]
 
@@ -117,7 +118,9 @@ class Checkpoint(NetCallback):
         Raises
         ------
         ValueError
-            If the folder is a file, or holds another training or a damaged one.
+            If the folder is a file or holds another training.
+        UntrustedModelError
+            If the checkpoint is damaged.
         """
         if self.folder.is_file():
             raise ValueError(
@@ -126,30 +129,45 @@ class Checkpoint(NetCallback):
         if not (self.folder / MANIFEST).exists():
             return
         tensors, document = read_shards(self.folder)
-        if document["fingerprint"] != self.fingerprint:
+        if document.get("fingerprint") != self.fingerprint:
             raise ValueError(
                 f"{self.folder} is the checkpoint of a training with other parameters or volumes. "
                 "Delete it, or choose another folder."
             )
+        try:
+            self._set_state(net, tensors, document)
+        except Exception as error:
+            raise UntrustedModelError(
+                f"{self.folder}: the checkpoint does not fit this training "
+                f"({type(error).__name__}: {' '.join(str(error).split())}). Choose another folder "
+                "to start a new training."
+            ) from error
+        self.epochs_saved = len(net.history)
+
+    def _set_state(
+        self, net: Any, tensors: dict[str, torch.Tensor], document: dict[str, Any]
+    ) -> None:
         groups: dict[str, dict] = {}
         for path, tensor in tensors.items():
             group, name = path.split("/")
             groups.setdefault(group, {})[name] = tensor
-        net.steps_done_ = document["step"]
-        net.iterator_train__sampler.n_drawn = net.steps_done_ * net.batch_size
-        if document["stopped_by"] in ("patience", *dict(net.callbacks_)):
-            net.stopped_by_ = document["stopped_by"]
+        step, history = document["step"], document["history"]
+        if type(step) is not int or step < 0:
+            raise ValueError(f"the step is {step!r}")
         net.module_.load_state_dict(groups["module"])
         self._restore_optimizer(net.optimizer_, groups)
-        net.history_ = History({**epoch, "batches": []} for epoch in document["history"])
-        torch.set_rng_state(groups["random"]["cpu"])
-        if torch.device(net.device).type == "cuda" and "cuda" in groups["random"]:
-            torch.cuda.set_rng_state(groups["random"]["cuda"], net.device)
         if self.best is not None:
             self.best.weights = groups.get("best", {})
         if self.average is not None:
             self.average.weights = groups.get("average", {})
-        self.epochs_saved = len(net.history)
+        torch.set_rng_state(groups["random"]["cpu"])
+        if torch.device(net.device).type == "cuda" and "cuda" in groups["random"]:
+            torch.cuda.set_rng_state(groups["random"]["cuda"], net.device)
+        net.steps_done_ = step
+        net.iterator_train__sampler.n_drawn = net.steps_done_ * net.batch_size
+        if document["stopped_by"] in ("patience", *dict(net.callbacks_)):
+            net.stopped_by_ = document["stopped_by"]
+        net.history_ = History({**epoch, "batches": []} for epoch in history)
 
     def _trained(self, net: Any) -> dict[str, torch.Tensor]:
         return net.module_.state_dict() if self.average is None else self.average.trained(net)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,20 @@ import torch
 from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as format_tensors
 
+from sklearn_iqt._strict_json import canonical_json, parse_json
+from sklearn_iqt.exceptions import UntrustedModelError
 from sklearn_iqt.io import replaced_file
+from sklearn_iqt.io._open import read_small
 
 __all__ = ["MANIFEST", "SHARD_BYTES", "read_shards", "write_shards"]
 
 # Services that move files between machines often refuse more than 16 MiB.
 SHARD_BYTES = 15 * 2**20
 MANIFEST = "manifest.json"
-FORMAT = {"format": "sklearn-iqt checkpoint", "version": 2}
+FORMAT = {"format": "sklearn-iqt checkpoint", "version": 3}
+# Bytes of the list of shards and the document, which has a few numbers for each epoch.
+_MAX_MANIFEST = 2**26
+_SHARD = re.compile(r"[0-9a-f]{64}\.shard\Z")
 
 
 def write_shards(
@@ -62,6 +69,7 @@ def write_shards(
             stream.write(part)
     with replaced_file(folder / MANIFEST) as stream:
         manifest = {**FORMAT, "shards": shards, "document": document}
+        manifest["sha256"] = hashlib.sha256(canonical_json(manifest)).hexdigest()
         stream.write(json.dumps(manifest, indent=1).encode())
     for pattern in ("*.shard", ".*.part"):
         for path in folder.glob(pattern):
@@ -86,35 +94,54 @@ def read_shards(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
 
     Raises
     ------
-    ValueError
-        If a file is missing or not what was written.
+    UntrustedModelError
+        If a file is missing, damaged or of another version.
+    OSError
+        If a file cannot be read.
     """
     path = folder / MANIFEST
     try:
-        manifest = json.loads(path.read_bytes())
-        known = {key: manifest.get(key) for key in FORMAT}
-        shards, document = list(manifest["shards"]), dict(manifest["document"])
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise _damaged(path, f"cannot be read ({error!r})") from error
+        manifest = parse_json(read_small(path, _MAX_MANIFEST), finite=False)
+    except ValueError as error:
+        raise _damaged(path, f"it cannot be read, because {error}") from error
+    known = {key: manifest.get(key) for key in FORMAT}
     if known != FORMAT:
-        raise ValueError(
+        raise UntrustedModelError(
             f"{path} says {known}, but this version of sklearn_iqt reads {FORMAT}. Continue with "
             "the version that wrote it, or choose another folder to start a new training."
         )
+    digest = manifest.pop("sha256", None)
+    if hashlib.sha256(canonical_json(manifest)).hexdigest() != digest:
+        raise _damaged(path, "its checksum differs from its content")
+    shards, document = manifest.get("shards"), manifest.get("document")
+    if not (
+        set(manifest) == {*FORMAT, "shards", "document"}
+        and isinstance(document, dict)
+        and isinstance(shards, list)
+        and all(isinstance(name, str) and _SHARD.match(name) for name in shards)
+    ):
+        raise _damaged(path, "it does not describe a checkpoint")
     whole = bytearray()
     for name in shards:
-        path = folder / Path(str(name)).name
-        if not path.is_file():
-            raise _damaged(path, "is missing")
-        part = path.read_bytes()
+        path = folder / name
+        try:
+            part = read_small(path, SHARD_BYTES)
+        except FileNotFoundError:
+            raise _damaged(path, "the file is missing") from None
+        except ValueError as error:
+            raise _damaged(path, str(error)) from error
         if f"{hashlib.sha256(part).hexdigest()}.shard" != name:
-            raise _damaged(path, "is not what was written")
+            raise _damaged(path, "its checksum differs from its content")
         whole += part
-    return parse_tensors(bytes(whole)), document
+    try:
+        tensors = parse_tensors(bytes(whole))
+    except Exception as error:  # SafetensorError is not a subclass of a standard error
+        raise _damaged(folder, f"its tensors cannot be read ({error})") from error
+    return tensors, document
 
 
-def _damaged(path: Path, what: str) -> ValueError:
-    return ValueError(
-        f"{path}: {what}, so training cannot continue from this checkpoint. Copy the whole folder "
+def _damaged(path: Path, fault: str) -> UntrustedModelError:
+    return UntrustedModelError(
+        f"{path}: {fault}, so training cannot continue from this checkpoint. Copy the whole folder "
         "again, or choose another folder to start a new training."
     )

@@ -82,7 +82,7 @@ def read_container(path: str | os.PathLike[str]) -> tuple[dict, Table, dict[str,
             block = _bytes_of(arrays[name])
             if stream.readinto(block) != block.size:  # type: ignore[attr-defined]
                 raise UntrustedModelError("it is truncated.")
-            digest.update(memoryview(block))
+            digest.update(block.data)
     if digest.hexdigest() != metadata.get(DIGEST):
         raise UntrustedModelError(
             "its content is not what save_model wrote, because its checksum differs. The file is "

@@ -86,6 +86,11 @@ def test_killed_while_writing_leaves_the_old_state_or_the_new(tmp_path, monkeypa
     assert len(list(tmp_path.iterdir())) == n_shards + 1
 
 
+def test_numbers_that_are_not_finite_are_kept(tmp_path):
+    write_shards(tmp_path, {}, {"losses": [float("inf"), -float("inf"), 1e300]})
+    assert read_shards(tmp_path)[1] == {"losses": [float("inf"), -float("inf"), 1e300]}
+
+
 def test_damage_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(_shards, "SHARD_BYTES", 128)
 
@@ -95,20 +100,20 @@ def test_damage_is_named(tmp_path, monkeypatch):
 
     folder, shard = written("cut")
     shard.write_bytes(shard.read_bytes()[:-1])
-    with pytest.raises(ValueError, match=f"{shard.name}: is not what was written"):
+    with pytest.raises(ValueError, match=f"{shard.name}: its checksum differs"):
         read_shards(folder)
     folder, shard = written("flipped")
     shard.write_bytes(bytes([shard.read_bytes()[0] ^ 1]) + shard.read_bytes()[1:])
-    with pytest.raises(ValueError, match=f"{shard.name}: is not what was written"):
+    with pytest.raises(ValueError, match=f"{shard.name}: its checksum differs"):
         read_shards(folder)
     folder, shard = written("missing")
     shard.unlink()
-    with pytest.raises(ValueError, match=f"{shard.name}: is missing"):
+    with pytest.raises(ValueError, match=f"{shard.name}: the file is missing"):
         read_shards(folder)
     folder, _ = written("manifest")
-    for text in ("", "[]", '{"shards": 3}'):
+    for text in ("", "[]", '{"shards": 3'):
         (folder / MANIFEST).write_text(text)
-        with pytest.raises(ValueError, match=f"{MANIFEST}: cannot be read"):
+        with pytest.raises(ValueError, match=f"{MANIFEST}: it cannot be read"):
             read_shards(folder)
     folder, _ = written("newer")
     manifest = json.loads((folder / MANIFEST).read_text())
