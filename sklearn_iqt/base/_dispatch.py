@@ -20,7 +20,7 @@ from sklearn_iqt.base._hooks import VolumeHooks
 from sklearn_iqt.base._report import ReportMixin
 from sklearn_iqt.base._rows import check_rows, refuse_volume_options
 from sklearn_iqt.base._training_grid import warn_of_mixed_axes
-from sklearn_iqt.base._volumes import predict_cohort, score_volumes
+from sklearn_iqt.base._volumes import predict_cohort, refuse_nonfinite, score_volumes
 from sklearn_iqt.io import Cohort, Pair, is_rows
 from sklearn_iqt.patches import per_axis
 
@@ -138,7 +138,8 @@ class BaseIQTRegressor(ReportMixin, DocLinkMixin, RegressorMixin, VolumeHooks, B
         Parameters
         ----------
         X : array of shape (n, i, j, k), sequence of volumes, or array of shape (n_rows, n_voxels)
-            Volumes in any unit of intensity, or rows of input patches.
+            Volumes in any unit of intensity, if the largest absolute intensity is between 1e-12
+            and 1e12; or rows of input patches.
         mask : sequence of volumes, default=None
             Foreground of each volume, which is where the mask is positive. Patches that are mostly
             background are interpolated. By default the foreground is where a volume is at or above
@@ -177,6 +178,7 @@ class BaseIQTRegressor(ReportMixin, DocLinkMixin, RegressorMixin, VolumeHooks, B
             rows = self._predict_patches(X)
             if self.target_gain_ != 1:
                 rows = rows * rows.dtype.type(self.target_gain_)
+            refuse_nonfinite(rows, name)
             return rows.ravel() if self._flat_target else rows
         if self.row_mean_ is not None:
             raise ValueError(

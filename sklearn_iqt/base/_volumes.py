@@ -13,7 +13,7 @@ from sklearn_iqt.base._training_grid import TrainingGrid
 from sklearn_iqt.io import Cohort, Pair
 from sklearn_iqt.preprocessing import upsample
 
-__all__ = ["check_foreground", "predict_cohort", "score_volumes"]
+__all__ = ["check_foreground", "predict_cohort", "refuse_nonfinite", "score_volumes"]
 
 # Formats of progress bars that move within a volume. For a single volume a count of volumes would
 # only repeat the percentage.
@@ -123,13 +123,10 @@ def predict_cohort(
         for n in range(len(cohort)):
             pair = cohort.read(n)
             outputs = predict(pair, report)
-            if not all(np.isfinite(output).all() for output in outputs):
-                raise FloatingPointError(
-                    f"{cohort.caller}: the prediction has NaN or infinite voxels. Check the "
-                    "intensities of the scan, or fit the model again."
-                )
             if keep_zeros:
                 outputs = _keep_zeros(pair.low, outputs, scale, alignment)
+            for output in outputs:
+                refuse_nonfinite(output, cohort.caller)
             del pair
             results.append(outputs)
             report(0)
@@ -138,6 +135,15 @@ def predict_cohort(
         for outputs in zip(*results, strict=True)
     ]
     return tuple(wrapped) if len(wrapped) > 1 else wrapped[0]
+
+
+def refuse_nonfinite(prediction: NDArray, caller: str) -> None:
+    """Raise FloatingPointError if a prediction of a volume or of rows is not finite."""
+    if not np.isfinite(prediction).all():
+        raise FloatingPointError(
+            f"{caller}: the prediction has NaN or infinite values. Check the intensities of the "
+            "scan, or fit the model again."
+        )
 
 
 def _keep_zeros(

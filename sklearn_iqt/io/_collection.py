@@ -13,7 +13,7 @@ from nibabel.nifti1 import Nifti1Header, Nifti1Image
 from nibabel.spatialimages import SpatialImage
 
 from sklearn_iqt.io._carry import carried_image, image_header
-from sklearn_iqt.io._gate import NAN_REMEDY, Nan, check_image, check_nan, check_place, fill_nan
+from sklearn_iqt.io._gate import Nan, check_image, check_nan, check_place, fill_nan, intensity_fault
 from sklearn_iqt.io._geometry import scaled_affine
 from sklearn_iqt.io._grid import Grid
 from sklearn_iqt.io._nifti import read_geometry, read_image
@@ -160,7 +160,8 @@ class VolumeCollection(Sequence):
         VolumeReadError
             If a file or image cannot be read as one finite volume.
         ValueError
-            If an array is not a finite, non-empty 3-D volume of real numbers.
+            If an array is not a finite, non-empty 3-D volume of real numbers, or its largest
+            absolute intensity is neither 0 nor between 1e-12 and 1e12.
         """
         item = self._items[index]
         where = f"{self._caller}: {self.name_of(index)}"
@@ -354,12 +355,9 @@ class VolumeCollection(Sequence):
         if volume.dtype not in (np.float32, np.float64):
             volume = volume.astype(np.float32)
         volume = fill_nan(volume, nan)
-        n_bad = volume.size - np.count_nonzero(np.isfinite(volume))
-        if n_bad:
-            raise ValueError(
-                f"{where} has {n_bad} voxels that are NaN or infinite, out of {volume.size}. "
-                f"{NAN_REMEDY}"
-            )
+        fault = intensity_fault(volume)
+        if fault is not None:
+            raise ValueError(f"{where}: {fault}")
         return volume
 
 

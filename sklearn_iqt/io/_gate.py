@@ -23,6 +23,9 @@ from sklearn_iqt.io._header import VolumeHeader
 from sklearn_iqt.io._open import PADDING, compare_checksum
 
 MAX_VOXELS = 2**29
+# Range of the largest absolute intensity of a volume. Sums of squares are then far inside the range
+# of float32.
+MIN_INTENSITY, MAX_INTENSITY = 1e-12, 1e12
 # Deflate cannot compress more than this many bytes into one.
 _MAX_DEFLATE_RATIO = 1032
 # A ratio so close to this limit means that almost all voxels are the same. If there are more voxels
@@ -141,7 +144,7 @@ def check_image(
         )
     voxels = image_voxels(image, name, working_dtype(dtype)).reshape(shape)
     voxels = fill_nan(voxels, nan)
-    refuse_nonfinite(voxels, name)
+    refuse_intensities(voxels, name)
     return voxels, affine
 
 
@@ -237,11 +240,38 @@ def count_nonfinite(volume: NDArray) -> int:
     return volume.size - int(np.count_nonzero(np.isfinite(volume)))
 
 
-def refuse_nonfinite(volume: NDArray, name: str) -> None:
-    """Raise VolumeReadError with the count if a volume holds NaN or infinite voxels."""
-    count = count_nonfinite(volume)
-    if count:
-        raise VolumeReadError(
-            f"{name}: {count} of {volume.size} voxels are NaN, infinite or beyond the float32 "
-            f"range. {NAN_REMEDY}"
+def intensity_fault(volume: NDArray) -> str | None:
+    """Return why the intensities of a volume cannot be used, or None.
+
+    Parameters
+    ----------
+    volume : ndarray of shape (i, j, k)
+        Volume of floats, with at least one voxel.
+
+    Returns
+    -------
+    str or None
+        Fault and remedy, which follow the name of the volume.
+    """
+    # Both are NaN if any voxel is, and they take no memory.
+    lowest, highest = float(volume.min()), float(volume.max())
+    if not (math.isfinite(lowest) and math.isfinite(highest)):
+        return (
+            f"{count_nonfinite(volume)} of {volume.size} voxels are NaN, infinite or beyond the "
+            f"float32 range. {NAN_REMEDY}"
         )
+    largest = max(highest, -lowest)
+    if largest == 0 or MIN_INTENSITY <= largest <= MAX_INTENSITY:
+        return None
+    return (
+        f"the largest absolute intensity is {largest:.3g}, but must be from {MIN_INTENSITY:g} to "
+        f"{MAX_INTENSITY:g}, so that sums and squares do not overflow. Multiply the volume by a "
+        "constant."
+    )
+
+
+def refuse_intensities(volume: NDArray, name: str) -> None:
+    """Raise VolumeReadError if the intensities of a volume cannot be used."""
+    fault = intensity_fault(volume)
+    if fault is not None:
+        raise VolumeReadError(f"{name}: {fault}")

@@ -23,7 +23,14 @@ from numpy.typing import NDArray
 from sklearn_iqt._file_names import MGH, NIFTI, SUFFIXES
 from sklearn_iqt.exceptions import VolumeReadError
 from sklearn_iqt.io._carry import warn_repairs
-from sklearn_iqt.io._gate import MAX_VOXELS, Nan, check_nan, check_size, fill_nan, refuse_nonfinite
+from sklearn_iqt.io._gate import (
+    MAX_VOXELS,
+    Nan,
+    check_nan,
+    check_size,
+    fill_nan,
+    refuse_intensities,
+)
 from sklearn_iqt.io._header import VolumeHeader, extension_repairs, header_size, parse_header
 from sklearn_iqt.io._mgh import MGH_HEADER_SIZE, parse_mgh_header
 from sklearn_iqt.io._open import GZIP_MAGIC, PADDING, InflatedFile, open_regular
@@ -59,7 +66,8 @@ def load_volume(
     -------
     nibabel.Nifti1Image
         Image in memory: finite float32 voxels of shape (i, j, k) in C order, a finite
-        invertible affine and the cleaned header. Trailing axes of length one are dropped. For a
+        invertible affine and the cleaned header. The largest absolute intensity is 0 or between
+        1e-12 and 1e12. Trailing axes of length one are dropped. For a
         NIfTI-2 file it is a Nifti2Image, a subclass. An MGH file becomes a NIfTI image with the
         affine of the file as qform and sform.
 
@@ -112,7 +120,7 @@ def read_image(
         volume = _read_voxels(stream, checked)
         _check_end(stream, checked, name)
     volume = fill_nan(volume, nan)
-    refuse_nonfinite(volume, name)
+    refuse_intensities(volume, name)
     warn_repairs(repairs, name)
     return as_image(volume, checked.affine, checked.header)
 

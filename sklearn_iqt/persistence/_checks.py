@@ -14,6 +14,7 @@ from sklearn.utils.validation import _is_fitted as is_fitted
 
 from sklearn_iqt.compose import AnyGridIQT
 from sklearn_iqt.exceptions import UntrustedModelError
+from sklearn_iqt.io._gate import MAX_INTENSITY, MIN_INTENSITY
 from sklearn_iqt.io._orientation import is_orientation
 from sklearn_iqt.patches import PatchTransformer, per_axis
 from sklearn_iqt.persistence._decode import MAX_WIDTH
@@ -162,8 +163,11 @@ def _check_geometry(model: Any, name: str) -> None:
     gains = getattr(model, "target_gains_", None)
     if not (isinstance(gains, np.ndarray) and gains.dtype == np.float64 and gains.ndim == 1):
         raise UntrustedModelError(f"{name}.target_gains_ is not an array of numbers.")
-    if not (gains > 0).all():
-        raise UntrustedModelError(f"{name}.target_gains_ has gains that are not above 0.")
+    smallest, largest = MIN_INTENSITY / MAX_INTENSITY, MAX_INTENSITY / MIN_INTENSITY
+    if not ((gains >= smallest) & (gains <= largest)).all():
+        raise UntrustedModelError(
+            f"{name}.target_gains_ has gains that are not from {smallest:g} to {largest:g}."
+        )
     for key in ("patch_size_", "stride_", "scale_"):
         if getattr(patcher, key, None) != getattr(expected, key):
             raise UntrustedModelError(

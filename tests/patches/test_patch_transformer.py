@@ -145,7 +145,7 @@ def test_set_output_names_voxels(rng):
         (lambda p, v: p.fit([v[0], v[0][0]]), "has 2 dimensions"),
         (
             lambda p, v: p.fit_transform([np.full((4, 4, 4), np.nan)]),
-            "64 voxels that are NaN",
+            "64 of 64 voxels are NaN",
         ),
         (lambda p, v: p.fit(v).inverse_transform(np.zeros((3, 8))), "rows have shape"),
         (lambda p, v: p.fit(v).sample(v, v[:1]), "holds 2 volumes but y holds 1"),
