@@ -3,6 +3,7 @@
 from ._version import __version__ as __version__
 from .base import BaseIQTRegressor as BaseIQTRegressor
 from .compose import AnyGridIQT as AnyGridIQT
+from .compose import ConformalIQT as ConformalIQT
 from .compose import ContrastMatchingIQT as ContrastMatchingIQT
 from .compose import IntensityCurveIQT as IntensityCurveIQT
 from .compose import InterpolationIQT as InterpolationIQT

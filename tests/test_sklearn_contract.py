@@ -139,18 +139,30 @@ def test_score_is_the_mean_over_volumes(estimator, fit_once):
 
 
 @every_estimator
-def test_the_spread_of_overlaps_is_returned_or_refused(estimator, fit_once):
+def test_the_standard_deviation_has_the_unit_of_the_prediction(estimator, fit_once):
     low, _ = make_pairs(RAGGED)
     fitted = fit_once(estimator)
-    if fitted._volume_tags.no_spread_reason is not None:
-        with pytest.raises(ValueError, match="return_std is not available"):
-            fitted.predict(low, return_std=True)
-        return
     mean, std = fitted.predict(low, return_std=True)
-    for a, b, spread in zip(fitted.predict(low), mean, std, strict=True):
+    _, thrice = fitted.predict([3 * volume for volume in low], return_std=True)
+    for scan, a, b, spread, scaled in zip(low, fitted.predict(low), mean, std, thrice, strict=True):
         np.testing.assert_array_equal(a, b)
         assert spread.shape == b.shape
-        assert (spread >= 0).all()
+        assert spread.dtype == np.float32
+        inside = (scan > scan.mean()).repeat(4, axis=-1)
+        assert (spread[inside] > 0).all()
+        np.testing.assert_allclose(scaled, 3 * spread, rtol=1e-3, atol=2e-2)
+
+
+@every_estimator
+def test_the_standard_deviation_grows_with_the_noise_of_the_scan(estimator, fit_once):
+    low, _ = make_pairs([(24, 24, 8)])
+    noise = np.random.default_rng(1).normal(size=low[0].shape)
+    fitted = fit_once(estimator)
+    quiet, loud = (
+        fitted.predict([np.maximum(low[0] + level * noise, 0)], return_std=True)[1][0].mean()
+        for level in (5, 30)
+    )
+    assert loud > 1.5 * quiet
 
 
 @every_estimator
@@ -161,9 +173,7 @@ def test_background_stays_zero(estimator, fit_once):
     fitted = fit_once(estimator)
     background = [(volume == 0).repeat(4, axis=-1) for volume in low]
     plain = copy.copy(fitted).set_params(keep_zeros=False).predict(low)
-    results = [fitted.predict(low)]
-    if fitted._volume_tags.no_spread_reason is None:
-        results += fitted.predict(low, return_std=True)
+    results = [fitted.predict(low), *fitted.predict(low, return_std=True)]
     for kept in results:
         for volume, outside in zip(kept, background, strict=True):
             assert not volume[outside].any()

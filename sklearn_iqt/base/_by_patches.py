@@ -31,7 +31,7 @@ class BasePatchRegressor(BaseIQTRegressor):
 
     Subclasses take ``patcher``, ``scale``, ``alignment``, ``max_patches``, ``random_state`` and
     ``verbose`` as parameters. They implement ``_fit_patches(X, y, groups)`` and
-    ``_predict_patches(X)``, which handle only rows.
+    ``_predict_patches(X)``, which handle only rows, and perhaps ``_predict_patches_with_std(X)``.
     """
 
     _parameter_constraints: dict = {
@@ -120,10 +120,20 @@ class BasePatchRegressor(BaseIQTRegressor):
             volume,
             mask,
             self._patch_source(),
-            self._predict_patches,
+            self._predict_patches_with_std if return_std else self._predict_patches_alone,
             return_std=return_std,
             report_progress=report_progress,
         )
+
+    def _predict_patches_alone(self, X: NDArray) -> tuple[NDArray, None]:
+        return self._predict_patches(X), None
+
+    def _predict_patches_with_std(self, X: NDArray) -> tuple[NDArray, NDArray | None]:
+        """Return the rows of ``_predict_patches`` and their standard deviations, None for zero.
+
+        A subclass whose method knows how uncertain the prediction of one patch is implements it.
+        """
+        return self._predict_patches_alone(X)
 
 
 def _call(key: Any, function: Callable[[], Any]) -> Any:

@@ -145,7 +145,7 @@ class BaseIQTRegressor(ReportMixin, DocLinkMixin, RegressorMixin, VolumeHooks, B
             background are interpolated. By default the foreground is where a volume is at or above
             its mean. For volumes only.
         return_std : bool, default=False
-            Whether to return the spread of the overlapping predictions as well. For volumes only.
+            Whether to return a standard deviation as well. For volumes only.
 
         Returns
         -------
@@ -154,14 +154,16 @@ class BaseIQTRegressor(ReportMixin, DocLinkMixin, RegressorMixin, VolumeHooks, B
             arrays, or of images if ``X`` holds images or paths. Volumes are float32, in the units
             of ``X``.
         std : same kind as the prediction
-            Standard deviation of the overlapping predictions of each voxel; only with
-            ``return_std``. It shows where patches disagree and is not a confidence interval.
+            Standard deviation of each voxel, in the unit of the prediction; only with
+            ``return_std``. It combines the noise of the scan with what the method knows about its
+            own uncertainty, such as the differences between overlapping patches. It shows where
+            errors are likely. It is not calibrated: :class:`sklearn_iqt.compose.ConformalIQT`
+            makes intervals of it.
 
         Raises
         ------
         ValueError
-            If a volume is not finite, or if ``return_std`` is True and the estimator does not
-            average overlapping patches, as interpolation and nets.
+            If a volume is not finite, or ``return_std`` is True although ``X`` holds rows.
         GeometryMismatchError
             If the axes of an image are in another order than in the training images (whether an
             axis runs from left to right or from right to left is ignored), or its voxels are less
@@ -185,12 +187,14 @@ class BaseIQTRegressor(ReportMixin, DocLinkMixin, RegressorMixin, VolumeHooks, B
                 f"{name} was fitted on rows that are not patches of its patcher, so it cannot "
                 "enhance volumes. Fit it on volumes."
             )
-        if return_std and (reason := self._volume_tags.no_spread_reason):
-            raise ValueError(f"{name}: return_std is not available, because {reason}.")
         gain = np.float32(self.target_gain_)
 
         def predict(pair: Pair, report: Callable[[float], Any]) -> tuple[NDArray[np.float32], ...]:
             outputs = self._predict_volume(pair.low, pair.mask, return_std, report)
+            if return_std:
+                mean, std = outputs
+                noise = np.float32(self._noise(pair.low, pair.mask))
+                outputs = mean, np.hypot(std, noise, out=std)
             if gain != 1:
                 for output in outputs:
                     output *= gain

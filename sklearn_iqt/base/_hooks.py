@@ -15,6 +15,8 @@ from sklearn_iqt.base._target_unit import warn_of_units
 from sklearn_iqt.base._training_grid import TrainingGrid
 from sklearn_iqt.io import Cohort
 from sklearn_iqt.patches import PatchSource, PatchTransformer
+from sklearn_iqt.preprocessing import foreground_mask
+from sklearn_iqt.preprocessing._noise import noise_level
 
 __all__ = ["VolumeHooks"]
 
@@ -70,7 +72,11 @@ class VolumeHooks:
         return_std: bool,
         report_progress: Callable[[float], Any],
     ) -> tuple[NDArray[np.float32], ...]:
-        """Return the enhanced volume, and the spread with ``return_std``."""
+        """Return the enhanced volume, and its standard deviation with ``return_std``.
+
+        The standard deviation is the part that comes from the method. The noise of the scan is
+        added by ``predict``.
+        """
         raise NotImplementedError(f"{type(self).__name__} must implement _predict_volume.")
 
     @property
@@ -104,6 +110,13 @@ class VolumeHooks:
             self._volume_tags.interpolates_first,
             self.target_unit,
         )
+
+    def _noise(self, volume: NDArray, mask: NDArray[np.bool_] | None) -> float:
+        """Return the standard deviation of the noise of a low volume."""
+        sharp = [axis for axis, step in enumerate(self.scale_) if step == 1]
+        inside = foreground_mask(volume) if mask is None else mask
+        inside = inside if inside.any() else np.ones(volume.shape, dtype=bool)
+        return noise_level(volume, inside, axes=sharp or (0, 1, 2))
 
     def _trained_on(self) -> TrainingGrid | None:
         """Return the grid of the training images, or None if they were arrays."""

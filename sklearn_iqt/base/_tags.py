@@ -15,13 +15,9 @@ class VolumeTags:
     ----------
     interpolates_first : bool, default=False
         Whether patches are cut from the interpolated volume, on the high grid.
-    no_spread_reason : str, default=None
-        Reason for which ``predict`` refuses ``return_std``, worded to follow "because". None if it
-        can return the spread.
     needs_target : bool, default=True
         Whether ``fit`` needs high volumes. Rows always need targets.
     """
 
     interpolates_first: bool = False
-    no_spread_reason: str | None = None
     needs_target: bool = True

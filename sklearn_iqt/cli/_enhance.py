@@ -25,8 +25,10 @@ _EPILOG = """\
 The result of SCAN.nii.gz is SCAN_enhanced.nii.gz, on a finer grid, at the same position in mm and
 in the units of the scan. If the axes of the scan are in another order than in the training scans,
 or its voxels have another size in plane, the scan is brought to the grid of the training first, and
-a line says so. With --std, SCAN_std.nii.gz is written as well. It is the spread of the
-overlapping patches, which shows where patches disagree and is not a confidence interval.
+a line says so. With --std, SCAN_std.nii.gz is written as well. It is a standard deviation, which
+shows where errors are likely and is not a confidence interval. With --interval, SCAN_lower.nii.gz
+and SCAN_upper.nii.gz are the ends of the interval of each voxel; the model must have been
+calibrated by 'fit --calibrate'.
 
 Without --model, a model that comes with the package is used, and a line says which one and why. A
 scan that it was not trained for is refused, or a warning says how it differs. The models are for
@@ -36,6 +38,7 @@ examples:
   sklearn-iqt enhance brain.nii.gz --output enhanced.nii.gz
   sklearn-iqt enhance --model srep.iqt scan.nii.gz --output enhanced.nii.gz
   sklearn-iqt enhance --model srep.iqt scans/*.nii.gz --output-dir enhanced --std
+  sklearn-iqt enhance --model calibrated.iqt scan.nii.gz --output enhanced.nii.gz --interval
   sklearn-iqt enhance --model srep.iqt scan.nii.gz --mask brain.nii.gz --grid T1w.nii.gz \\
       --output enhanced.nii.gz
 """
@@ -56,7 +59,10 @@ def add_parser(commands: Any) -> None:
     where.add_argument(
         "--output", type=Path, metavar="FILE", help="file for the result of a single SCAN"
     )
-    parser.add_argument("--std", action="store_true", help="write the spread as well")
+    parser.add_argument("--std", action="store_true", help="write a standard deviation as well")
+    parser.add_argument(
+        "--interval", action="store_true", help="write the ends of calibrated intervals as well"
+    )
     parser.add_argument(
         "--mask", nargs="+", metavar="MASK", help="foreground of each SCAN, where it is above 0"
     )
@@ -92,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
     grid = _choose_grid(args)
     outputs = [_name_outputs(args, scan) for scan in args.scans]
     check_outputs(
-        [path for paths in outputs for path in paths],
+        [path for paths in outputs for path in paths.values()],
         [*args.scans, *masks, *([args.model] if args.model else [])],
         args.force,
     )
@@ -102,7 +108,13 @@ def run(args: argparse.Namespace) -> int:
 
     def prepare(model: Any) -> Any:
         set_session(model, n_jobs=args.jobs, verbose=int(single and not args.quiet))
-        return on_any_grid(model, **grid)
+        model = on_any_grid(model, **grid)
+        if args.interval and not hasattr(model, "predict_interval"):
+            raise ValueError(
+                "--interval needs a calibrated model. Fit one with 'sklearn-iqt fit --calibrate', "
+                "and pass it as --model"
+            )
+        return model
 
     own = None if args.model is None else prepare(load_model(args.model))
 
@@ -130,13 +142,21 @@ def run(args: argparse.Namespace) -> int:
         plan = plan_of(model, scan)
         if plan is not None and (steps := plan.describe()):
             say(args, f"{args.scans[n]}: to fit the training scans, {steps}")
-        results = model.predict(scan, mask=mask, return_std=args.std)
-        for result, output in zip(results if args.std else [results], outputs[n], strict=True):
-            save_volume(result[0], output)
+        results: dict[str, Any] = {}
+        if args.interval:
+            prediction, lower, upper = model.predict_interval(scan, mask=mask)
+            results |= {"enhanced": prediction, "lower": lower, "upper": upper}
+        if args.std:
+            prediction, std = model.predict(scan, mask=mask, return_std=True)
+            results |= {"enhanced": prediction, "std": std}
+        if not results:
+            results["enhanced"] = model.predict(scan, mask=mask)
+        for kind, output in outputs[n].items():
+            save_volume(results[kind][0], output)
 
     code = run_batch(args, range(len(args.scans)), enhance, "enhancing", show=not single)
     if code == 0:
-        say(args, f"wrote {outputs[0][0] if single else args.output_dir}")
+        say(args, f"wrote {outputs[0]['enhanced'] if single else args.output_dir}")
     return code
 
 
@@ -157,11 +177,13 @@ def _choose_grid(args: argparse.Namespace) -> dict[str, Any]:
     return {"grid": as_scan(args.grid).grid(0)}
 
 
-def _name_outputs(args: argparse.Namespace, scan: str) -> list[Path]:
-    if args.output is None:
-        names = [args.output_dir / f"{stem(scan)}_enhanced.nii.gz"]
-        spread = args.output_dir / f"{stem(scan)}_std.nii.gz"
-    else:
-        names = [args.output]
-        spread = args.output.with_name(f"{stem(args.output)}_std.nii.gz")
-    return [*names, spread] if args.std else names
+def _name_outputs(args: argparse.Namespace, scan: str) -> dict[str, Path]:
+    """Return the files of a scan: the result, and those that were asked for as well."""
+    first = args.output
+    if first is None:
+        first = args.output_dir / f"{stem(scan)}_enhanced.nii.gz"
+    start = stem(scan) if args.output is None else stem(args.output)
+    others = ["std"] * args.std + ["lower", "upper"] * args.interval
+    return {"enhanced": first} | {
+        kind: first.with_name(f"{start}_{kind}.nii.gz") for kind in others
+    }

@@ -41,6 +41,8 @@ examples:
       -p n_atoms=512 -p alpha=0.05 -p patcher__patch_size=9 -p patcher__stride=4
   sklearn-iqt fit --low pairs/*_low.nii.gz --high pairs/*_high.nii.gz --standardize \\
       --output srep.iqt
+  sklearn-iqt fit --low pairs/*_low.nii.gz --high pairs/*_high.nii.gz --calibrate 9 \\
+      --subject-level 0.9 --output calibrated.iqt
   sklearn-iqt fit --low a_low.nii.gz --high a_high.nii.gz --method ridge \\
       -p estimator__alpha=10 --output ridge.iqt
   sklearn-iqt fit --low pairs/*_low.nii.gz --high pairs/*_high.nii.gz --method forest \\
@@ -101,6 +103,29 @@ def add_parser(commands: Any) -> None:
         help="first map intensities to the tissue contrast of the training scans (TissueScaler); "
         "for skull-stripped T1w scans",
     )
+    intervals = parser.add_argument_group("intervals")
+    intervals.add_argument(
+        "--calibrate",
+        type=int,
+        default=0,
+        metavar="N",
+        help="learn from all but the last N pairs, and calibrate intervals for 'enhance "
+        "--interval' on these; they must be of other subjects, one pair each",
+    )
+    intervals.add_argument(
+        "--confidence-level",
+        type=float,
+        default=0.9,
+        metavar="C",
+        help="fraction of the voxels of a scan that the intervals contain (default: 0.9)",
+    )
+    intervals.add_argument(
+        "--subject-level",
+        type=float,
+        default=0.8,
+        metavar="P",
+        help="probability that this holds for a new subject, at most N / (N + 1) (default: 0.8)",
+    )
     add_grid(parser)
     add_nan(parser)
     parser.add_argument("--jobs", type=int, default=-1, help="threads (default: -1, all cores)")
@@ -115,6 +140,7 @@ def run(args: argparse.Namespace) -> int:
 
     from sklearn_iqt.base import enhancer_of
     from sklearn_iqt.base._routing import route_mask
+    from sklearn_iqt.compose import ConformalIQT
     from sklearn_iqt.io import as_volumes
     from sklearn_iqt.patches import per_axis
     from sklearn_iqt.persistence import save_model
@@ -135,12 +161,18 @@ def run(args: argparse.Namespace) -> int:
             f"got {len(args.mask)} masks for {len(args.low)} low scans. Give one for each, in the "
             "same order"
         )
+    n_pairs = len(args.low) - args.calibrate
+    if args.calibrate < 0 or n_pairs < 1 or (args.calibrate and not args.high):
+        raise ValueError(
+            f"--calibrate must leave pairs to learn from, got {args.calibrate} of {len(args.low)} "
+            f"scans with {len(args.high)} high scans"
+        )
     scale = per_axis(model.scale, "scale", args.method)
     check_grids(zip(args.low, args.high, strict=False), scale=scale, alignment=model.alignment)
     check_outputs([args.output], [*args.low, *args.high, *args.mask], args.force)
     card = _describe(args, model, scale)
     kind = "pair" if args.high else "scan"
-    source = f"{len(args.low)} {kind}{'s' if len(args.low) > 1 else ''}"
+    source = f"{n_pairs} {kind}{'s' if n_pairs > 1 else ''}"
     device = model._torch_device() if hasattr(model, "_torch_device") else None
     say(args, f"learning {args.method} from {source}" + (f" on {device}" if device else ""))
     if device == "cpu" and not args.param:
@@ -149,17 +181,29 @@ def run(args: argparse.Namespace) -> int:
             f"the default size of {args.method} is made for a GPU. Training on a CPU takes hours "
             "or days. 'sklearn-iqt fit --help' has an example of a smaller net",
         )
-    estimator = make_pipeline(TissueScaler(), model) if args.standardize else model
-    low, high, mask = (
-        as_volumes(paths, name=name, caller="fit", nan=nan) if paths else None
-        for name, paths, nan in (
-            ("low", args.low, args.nan),
-            ("high", args.high, args.nan),
-            ("mask", args.mask, "refuse"),
-        )
-    )
+    estimator: Any = make_pipeline(TissueScaler(), model) if args.standardize else model
+    if args.calibrate:
+        levels = {name: getattr(args, name) for name in ("confidence_level", "subject_level")}
+        estimator = ConformalIQT(estimator, **levels)
+        estimator.check_levels(args.calibrate)
+
+    def volumes(part: slice) -> list[Any]:
+        return [
+            as_volumes(paths[part], name=name, caller="fit", nan=nan) if paths else None
+            for name, paths, nan in (
+                ("low", args.low, args.nan),
+                ("high", args.high, args.nan),
+                ("mask", args.mask, "refuse"),
+            )
+        ]
+
+    low, high, mask = volumes(slice(n_pairs))
     with route_mask(mask):
         estimator.fit(low, high, **({} if mask is None else {"mask": mask}))
+    if args.calibrate:
+        say(args, f"calibrating on {args.calibrate} pairs")
+        held_out_low, held_out_high, held_out_mask = volumes(slice(n_pairs, None))
+        estimator.conformalize(held_out_low, held_out_high, mask=held_out_mask)
     # The ratios of simulated scans are known exactly.
     measured: dict[str, Any] = {
         name: span
@@ -236,14 +280,17 @@ def _describe(args: argparse.Namespace, model: Any, scale: tuple[int, ...]) -> T
     return TrainingCard(
         method=args.method,
         standardized=args.standardize,
-        n_pairs=len(args.high) or None,
+        n_pairs=(len(args.high) - args.calibrate) or None,
+        notes={"calibration_pairs": args.calibrate} if args.calibrate else None,
         scale=scale,
         alignment=model.alignment,
         spacing_low_mm=spacing(args.low[0]),
         spacing_high_mm=spacing(args.high[0]) if args.high else None,
         seed=args.seed,
         date=datetime.now(timezone.utc).date().isoformat(),
-        **_describe_simulation([_read_sidecar(path) for path in args.low]),
+        **_describe_simulation(
+            [_read_sidecar(path) for path in args.low[: len(args.low) - args.calibrate]]
+        ),
     )
 
 

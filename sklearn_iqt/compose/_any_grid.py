@@ -12,18 +12,14 @@ import nibabel
 import numpy as np
 from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, _fit_context, clone
-from sklearn.frozen import FrozenEstimator
-from sklearn.utils import Tags, get_tags
-from sklearn.utils._available_if import available_if
+from sklearn.base import _fit_context, clone
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import _is_fitted, check_is_fitted
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
 from tqdm.auto import tqdm
 
-from sklearn_iqt._doc_link import DocLinkMixin
-from sklearn_iqt.base import ReportMixin, TrainingGrid, enhancer_of, score_volumes
+from sklearn_iqt.base import TrainingGrid, enhancer_of
 from sklearn_iqt.base._routing import route_mask
-from sklearn_iqt.base._rows import refuse_volume_options
 from sklearn_iqt.compose._scan_plan import (
     ScanPlan,
     interpolated_pair,
@@ -31,6 +27,7 @@ from sklearn_iqt.compose._scan_plan import (
     plan_scan,
     voxel_range,
 )
+from sklearn_iqt.compose._wrapper import ModelWrapper, given
 from sklearn_iqt.io import Cohort, Grid, VolumeCollection, is_rows, scaled_affine
 from sklearn_iqt.io._carry import carried_image
 from sklearn_iqt.io._orientation import reorient
@@ -43,7 +40,11 @@ def _has_partial_fit(model: Any) -> bool:
     return hasattr(model.estimator, "partial_fit")
 
 
-class AnyGridIQT(ReportMixin, DocLinkMixin, MetaEstimatorMixin, RegressorMixin, BaseEstimator):
+def _has_intervals(model: Any) -> bool:
+    return hasattr(model.estimator, "predict_interval")
+
+
+class AnyGridIQT(ModelWrapper):
     """Enhance scans of any voxel size, orientation and direction of slices with a model.
 
     The model knows only scans like those that it was trained on. This estimator brings each scan
@@ -125,7 +126,7 @@ default="model"
     Arrays have no voxel size. They are passed to the model unchanged if it was fitted on arrays,
     and refused if it was fitted on images. Rows are passed to the model unchanged.
 
-    The spread of overlapping patches is resampled linearly, like an intensity.
+    A standard deviation is resampled linearly, like an intensity.
 
     Examples
     --------
@@ -147,11 +148,6 @@ default="model"
     >>> nibabel.aff2axcodes(enhanced.affine)
     ('L', 'P', 'S')
     """
-
-    # With metadata routing, one mask reaches all steps of a pipeline.
-    __metadata_request__fit = {"mask": True}
-    __metadata_request__predict = {"mask": True, "return_std": True}
-    __metadata_request__score = {"mask": True}
 
     _parameter_constraints: dict = {
         "estimator": [HasMethods(["fit", "predict"])],
@@ -243,7 +239,7 @@ default="model"
         if self.slices == "interpolate" and not is_rows(X):
             X, y, mask, learned = self._interpolate(X, y, mask, trained_on)
         with route_mask(mask):
-            model = train(X, y, **_given(mask=mask))
+            model = train(X, y, **given(mask=mask))
         self.estimator_ = model
         if self.slices == "interpolate" and not is_rows(X):
             if trained_on is not None:
@@ -291,14 +287,14 @@ default="model"
             Foreground of each scan, on its grid. In a pipeline inside, it reaches every step that
             uses masks.
         return_std : bool, default=False
-            Whether to return the spread of the overlapping predictions as well.
+            Whether to return a standard deviation as well.
 
         Returns
         -------
         prediction : ndarray of shape (n_scans,) of nibabel images
             Results in the units of the scans, on the grid that was asked for.
         std : same kind as the prediction
-            Spread of the overlapping predictions; only with ``return_std``.
+            Standard deviation of each voxel; only with ``return_std``.
 
         Raises
         ------
@@ -313,17 +309,51 @@ default="model"
             If the slices of a scan are stacked in another direction than in training, or are
             thicker or thinner, or if its voxels become longer.
         """
+        options = given(return_std=return_std or None)
+        return self._on_training_grid("predict", X, mask, (self.order, 1), **options)
+
+    @available_if(_has_intervals)
+    def predict_interval(self, X: Any, *, mask: Any = None) -> Any:
+        """Enhance scans of any grid, with the intervals of a calibrated model.
+
+        Parameters
+        ----------
+        X : sequence of nibabel images or paths
+            Scans, see :meth:`predict`.
+        mask : sequence of volumes, default=None
+            Foreground of each scan, on its grid.
+
+        Returns
+        -------
+        prediction, lower, upper : ndarray of shape (n_scans,) of nibabel images
+            Results and the ends of their intervals, see
+            :meth:`sklearn_iqt.compose.ConformalIQT.predict_interval`. If `grid` is not "model", all
+            three are resampled by the same spline.
+
+        Raises
+        ------
+        GeometryMismatchError
+            If no resampling can bring a scan to the grid of the training.
+        """
+        return self._on_training_grid("predict_interval", X, mask, (self.order,) * 3)
+
+    def _on_training_grid(
+        self, method: str, X: Any, mask: Any, orders: Sequence[int], **options: Any
+    ) -> Any:
+        """Call a method of the model on scans on the grid of its training, and place its results.
+
+        There is one spline order for each result.
+        """
         check_is_fitted(self)
         self._validate_params()
-        model = self._fitted_estimator()
-        options = {**_given(mask=mask), **({"return_std": True} if return_std else {})}
+        call = getattr(self._fitted_estimator(), method)
         if is_rows(X):
             with route_mask(mask):
-                return model.predict(X, **options)
+                return call(X, **given(mask=mask), **options)
         cohort = Cohort(X, mask=mask, caller=type(self).__name__)
         if self._trained_on() is None and cohort.low.kind != "images":
             with route_mask(mask):
-                return model.predict(X, **options)
+                return call(X, **given(mask=mask), **options)
         plans, target = self._plan(cohort), self._target()
         results = []
         bar = tqdm(plans, desc=f"{cohort.caller}: enhancing", disable=not self.verbose)
@@ -333,70 +363,24 @@ default="model"
                     f"{cohort.caller}: the result for {cohort.low.name_of(n)} may be worse than "
                     f"for scans like those of the training, because {', and '.join(plan.notes)}.",
                     UserWarning,
-                    stacklevel=2,
+                    stacklevel=3,
                 )
             scan, prepared, inside = self._prepare(cohort, n, plan)
             with route_mask(inside):
-                outputs = model.predict(
+                outputs = call(
                     [np.asarray(prepared.dataobj)],
-                    **_given(mask=None if inside is None else [inside]),
-                    **({"return_std": True} if return_std else {}),
+                    **given(mask=None if inside is None else [inside]),
+                    **options,
                 )
-            outputs = outputs if return_std else (outputs,)
+            outputs = outputs if isinstance(outputs, tuple) else (outputs,)
             results.append(
                 [
                     self._place(output[0], prepared, scan, plan, target, order)
-                    for output, order in zip(outputs, (self.order, 1), strict=False)
+                    for output, order in zip(outputs, orders, strict=False)
                 ]
             )
         columns = [_as_objects(column) for column in zip(*results, strict=True)]
-        return tuple(columns) if return_std else columns[0]
-
-    def score(self, X: Any, y: Any, sample_weight: Any = None, *, mask: Any = None) -> float:
-        """Return the coefficient of determination, over rows or as a mean over volumes.
-
-        Parameters
-        ----------
-        X : volumes or rows
-            Low-quality volumes or rows.
-        y : volumes or rows
-            True high-quality volumes on the grid of the results, or rows.
-        sample_weight : array-like of shape (n,), default=None
-            Weight of each row or volume.
-        mask : sequence of volumes, default=None
-            Masks for :meth:`predict`. All voxels are scored. For volumes only.
-
-        Returns
-        -------
-        float
-            R² of the voxels. The best score is 1.
-        """
-        if is_rows(X):
-            refuse_volume_options(type(self).__name__, mask)
-            return super().score(X, y, sample_weight)
-        return score_volumes(
-            self.predict(X, mask=mask), y, sample_weight, caller=type(self).__name__
-        )
-
-    @property
-    def n_features_in_(self) -> int:
-        """Length of an input row of the model."""
-        return self._learned("n_features_in_")
-
-    @property
-    def feature_names_in_(self) -> NDArray:
-        """Names of the columns of the rows that the model was fitted on."""
-        return self._learned("feature_names_in_")
-
-    def _learned(self, name: str) -> Any:
-        if not _is_fitted(self):
-            raise AttributeError(f"{type(self).__name__} has no {name} before fit.")
-        return getattr(self._fitted_estimator(), name)
-
-    def _fitted_estimator(self) -> Any:
-        """Return the fitted model; a frozen one does not have to be fitted again."""
-        check_is_fitted(self)
-        return vars(self).get("estimator_", self.estimator)
+        return tuple(columns) if len(columns) > 1 else columns[0]
 
     def _trained_on(self) -> TrainingGrid | None:
         return enhancer_of(self, type(self).__name__)._trained_on()
@@ -480,24 +464,6 @@ default="model"
                 f"Grid, a nibabel image or a path, got {grid!r}."
             )
         return tuple(np.broadcast_to(sizes, 3).astype(float).tolist())
-
-    def __sklearn_is_fitted__(self) -> bool:
-        if "estimator_" in vars(self):
-            return True
-        return isinstance(self.estimator, FrozenEstimator) and _is_fitted(self.estimator)
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        inner = get_tags(self.estimator)
-        tags.input_tags, tags.target_tags = inner.input_tags, inner.target_tags
-        tags.regressor_tags = inner.regressor_tags
-        tags.non_deterministic = inner.non_deterministic
-        return tags
-
-
-def _given(**options: Any) -> dict[str, Any]:
-    """Return the options that are not None; not every model takes them."""
-    return {name: value for name, value in options.items() if value is not None}
 
 
 def _as_objects(images: Sequence[Any]) -> NDArray:

@@ -75,9 +75,7 @@ class IntensityCurveIQT(BasePatchRegressor):
     (2, 8, 8, 16)
     """
 
-    _volume_tags = VolumeTags(
-        interpolates_first=True, no_spread_reason="patches of one voxel do not overlap"
-    )
+    _volume_tags = VolumeTags(interpolates_first=True)
     # Patches have one voxel, so there is no patcher for the user to set.
     patcher = None
 
@@ -119,8 +117,27 @@ class IntensityCurveIQT(BasePatchRegressor):
         self.intensities_, self.targets_ = curve.X_thresholds_, curve.y_thresholds_
 
     def _predict_patches(self, X: NDArray) -> NDArray:
-        baseline = self._baseline_patches(X)
-        return np.interp(baseline, self.intensities_, self.targets_).astype(X.dtype, copy=False)
+        return self._apply_curve(self._baseline_patches(X)).astype(X.dtype, copy=False)
+
+    def _apply_curve(self, intensities: NDArray) -> NDArray:
+        return np.interp(intensities, self.intensities_, self.targets_)
+
+    def _predict_volume(
+        self,
+        volume: NDArray,
+        mask: NDArray[np.bool_] | None,
+        return_std: bool,
+        report_progress: Any,
+    ) -> tuple[NDArray[np.float32], ...]:
+        (mean,) = super()._predict_volume(volume, mask, False, report_progress)
+        if not return_std:
+            return (mean,)
+        # The uncertainty of the interpolation, as the curve maps it.
+        source = self._patch_source()
+        _, baseline, unit = source.scaled(volume, mask)
+        std = source.interpolation_std(volume / unit)
+        width = self._apply_curve(baseline + std) - self._apply_curve(baseline - std)
+        return mean, (0.5 * unit * width).astype(np.float32)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -188,7 +205,7 @@ class ContrastMatchingIQT(InterpolationIQT):
     160.0
     """
 
-    _volume_tags = VolumeTags(no_spread_reason="interpolation does not average patches")
+    _volume_tags = VolumeTags()
 
     _parameter_constraints: dict = {
         **InterpolationIQT._parameter_constraints,

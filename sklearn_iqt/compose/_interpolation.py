@@ -22,7 +22,8 @@ class InterpolationIQT(BaseIQTRegressor):
 
     Nothing is learned, so that ``fit`` accepts low volumes alone. If it gets pairs, it checks them.
     The interpolation respects the positions of the voxels, so that volumes are not shifted with
-    either ``alignment``.
+    either ``alignment``. The standard deviation of ``predict`` combines the noise of the scan and
+    its local curvature along the axes that are enlarged.
 
     Parameters
     ----------
@@ -55,9 +56,7 @@ class InterpolationIQT(BaseIQTRegressor):
     (2, 8, 8, 16)
     """
 
-    _volume_tags = VolumeTags(
-        no_spread_reason="interpolation does not average patches", needs_target=False
-    )
+    _volume_tags = VolumeTags(needs_target=False)
 
     _parameter_constraints: dict = {
         **BaseIQTRegressor._parameter_constraints,
@@ -102,7 +101,9 @@ class InterpolationIQT(BaseIQTRegressor):
         return_std: bool,
         report_progress: Any,
     ) -> tuple[np.ndarray, ...]:
-        return (self._patch_source().interpolate(volume.astype(np.float32)),)
+        source, volume = self._patch_source(), volume.astype(np.float32)
+        mean = source.interpolate(volume)
+        return (mean, source.interpolation_std(volume)) if return_std else (mean,)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

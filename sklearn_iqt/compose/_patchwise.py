@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from numbers import Integral
 from typing import Any
 
 import numpy as np
 from sklearn.base import clone
+from sklearn.ensemble import (
+    BaggingRegressor,
+    ExtraTreesRegressor,
+    RandomForestRegressor,
+    VotingRegressor,
+)
 from sklearn.linear_model import Ridge
+from sklearn.pipeline import Pipeline
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from sklearn_iqt.base import BasePatchRegressor
@@ -16,12 +24,17 @@ from sklearn_iqt.patches import PatchTransformer
 
 __all__ = ["PatchwiseRegressor"]
 
+# Regressors that average the predictions of their members.
+ENSEMBLES = (BaggingRegressor, ExtraTreesRegressor, RandomForestRegressor, VotingRegressor)
+
 
 class PatchwiseRegressor(BasePatchRegressor):
     """Predict high patches from low patches with any multi-output regressor.
 
     With a forest of regression trees, this is image quality transfer as first proposed [1]_. With
-    ridge regression, it is the linear version.
+    ridge regression, it is the linear version. The standard deviation of ``predict`` includes the
+    differences between overlapping patches. It also includes the differences between the members
+    of a forest or another ensemble that averages, or the ``return_std`` of a Bayesian regressor.
 
     Parameters
     ----------
@@ -139,3 +152,30 @@ class PatchwiseRegressor(BasePatchRegressor):
     def _predict_patches(self, X: np.ndarray) -> np.ndarray:
         rows = self.estimator_.predict(X).reshape(len(X), self.n_outputs_)
         return rows + self._baseline_patches(X) if self.target == "residual" else rows
+
+    def _predict_patches_with_std(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        std = _std_of_rows(self.estimator_, X)
+        rows = self._predict_patches(X)
+        return rows, None if std is None else std.reshape(rows.shape)
+
+
+def _std_of_rows(regressor: Any, X: np.ndarray) -> np.ndarray | None:
+    """Return the standard deviation of a prediction of rows, None if the regressor has none.
+
+    The members of an ensemble have a spread, and Bayesian regressors have the option
+    ``return_std``.
+    """
+    if isinstance(regressor, Pipeline):
+        return _std_of_rows(regressor[-1], regressor[:-1].transform(X))
+    if isinstance(regressor, ENSEMBLES):
+        columns = getattr(regressor, "estimators_features_", None)
+        members = regressor.estimators_
+        sums, squares = 0.0, 0.0
+        for n, member in enumerate(members):
+            rows = member.predict(X if columns is None else X[:, columns[n]])
+            sums, squares = sums + rows, squares + rows**2
+        mean = sums / len(members)
+        return np.sqrt(np.maximum(squares / len(members) - mean**2, 0))
+    if "return_std" in inspect.signature(regressor.predict).parameters:
+        return regressor.predict(X, return_std=True)[1]
+    return None

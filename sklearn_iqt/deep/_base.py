@@ -18,7 +18,7 @@ from skorch.callbacks import Callback
 from torch import nn
 from torch.utils.data import DataLoader
 
-from sklearn_iqt.base import BaseIQTRegressor, VolumeTags, check_foreground
+from sklearn_iqt.base import BaseIQTRegressor, check_foreground
 from sklearn_iqt.deep._inference import Predictor, lay_channels_last
 from sklearn_iqt.deep._net import PatchNet
 from sklearn_iqt.deep._pairs import DrawnPairs, Pairs, RowPairs, VolumePairs
@@ -127,7 +127,6 @@ class BaseNetRegressor(BaseIQTRegressor):
     # What is not a parameter has no annotation here, or ClassVar: an annotation makes a field.
     # Loss that the training minimises; a net may choose another.
     _loss: ClassVar[type[nn.Module]] = nn.MSELoss
-    _volume_tags = VolumeTags(no_spread_reason="the tiles of a net do not overlap")
     # What is rebuilt from the arrays of a model file.
     _restored_attributes = ("net_",)
 
@@ -321,6 +320,7 @@ class BaseNetRegressor(BaseIQTRegressor):
     ) -> tuple[NDArray[np.float32], ...]:
         low, baseline, unit = self._patch_source().scaled(volume, mask)
         predict, tiling = self._predictor(low.dtype), self._tiling(low.shape)
+        flips = self._flips() if return_std else [()]
         work, done = sum(low[read].size for read, _ in plan_tiles(low.shape, **tiling)), 0
 
         def predict_tile(tile: NDArray, interpolated: NDArray) -> NDArray:
@@ -328,13 +328,35 @@ class BaseNetRegressor(BaseIQTRegressor):
             skip = interpolated[None, None] if self.global_skip else None
             high = predict(tile[None, None], skip)[0, 0]
             done += tile.size
-            report_progress(min(done / work, 1))  # more tiles than planned if memory ran out
+            # There are more tiles than planned if memory ran out.
+            report_progress(min(done / (work * len(flips)), 1))
             return high
 
+        def predict_flipped(axes: tuple[int, ...]) -> NDArray:
+            scan, skip = (np.ascontiguousarray(np.flip(part, axes)) for part in (low, baseline))
+            high = predict_tiles(predict_tile, scan, skip, scale=self.scale_, **tiling)
+            return np.flip(high, axes)
+
         out = predict_tiles(predict_tile, low, baseline, scale=self.scale_, **tiling)
+        outputs = [out]
+        if return_std:
+            outputs.append(np.std([out, *map(predict_flipped, flips[1:])], axis=0))
         if mask is not None:
-            out = self._filled_outside(mask, out, baseline)
-        return (out * np.float32(unit),)
+            fills = (baseline, np.float32(0))
+            outputs = [
+                self._filled_outside(mask, part, fill)
+                for part, fill in zip(outputs, fills, strict=False)
+            ]
+        return tuple(part * np.float32(unit) for part in outputs)
+
+    def _flips(self) -> list[tuple[int, ...]]:
+        """Return the axes along which a scan is flipped for the standard deviation.
+
+        In a flipped scan, the first high voxel of each low voxel is the last one, so that only
+        the alignment "center" stays correct along an enlarged axis.
+        """
+        axes = [n for n in range(3) if self.alignment == "center" or self.scale_[n] == 1]
+        return [(), *((axis,) for axis in axes)]
 
     def _predictor(self, dtype: np.dtype) -> Predictor:
         return Predictor(self.net_.module_, dtype, mixed_precision=self.mixed_precision)
@@ -353,14 +375,14 @@ class BaseNetRegressor(BaseIQTRegressor):
             tile_size = choose_tile_size(shape, margin, net.tile_multiple, most_voxels)
         return {"tile_size": tile_size, "margin": margin, "multiple": net.tile_multiple}
 
-    def _filled_outside(self, mask: NDArray, out: NDArray, baseline: NDArray) -> NDArray:
-        """Return the result where patches hold enough foreground, and the baseline elsewhere."""
+    def _filled_outside(self, mask: NDArray, out: NDArray, fill: Any) -> NDArray:
+        """Return the result where patches hold enough foreground, and another one elsewhere."""
         grid = self.patcher_.grid(mask.shape)
         index = foreground_index(grid, mask, self.background)
         covered = grid.covered(index)
         for axis, factor in enumerate(self.scale_):
             covered = covered.repeat(factor, axis=axis)
-        return np.where(covered, out, baseline)
+        return np.where(covered, out, fill)
 
     # Model files.
 

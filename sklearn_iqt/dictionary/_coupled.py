@@ -301,6 +301,13 @@ class CoupledDictionaryIQT(TransformerMixin, BasePatchRegressor):
     def _predict_patches(self, X: np.ndarray) -> np.ndarray:
         return self._encode(X) @ self.dictionary_high_ + self._constant_patches(X)
 
+    def _predict_patches_with_std(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return rows, and the part of each input patch that its code does not explain."""
+        codes = self._encode(X)
+        rows = codes @ self.dictionary_high_ + self._constant_patches(X)
+        unexplained = self._reduce(X) - codes @ self.dictionary_low_
+        return rows, np.abs(unexplained @ linalg.pinv(self.projection_).T)
+
     def _operators(self) -> list[sparse.csr_matrix]:
         return feature_operator(self.row_geometry_.patch_size, self.scale_, self.features)
 
@@ -311,16 +318,20 @@ class CoupledDictionaryIQT(TransformerMixin, BasePatchRegressor):
         return X.mean(axis=1, keepdims=True)
 
     def _encode(self, X: np.ndarray) -> sparse.csr_matrix:
-        projection = self.projection_.astype(X.dtype, copy=False)
         return sparse_encode(
-            # Not by BLAS, whose threads go on waiting on the cores that code.
-            multiply(np.ascontiguousarray(X), pad_columns(projection), len(projection)),
+            self._reduce(X),
             self.dictionary_low_,
             alpha=self.alpha,
             solver=self.solver,
             n_nonzero_coefs=self.n_nonzero_coefs,
             n_jobs=self.n_jobs,
         )
+
+    def _reduce(self, X: np.ndarray) -> np.ndarray:
+        """Return the components of the features of each row."""
+        projection = self.projection_.astype(X.dtype, copy=False)
+        # Not by BLAS, whose threads go on waiting on the cores that code.
+        return multiply(np.ascontiguousarray(X), pad_columns(projection), len(projection))
 
     def _encode_volume(self, volume: np.ndarray) -> sparse.csr_matrix:
         inputs, _, _ = self._patch_source().scaled(volume, None)

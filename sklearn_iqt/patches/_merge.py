@@ -71,7 +71,7 @@ class PatchMerger:
         Float type of the merged volume. By default float32, or the dtype of ``fill`` if it is
         overwritten.
     return_std : bool, default=False
-        Whether :meth:`finalize` also returns the spread of the overlapping values.
+        Whether :meth:`finalize` also returns the standard deviation of the overlapping values.
 
     Raises
     ------
@@ -128,7 +128,7 @@ class PatchMerger:
         # Sums of weights, sums of weighted values and, for the spread, sums of weighted squares.
         self._sums = np.zeros((2 + return_std, 0, *self.grid.padded_shape[1:]))
 
-    def add(self, rows: np.ndarray, index: Any) -> None:
+    def add(self, rows: np.ndarray, index: Any, std: np.ndarray | None = None) -> None:
         """Add a run of patches.
 
         Parameters
@@ -138,17 +138,20 @@ class PatchMerger:
         index : int array-like of shape (n,)
             Numbers of the patches on the grid. They must not start on earlier planes than patches
             that were added before.
+        std : ndarray of the shape of ``rows``, default=None
+            Standard deviation of the values. By default it is 0.
 
         Raises
         ------
         ValueError
             If the rows do not fit the grid, or are not added in the order of the grid.
         """
-        if np.shape(rows) != (len(index), self.grid.n_voxels):
-            raise ValueError(
-                f"PatchMerger: rows have shape {np.shape(rows)}, but index and grid need "
-                f"{(len(index), self.grid.n_voxels)}."
-            )
+        for name, array in (("rows", rows), ("std", rows if std is None else std)):
+            if np.shape(array) != (len(index), self.grid.n_voxels):
+                raise ValueError(
+                    f"PatchMerger: {name} has shape {np.shape(array)}, but index and grid need "
+                    f"{(len(index), self.grid.n_voxels)}."
+                )
         if not len(index):
             return
         positions = self.grid.positions(index)
@@ -161,7 +164,8 @@ class PatchMerger:
         self._finish(first)
         self._grow(last + self.grid.patch_size[0] - first)
         positions[:, 0] -= first
-        _accumulate(self._sums, np.asarray(rows), positions, self.window)
+        spread = np.empty((0, 0), np.float32) if std is None else np.asarray(std)
+        _accumulate(self._sums, np.asarray(rows), spread, positions, self.window)
 
     def finalize(self) -> Any:
         """Return the merged volume.
@@ -171,8 +175,8 @@ class PatchMerger:
         volume : ndarray of shape ``grid.high.shape``
             Weighted mean of the patches over each voxel.
         std : ndarray of the same shape
-            Weighted standard deviation of the patches over each voxel, zero where fewer than two
-            patches overlap; only with ``return_std``.
+            Standard deviation of each voxel, from the differences between the patches over it and
+            from their own standard deviations; only with ``return_std``. Zero where no patch is.
 
         Raises
         ------
@@ -223,7 +227,7 @@ def _overwrite_fault(fill: np.ndarray | None, dtype: Any) -> str | None:
 
 
 @njit(cache=True, nogil=True)
-def _accumulate(sums, rows, positions, window):
+def _accumulate(sums, rows, std, positions, window):
     size_i, size_j, size_k = window.shape
     for n in range(len(rows)):
         i, j, k = positions[n]
@@ -236,5 +240,8 @@ def _accumulate(sums, rows, positions, window):
                     sums[0, i + a, j + b, k + c] += weight
                     sums[1, i + a, j + b, k + c] += weight * value
                     if len(sums) > 2:
-                        sums[2, i + a, j + b, k + c] += weight * value * value
+                        square = value * value
+                        if len(std):
+                            square += np.float64(std[n, voxel]) ** 2
+                        sums[2, i + a, j + b, k + c] += weight * square
                     voxel += 1

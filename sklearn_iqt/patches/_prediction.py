@@ -42,7 +42,7 @@ def predict_volume(
     volume: NDArray,
     mask: NDArray[np.bool_] | None,
     source: PatchSource,
-    predict_rows: Callable[[NDArray], NDArray],
+    predict_rows: Callable[[NDArray], tuple[NDArray, NDArray | None]],
     *,
     return_std: bool,
     report_progress: Callable[[float], object],
@@ -58,17 +58,18 @@ def predict_volume(
     source : PatchSource
         Prepares the volume for cutting.
     predict_rows : callable
-        Takes rows of input patches, and returns rows of output patches.
+        Takes rows of input patches, and returns rows of output patches and their standard
+        deviations, or None for zero.
     return_std : bool
-        Whether to return the spread of the overlapping predictions as well.
+        Whether to return the standard deviation of the overlapping predictions as well.
     report_progress : callable
         Takes the fraction of the patches that are done, from 0 to 1.
 
     Returns
     -------
     tuple of ndarray of float32, on the high grid
-        The enhanced volume, and the spread with ``return_std``, in the unit of ``volume``. Voxels
-        that no foreground patch covers hold the interpolation.
+        The enhanced volume, and the standard deviation with ``return_std``, in the unit of
+        ``volume``. Voxels that no foreground patch covers hold the interpolation.
     """
     inputs, baseline, unit = source.scaled(volume, mask)
     patcher = source.patcher
@@ -81,7 +82,8 @@ def predict_volume(
     )
     done = 0
     for part in chunks(index, rows_per_chunk(grid)):
-        merger.add(predict_rows(cut_patches(inputs, grid, part)), part)
+        rows, std = predict_rows(cut_patches(inputs, grid, part))
+        merger.add(rows, part, std)
         done += len(part)
         report_progress(done / len(index))
     outputs = merger.finalize() if return_std else (merger.finalize(),)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from numbers import Real
 from typing import Any
 
@@ -12,7 +13,8 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import _is_fitted as is_fitted
 
-from sklearn_iqt.compose import AnyGridIQT
+from sklearn_iqt.compose import AnyGridIQT, ConformalIQT
+from sklearn_iqt.compose._conformal import N_FRACTIONS
 from sklearn_iqt.exceptions import UntrustedModelError
 from sklearn_iqt.io._gate import MAX_INTENSITY, MIN_INTENSITY
 from sklearn_iqt.io._orientation import is_orientation
@@ -43,8 +45,8 @@ def check_model(model: Any) -> None:
     UntrustedModelError
         If a size is too large, an array has the wrong shape, or rows cannot be predicted.
     """
-    while isinstance(model, (Pipeline, AnyGridIQT)):
-        model = _check_steps(model) if isinstance(model, Pipeline) else _check_any_grid(model)
+    while (check := _check_outer(model)) is not None:
+        model = check(model)
     name = type(model).__name__
     scaler = getattr(model, "scaler_", None)
     if class_name(scaler) in SCALERS:
@@ -63,12 +65,16 @@ def check_model(model: Any) -> None:
     _check_prediction(model, name)
 
 
+def _check_outer(model: Any) -> Callable[[Any], Any] | None:
+    """Return the check of a class that contains a model; None for an estimator of volumes."""
+    checks = {Pipeline: _check_steps, AnyGridIQT: _check_any_grid, ConformalIQT: _check_conformal}
+    return next((check for kind, check in checks.items() if isinstance(model, kind)), None)
+
+
 def _check_any_grid(model: AnyGridIQT) -> Any:
     """Return the model inside, after checking that the grid of results does not name a file."""
     if not is_storable_grid(model.grid):
         raise UntrustedModelError("AnyGridIQT.grid is not the name of a grid or a voxel size.")
-    if not is_fitted(model):
-        raise UntrustedModelError("AnyGridIQT has no fitted model.")
     voxel_range = vars(model).get("voxel_range_")
     if voxel_range is not None and not (
         isinstance(voxel_range, np.ndarray)
@@ -78,11 +84,34 @@ def _check_any_grid(model: AnyGridIQT) -> Any:
         and (voxel_range[0] <= voxel_range[1]).all()
     ):
         raise UntrustedModelError("AnyGridIQT.voxel_range_ is not two rows of increasing lengths.")
+    return _inner_model(model)
+
+
+def _check_conformal(model: ConformalIQT) -> Any:
+    """Return the model inside, after checking the factors of the calibration."""
+    factors: Any = getattr(model, "factors_", np.zeros((1, N_FRACTIONS)))
+    valid = (
+        isinstance(factors, np.ndarray)
+        and factors.dtype == np.float64
+        and factors.ndim == 2
+        and factors.shape[0] > 0
+        and factors.shape[1] == N_FRACTIONS
+    )
+    if not (valid and (factors >= 0).all() and (np.diff(factors, axis=1) >= 0).all()):
+        raise UntrustedModelError("ConformalIQT.factors_ does not hold increasing factors.")
+    return _inner_model(model)
+
+
+def _inner_model(model: Any) -> Any:
+    """Return the model inside of a wrapper."""
+    name = type(model).__name__
+    if not is_fitted(model):
+        raise UntrustedModelError(f"{name} has no fitted model.")
     inner = model._fitted_estimator()
     while isinstance(inner, FrozenEstimator):
         inner = inner.estimator
-    if not isinstance(inner, (AnyGridIQT, Pipeline)) and class_name(inner, ESTIMATORS) is None:
-        raise UntrustedModelError(f"AnyGridIQT contains a {type(inner).__name__}, not a model.")
+    if _check_outer(inner) is None and class_name(inner, ESTIMATORS) is None:
+        raise UntrustedModelError(f"{name} contains a {type(inner).__name__}, not a model.")
     return inner
 
 
@@ -109,7 +138,7 @@ def _check_steps(pipeline: Pipeline) -> Any:
     if not all(isinstance(name, str) and name and "__" not in name for name in names):
         raise UntrustedModelError("its pipeline has steps with invalid names.")
     *scalers, model = steps
-    if class_name(model, ESTIMATORS) is None and not isinstance(model, (AnyGridIQT, Pipeline)):
+    if class_name(model, ESTIMATORS) is None and _check_outer(model) is None:
         raise UntrustedModelError(
             f"its pipeline ends in a {type(model).__name__}, which is not a model."
         )

@@ -20,9 +20,16 @@ Classes = Mapping[str, str | type]
 
 ESTIMATORS: dict[str, str | type] = {method.class_name: method.module for method in METHODS}
 
+# Classes that wrap a model.
+WRAPPERS: dict[str, str | type] = {
+    "AnyGridIQT": "sklearn_iqt.compose",
+    "ConformalIQT": "sklearn_iqt.compose",
+}
+
 # Classes of the outermost object in a file.
 MODELS: Classes = ChainMap(
-    ESTIMATORS, {"AnyGridIQT": "sklearn_iqt.compose", "Pipeline": "sklearn.pipeline"}
+    ESTIMATORS,
+    {**WRAPPERS, "Pipeline": "sklearn.pipeline"},
 )
 
 # Classes that may precede a model in a pipeline, with the attribute of their fitted numbers, which
@@ -65,7 +72,7 @@ _SKLEARN = {
 
 # Classes inside a model, as a parameter or as a fitted attribute.
 PARTS: dict[str, str | type] = {
-    "AnyGridIQT": "sklearn_iqt.compose",
+    **WRAPPERS,
     "FrozenEstimator": "sklearn.frozen",
     "PatchTransformer": "sklearn_iqt.patches",
     **dict.fromkeys(SCALERS, "sklearn_iqt.preprocessing"),

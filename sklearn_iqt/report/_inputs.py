@@ -43,7 +43,7 @@ class Inputs:
     scan, enhanced, interpolated : Nifti1Image
         The scan, its enhancement, and its cubic interpolation on the grid of the enhancement.
     spread : Nifti1Image or None
-        Spread of the overlapping patches, or None if patches do not overlap.
+        Standard deviation of the enhancement, or None if it was not passed or is 0 everywhere.
     foreground : ndarray of bool
         Voxels of the scan that are not background.
     mask : ndarray of bool or None
@@ -169,15 +169,13 @@ def _read_image(volume: Any, name: str) -> Nifti1Image:
 
 
 def _enhance(model: Any, image: Nifti1Image, mask: NDArray[np.bool_] | None) -> tuple[Any, Any]:
-    """Return the enhancement of a scan and its spread, or None if the model has no spread."""
+    """Return the enhancement of a scan and its standard deviation."""
     try:
-        estimator = enhancer_of(model, CALLER)
+        enhancer_of(model, CALLER)
     except TypeError as error:
         raise TypeError(f"{error} Pass enhanced to report on another model.") from error
     masks = None if mask is None else [Nifti1Image(mask.astype(np.uint8), image.affine)]
     scan = VolumeCollection([image], name="low", caller=CALLER, single=True)
-    if estimator._volume_tags.no_spread_reason is not None:
-        return model.predict(scan, mask=masks)[0], None
     enhanced, spread = model.predict(scan, mask=masks, return_std=True)
     return enhanced[0], spread[0]
 

@@ -43,8 +43,8 @@ _CONSISTENCY_LIMITS = (
     "noise is the best possible result."
 )
 _NO_SPREAD = (
-    "No uncertainty is shown. It is the spread of overlapping patches, which nets and "
-    "interpolation do not have. If you pass an existing enhancement, pass its std as well."
+    "No uncertainty is shown. If you pass an existing enhancement, pass its std as well, which "
+    "predict(..., return_std=True) returns."
 )
 _TRUTH = (
     "Measured in the voxels where the truth is above zero. A lower NRMSE is better. A "

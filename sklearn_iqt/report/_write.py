@@ -69,8 +69,9 @@ _LABELS = {
     ),
     "spread": (
         "uncertainty",
-        "Standard deviation of the overlapping patches that were predicted for each voxel. It "
-        "shows where patches disagree and is not a confidence interval.",
+        "Standard deviation of the enhancement of each voxel, from the noise of the scan and the "
+        "uncertainty of the method. It shows where errors are likely and is not a confidence "
+        "interval.",
     ),
 }
 # Names of the volumes that are compared with the truth.
@@ -96,7 +97,7 @@ def write_report(
     The page is one HTML file that needs no other file and makes no network requests. It starts with
     a verdict: whether the scan is like the training scans, whether the enhancement is consistent
     with the scan, and the numbers that decide. It shows slices in three planes of the scan, its
-    interpolation, the enhancement, the spread of the overlapping patches and, with a truth, the
+    interpolation, the enhancement, its standard deviation and, with a truth, the
     error, one volume or two side by side. It describes the model.
 
     Parameters
@@ -112,7 +113,7 @@ def write_report(
     enhanced : array, nibabel image or path, default=None
         Existing enhancement of the scan. By default, the model enhances the scan.
     std : array, nibabel image or path, default=None
-        Existing spread of the patches of `enhanced`.
+        Existing standard deviation of `enhanced`, from ``predict(..., return_std=True)``.
     truth : array, nibabel image or path, default=None
         The high-quality volume, on the grid of the enhancement.
     mask : array of shape (i, j, k), nibabel image or path, default=None

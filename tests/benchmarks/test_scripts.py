@@ -22,6 +22,7 @@ SCRIPTS = {
     "enhancement": [],
     "fidelity": [],
     "house": [],
+    "intervals": [],
     "model_selection": [],
     "paper.__main__": ["filelock"],
     "peers.coder": [],

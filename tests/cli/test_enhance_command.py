@@ -6,7 +6,7 @@ import pytest
 from command_line import AFFINE, names, run
 from sklearn.frozen import FrozenEstimator
 
-from sklearn_iqt import AnyGridIQT
+from sklearn_iqt import AnyGridIQT, PatchwiseRegressor
 from sklearn_iqt.io import load_volume, save_volume
 from sklearn_iqt.metrics import nrmse
 from sklearn_iqt.persistence import load_model
@@ -121,3 +121,29 @@ def test_enhance_refuses_a_file_that_is_not_a_model(pairs, tmp_path, capsys):
     scan = pairs / "sub-0_T1w_low.nii.gz"
     assert run("enhance", "--model", model, scan, "--output-dir", tmp_path / "out") == 2
     assert "evil.iqt" in capsys.readouterr().err
+
+
+def test_intervals_are_calibrated_by_fit_and_written_by_enhance(model, pairs, tmp_path, capsys):
+    low, high = sorted(pairs.glob("*_low.nii.gz")), sorted(pairs.glob("*_high.nii.gz"))
+    files = ["--low", low[0], low[0], low[1], "--high", high[0], high[0], high[1]]
+    out, path = tmp_path / "out.nii.gz", tmp_path / "calibrated.iqt"
+    fit = ["fit", *files, "--method", "ridge", "--output", path, "--quiet", "--calibrate"]
+    assert run(*fit, 2) == 2
+    assert "needs at least 4 calibration subjects, got 2" in capsys.readouterr().err
+    assert run(*fit, 3) == 2
+    assert "must leave pairs to learn from, got 3 of 3 scans" in capsys.readouterr().err
+    assert run(*fit, 2, "--subject-level", 0.6, "--confidence-level", 0.95) == 0
+    calibrated = load_model(path)
+    assert (calibrated.confidence_level, calibrated.subject_level) == (0.95, 0.6)
+    first = PatchwiseRegressor(random_state=0).fit([str(low[0])], [str(high[0])])
+    enhance = ["enhance", low[1], "--output", out, "--quiet", "--interval"]
+    assert run(*enhance, "--model", model) == 2
+    assert "--interval needs a calibrated model" in capsys.readouterr().err
+    assert not out.exists()
+    assert run(*enhance, "--model", path, "--std") == 0
+    expected = calibrated.predict_interval([str(low[1])])
+    np.testing.assert_array_equal(expected[0][0].dataobj, first.predict([str(low[1])])[0].dataobj)
+    for ending, volumes in zip(("", "_lower", "_upper"), expected, strict=True):
+        written = load_volume(tmp_path / f"out{ending}.nii.gz")
+        np.testing.assert_allclose(written.dataobj, volumes[0].dataobj, rtol=1e-4, atol=1e-2)
+    assert (tmp_path / "out_std.nii.gz").exists()

@@ -90,12 +90,10 @@ def test_nan_that_the_mask_excludes_is_accepted_as_in_predict(kind, pair, model,
 
 
 @pytest.mark.parametrize("in_pipeline", [False, True])
-def test_uncertainty_is_shown_for_models_with_a_spread(in_pipeline, pair, model, tmp_path):
+def test_uncertainty_is_shown_for_all_models(in_pipeline, pair, model, tmp_path):
     interpolation = InterpolationIQT().fit([pair.low], [pair.high])
-    for last, names in (
-        (model, ["low", "interpolated", "enhanced", "residual", "spread"]),
-        (interpolation, ["low", "interpolated", "enhanced", "residual"]),
-    ):
+    names = ["low", "interpolated", "enhanced", "residual", "spread"]
+    for last in (model, interpolation):
         whole = make_pipeline("passthrough", last) if in_pipeline else last
         read = Page(write_report(whole, pair.low, tmp_path / "r.html"))
         assert [layer["name"] for layer in read.setup["layers"]] == names
