@@ -97,10 +97,7 @@ def crop_middle(volume: np.ndarray, shape: Sequence[int]) -> np.ndarray:
 
 
 def load_cohort(
-    folder: str | Path,
-    participants: str | Path | None = None,
-    slice_axis: str = "k",
-    needed: Sequence[str] = ("train", "test"),
+    folder: str | Path, participants: str | Path | None = None, slice_axis: str = "k"
 ) -> Cohort:
     """Read the split of a cohort from a table with columns cohort, subject and split.
 
@@ -112,8 +109,6 @@ def load_cohort(
         Tab-separated table. By default ``participants.tsv`` in the folder or its parent folder.
     slice_axis : {"i", "j", "k"}
         Axis along which thick slices are simulated.
-    needed : sequence of str
-        Parts that must have subjects.
 
     Returns
     -------
@@ -123,8 +118,8 @@ def load_cohort(
     Raises
     ------
     ValueError
-        If there is no table, if a subject is in two parts, if a part is unknown, if a
-        needed part has no subjects, or if a volume is missing.
+        If there is no table, if a subject is in two parts, if a part is unknown, if there are no
+        training or no test subjects, or if a volume is missing.
     """
     folder = Path(folder).resolve()
     tables = [Path(participants)] if participants else []
@@ -153,11 +148,10 @@ def load_cohort(
             f"{table}: each subject of {folder.name} must be in one part, but {repeated} are in "
             "two parts. Remove the other rows."
         )
-    if not all(split[part] for part in needed):
-        counts = [str(len(split[part])) for part in needed]
+    if not split["train"] or not split["test"]:
         raise ValueError(
-            f"{table}: cohort {folder.name!r} needs subjects with the splits "
-            f"{' and '.join(needed)}, got {' and '.join(counts)} of them."
+            f"{table}: cohort {folder.name!r} needs subjects with the splits train and test, got "
+            f"{len(split['train'])} and {len(split['test'])} of them."
         )
     missing = [subject for subject in subjects if not cohort.image(subject).exists()]
     if missing:

@@ -1,12 +1,11 @@
 """Compare the intervals of ConformalIQT with the truth, on test subjects and under shifts.
 
-    python -m benchmarks.intervals --cohort ../shared/data/ds002748 \
-        --more ../shared/data/ds002748_more --output results/intervals
+    python -m benchmarks.intervals --cohort ../shared/data/ds002748 --output results/intervals
 
-Models learn from the training subjects, degraded by the training distribution. They are calibrated
-on the validation subjects of both folders, which are degraded in the same way. The test subjects
-are in the first folder. No setting is chosen on them, or on the families of shifts. Each scan has
-one file of numbers, so that a run that was interrupted can be continued by the same command.
+Models learn from the first training subjects, degraded by the training distribution. They are
+calibrated on the other training subjects and the validation subjects, which are degraded in the
+same way. No setting is chosen on the test subjects, or on the families of shifts. Each scan has one
+file of numbers, so that a run that was interrupted can be continued by the same command.
 """
 
 from __future__ import annotations
@@ -71,27 +70,30 @@ class Measurement:
 
     Parameters
     ----------
-    cohort, more : Cohort
-        The cohort with the test subjects, and other people of the same study.
+    cohort : Cohort
+        The subjects.
+    n_train : int
+        Training subjects that models learn from.
     output : Path
         Folder of the results.
     seed : int
         Seed of the simulation and of the methods.
     """
 
-    def __init__(self, cohort: Cohort, more: Cohort, output: Path, seed: int) -> None:
+    def __init__(self, cohort: Cohort, n_train: int, output: Path, seed: int) -> None:
+        self.cohort = cohort
         self.output = output
         self.seed = seed
-        self.training = [(cohort, subject) for subject in cohort.split["train"]]
-        self.calibration = [(c, s) for c in (cohort, more) for s in c.split["validation"]]
-        self.test = [(cohort, subject) for subject in cohort.split["test"]]
+        self.training = cohort.split["train"][:n_train]
+        self.calibration = cohort.split["train"][n_train:] + cohort.split["validation"]
+        self.test = cohort.split["test"]
 
-    def simulate(self, name: str, cohort: Cohort, subject: str) -> SimulatedPair:
+    def simulate(self, name: str, subject: str) -> SimulatedPair:
         """Return one pair of a set."""
         simulated = TRAINING if name == "train" else name
-        image, labels = cohort.load(subject)
+        image, labels = self.cohort.load(subject)
         return simulate_set(
-            simulated, image, labels, cohort=cohort.name, subject=subject, seed=self.seed
+            simulated, image, labels, cohort=self.cohort.name, subject=subject, seed=self.seed
         )
 
     def fit(self, method: str) -> Any:
@@ -99,28 +101,28 @@ class Measurement:
         path = self.output / "models" / f"{method}.iqt"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            pairs = [self.simulate("train", *who) for who in self.training]
+            pairs = [self.simulate("train", who) for who in self.training]
             model = make_methods(self.seed)[method]
             save_model(model.fit([p.low for p in pairs], [p.high for p in pairs]), path)
         return load_model(path)
 
-    def file(self, method: str, name: str, cohort: Cohort, subject: str) -> Path:
+    def file(self, method: str, name: str, subject: str) -> Path:
         """Return the file with the numbers of a scan."""
-        return self.output / "scans" / method / f"{name}_{cohort.name}_{subject}.npz"
+        return self.output / "scans" / method / f"{name}_{subject}.npz"
 
-    def measure(self, method: str, name: str, cohort: Cohort, subject: str) -> None:
+    def measure(self, method: str, model: Any, name: str, subject: str) -> None:
         """Write the numbers of a scan, if they are not there yet."""
-        path = self.file(method, name, cohort, subject)
+        path = self.file(method, name, subject)
         if path.exists():
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        numbers = compare_with_truth(self.fit(method), self.simulate(name, cohort, subject))
+        numbers = compare_with_truth(model, self.simulate(name, subject))
         with replaced_file(path) as stream:
             np.savez_compressed(stream, **numbers)
 
-    def read(self, method: str, name: str, who: list[tuple[Cohort, str]]) -> list[Any]:
+    def read(self, method: str, name: str, subjects: list[str]) -> list[Any]:
         """Return the numbers of some subjects."""
-        return [np.load(self.file(method, name, *one)) for one in who]
+        return [np.load(self.file(method, name, subject)) for subject in subjects]
 
 
 def compare_with_truth(model: Any, pair: SimulatedPair) -> dict[str, Any]:
@@ -218,20 +220,20 @@ def main(argv: list[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--cohort", type=Path, required=True, help="folder of the cohort")
-    parser.add_argument("--more", type=Path, required=True, help="folder of more people")
+    parser.add_argument("--train", type=int, default=6, help="training subjects to learn from")
     parser.add_argument("--methods", nargs="+", default=list(make_methods(0)))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args(argv)
     command = shlex.join(["python", "-m", "benchmarks.intervals", *(argv or sys.argv[1:])])
-    more = load_cohort(args.more, needed=("validation",))
-    run = Measurement(load_cohort(args.cohort), more, args.output, args.seed)
+    run = Measurement(load_cohort(args.cohort), args.train, args.output, args.seed)
     for method in args.methods:
-        for who in run.calibration:
-            run.measure(method, "train", *who)
+        model = run.fit(method)
+        for subject in run.calibration:
+            run.measure(method, model, "train", subject)
         for name in SETS:
-            for who in run.test:
-                run.measure(method, name, *who)
+            for subject in run.test:
+                run.measure(method, model, name, subject)
             print(method, name, flush=True)
         text = report(run, args.methods[: args.methods.index(method) + 1], command)
         (args.output / "intervals.md").write_text(text)
