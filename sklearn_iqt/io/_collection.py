@@ -126,6 +126,23 @@ class VolumeCollection(Sequence):
         """
         return self
 
+    def scaled_by(self, scaler: Any, mask: VolumeCollection | None) -> Any:
+        """Return the volumes after a scaler, for collections whose volumes are drawn again.
+
+        Parameters
+        ----------
+        scaler : transformer
+            Fitted scaler of intensities.
+        mask : VolumeCollection or None
+            Foreground of each volume.
+
+        Returns
+        -------
+        VolumeCollection
+            Scaled when they are read.
+        """
+        raise NotImplementedError("Only volumes that are drawn again are scaled later.")
+
     def check_targets(self, targets: VolumeCollection) -> None:
         """Refuse high volumes that do not belong to the draws of these volumes.
 

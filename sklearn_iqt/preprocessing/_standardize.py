@@ -103,7 +103,8 @@ class _IntensityScaler(DocLinkMixin, TransformerMixin, BaseEstimator):
         -------
         ndarray
             Scaled volumes: a 4-D array for a 4-D array, otherwise a 1-D object array of arrays, or
-            of images for images and paths.
+            of images for images and paths. For :class:`~sklearn_iqt.simulation.SimulatedScans` it
+            is a collection that scales each draw when it is read.
 
         Raises
         ------
@@ -114,6 +115,8 @@ class _IntensityScaler(DocLinkMixin, TransformerMixin, BaseEstimator):
         self._check_parameters()
         self._warn_of_other_foreground(mask)
         cohort = self._cohort(X, mask)
+        if cohort.low.redraws:
+            return cohort.low.scaled_by(self, cohort.masks)
         return cohort.low.wrap(
             self._scale(scan).astype(scan.volume.dtype, copy=False) for scan in self._scans(cohort)
         )

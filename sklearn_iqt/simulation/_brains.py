@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from os import PathLike
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from sklearn_iqt.exceptions import GeometryMismatchError
 from sklearn_iqt.io import Cohort, Grid, scaled_affine
 from sklearn_iqt.simulation._degrade import degrade
+from sklearn_iqt.simulation._lesions import add_lesions, depth_of
 from sklearn_iqt.simulation._maps import read_maps
 from sklearn_iqt.simulation._rendering import pure_means
 
@@ -164,21 +166,35 @@ class Brain:
             return self.volume * self.maps.sum(axis=0, dtype=self.volume.dtype)
         return self.volume.copy()
 
-    def with_volume(self, volume: NDArray[np.floating]) -> Brain:
+    def with_lesions(self, n_lesions: int, seed: int, **options: Any) -> Brain:
         """
-        Return the brain with other intensities.
+        Return the brain with lesions in white matter.
 
         Parameters
         ----------
-        volume : ndarray of shape (i, j, k)
-            Intensities.
+        n_lesions : int
+            Number of lesions.
+        seed : int
+            Determines them.
+        **options : dict
+            Ranges of :func:`add_lesions`.
 
         Returns
         -------
         Brain
             With the same maps.
         """
-        return replace(self, volume=volume)
+        depth, unit = self._white_matter
+        rng = np.random.RandomState((seed, 4))
+        options = {"size": self.voxel_size, "rng": rng, **options}
+        return replace(self, volume=add_lesions(self.volume, depth, unit, n_lesions, **options))
+
+    @cached_property
+    def _white_matter(self) -> tuple[NDArray[np.float32], float]:
+        """Depth of voxels in white matter, and its mean intensity."""
+        white = self.maps[2] > 0.5
+        mean = float(self.volume[white].mean(dtype=np.float64)) if white.any() else 0.0
+        return depth_of(white, self.voxel_size), mean
 
 
 def size_in_mm(affine: NDArray[np.floating] | None) -> NDArray[np.float64]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from copy import copy
+from copy import copy, deepcopy
 from numbers import Integral
 from typing import Any, NamedTuple
 
@@ -173,6 +173,7 @@ class _DrawnVolumes(VolumeCollection):
         self._scanner = scanner
         self._subjects = subjects
         self._draw = draw
+        self._scalers: tuple[tuple[Any, VolumeCollection | None], ...] = ()
         self.n_draws = n_draws
         self.most_in_memory = scanner.most_in_memory
         self.name = ("X", "y")[self._part]
@@ -186,6 +187,9 @@ class _DrawnVolumes(VolumeCollection):
     def _take(self, numbers: NDArray[np.integer]) -> Any:
         other = copy(self)
         other._subjects = self._subjects[numbers]
+        other._scalers = tuple(
+            (scaler, None if mask is None else mask[numbers]) for scaler, mask in self._scalers
+        )
         return other
 
     def drawn(self, number: int) -> Any:
@@ -228,8 +232,32 @@ class _DrawnVolumes(VolumeCollection):
         affine : ndarray of shape (4, 4) or None
             Voxel to mm; None for an array.
         """
-        subject = int(self._subjects[index])
-        return self._scanner.draw(subject, self._draw)[self._part], self.grid(index).affine
+        index = range(len(self))[index]
+        volume = self._scanner.draw(int(self._subjects[index]), self._draw)[self._part]
+        for scaler, mask in self._scalers:
+            chosen = {} if mask is None else {"mask": [mask[index]]}
+            (volume,) = scaler.transform([volume], **chosen)
+        return volume, self.grid(index).affine
+
+    def scaled_by(self, scaler: Any, mask: VolumeCollection | None) -> Any:
+        """Return the volumes after a scaler, which scales each draw when it is read.
+
+        Parameters
+        ----------
+        scaler : transformer
+            Fitted scaler of intensities.
+        mask : VolumeCollection or None
+            Foreground of each volume.
+
+        Returns
+        -------
+        SimulatedScans
+            The same subjects and draws.
+        """
+        other = copy(self)
+        # A copy, because a pipeline may fit its scaler again.
+        other._scalers = (*self._scalers, (deepcopy(scaler), mask))
+        return other
 
     def grid(self, index: int) -> Grid:
         """Return the shape and place of one volume without simulating it.
@@ -269,6 +297,7 @@ class _DrawnVolumes(VolumeCollection):
                 self._subjects,
                 self._draw,
                 self.n_draws,
+                [(scaler, mask and mask.fingerprint()) for scaler, mask in self._scalers],
             ]
         )
 
@@ -343,6 +372,8 @@ class SimulatedScans(_DrawnVolumes):
     one low volume and three low maps of each person are kept, which take about the memory of one
     high volume, and a new scan costs very little. With a :class:`SliceGeometry` the high volume and
     its maps are kept, and are blurred and sampled in each draw.
+
+    A scaler in a pipeline learns from draw 0 and then scales each draw when it is read.
 
     scikit-learn's ``GroupKFold``, ``cross_val_score`` and ``GridSearchCV`` select people from it,
     and indexing by a slice or by an array of numbers returns a collection.

@@ -74,6 +74,15 @@ class LowFieldSimulator(DocLinkMixin, BaseEstimator):
         Slices of any thickness and direction, and voxels of any size in plane. By default all scans
         have the slices that `scale`, `thickness`, `gap` and `alignment` say; with a geometry these
         are not used.
+    n_lesions : int or tuple of two ints, default=0
+        Number of lesions in white matter, or the smallest and largest number, from which one is
+        drawn for each scan. Lesions change the high volume as well. Where there is no place for
+        one, there are fewer.
+    lesion_diameter : float or tuple of two floats, default=(2.0, 8.0)
+        Diameter of lesions in mm, see :func:`insert_lesions`.
+    lesion_contrast : float or tuple of two floats, default=(0.1, 0.4)
+        Change of intensity by lesions, as a fraction of the mean of white matter. From a range, the
+        size of the change is drawn and its sign is random; one number makes bright lesions.
     border_width : float, default=1.5
         Width of the border between tissues if a label map is given: full width at half maximum in
         high voxels, see :func:`tissue_maps_from_labels`. Soft maps are not changed. The simulator
@@ -139,6 +148,9 @@ class LowFieldSimulator(DocLinkMixin, BaseEstimator):
         "bias": [Interval(Real, 0, None, closed="left"), tuple, list],
         "bias_width": [Interval(Real, 0, None, closed="neither")],
         "geometry": [SliceGeometry, None],
+        "n_lesions": [Interval(Integral, 0, None, closed="left"), tuple, list],
+        "lesion_diameter": [Interval(Real, 0, None, closed="neither"), tuple, list],
+        "lesion_contrast": [Interval(Real, 0, None, closed="neither"), tuple, list],
         "border_width": [Interval(Real, 0, None, closed="left")],
         "mask_target": ["boolean"],
         "random_state": ["random_state"],
@@ -161,6 +173,9 @@ class LowFieldSimulator(DocLinkMixin, BaseEstimator):
         bias: float | tuple[float, float] = 0.0,
         bias_width: float = 80.0,
         geometry: SliceGeometry | None = None,
+        n_lesions: int | tuple[int, int] = 0,
+        lesion_diameter: float | tuple[float, float] = (2.0, 8.0),
+        lesion_contrast: float | tuple[float, float] = (0.1, 0.4),
         border_width: float = BORDER_WIDTH,
         mask_target: bool = True,
         random_state: Any = None,
@@ -179,6 +194,9 @@ class LowFieldSimulator(DocLinkMixin, BaseEstimator):
         self.bias = bias
         self.bias_width = bias_width
         self.geometry = geometry
+        self.n_lesions = n_lesions
+        self.lesion_diameter = lesion_diameter
+        self.lesion_contrast = lesion_contrast
         self.border_width = border_width
         self.mask_target = mask_target
         self.random_state = random_state
@@ -254,7 +272,7 @@ class LowFieldSimulator(DocLinkMixin, BaseEstimator):
     @property
     def _changes_brains(self) -> bool:
         """True if draws differ in more than contrast and noise."""
-        return self.geometry is not None
+        return self.geometry is not None or self._n_lesions()[1] > 0
 
     def _check(self) -> None:
         """Check the parameters."""
@@ -262,6 +280,9 @@ class LowFieldSimulator(DocLinkMixin, BaseEstimator):
         self._geometry()
         self._ranges()
         self._options()
+        self._n_lesions()
+        for name in ("lesion_diameter", "lesion_contrast"):
+            check_range(getattr(self, name), name, 1e-9, caller="LowFieldSimulator")
 
     def _geometry(self) -> tuple[tuple[int, ...], tuple[float, ...]]:
         """Return scale and slice thickness along each axis, checked against the gap."""
@@ -328,7 +349,28 @@ class LowFieldSimulator(DocLinkMixin, BaseEstimator):
 
     def _low(self, brain: Brain, slices: FixedSlices | Slices, seed: int) -> LowBrain:
         """Return a brain, perhaps with lesions, on the grid of a scan."""
+        fewest, most = self._n_lesions()
+        if most:
+            n_lesions = np.random.RandomState((seed, 5)).randint(fewest, most + 1)
+            brain = brain.with_lesions(
+                n_lesions,
+                seed,
+                diameter_mm=check_range(
+                    self.lesion_diameter, "lesion_diameter", 1e-9, caller="LowFieldSimulator"
+                ),
+                contrast=self.lesion_contrast,
+                rim_mm=1.0,
+            )
         return slices.apply(brain, self.mask_target)
+
+    def _n_lesions(self) -> tuple[int, int]:
+        """Return the smallest and the largest number of lesions."""
+        fewest, most = check_range(self.n_lesions, "n_lesions", 0, caller="LowFieldSimulator")
+        if fewest != int(fewest) or most != int(most):
+            raise ValueError(
+                f"LowFieldSimulator: n_lesions must be one or two integers, got {self.n_lesions!r}."
+            )
+        return int(fewest), int(most)
 
     def _grids(self, slices: FixedSlices | Slices, high: Grid, name: str) -> tuple[Grid, Grid]:
         """Return the grids of a scan and of its high volume."""
