@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict
 from copy import copy, deepcopy
 from numbers import Integral
+from os import PathLike, fspath
 from typing import Any, NamedTuple
 
 import joblib
@@ -427,7 +428,7 @@ class SimulatedScans(_DrawnVolumes):
             source,
             _seed(source.random_state if random_state is None else random_state),
             int(most_in_memory),
-            check_memory(memory),
+            check_memory(fspath(memory) if isinstance(memory, PathLike) else memory),
         )
         super().__init__(scanner, np.arange(len(brains)), 0, int(n_draws))
         for n in range(len(self)):

@@ -10,13 +10,16 @@ import nibabel as nib
 import numpy as np
 import pytest
 from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_score
+from sklearn.pipeline import make_pipeline
 
 from sklearn_iqt import CoupledDictionaryIQT, PatchwiseRegressor
 from sklearn_iqt.exceptions import GeometryMismatchError
+from sklearn_iqt.preprocessing import NyulScaler, PercentileScaler
 from sklearn_iqt.simulation import (
     LowFieldSimulator,
     SimulatedScans,
     SliceGeometry,
+    _scans,
     get_simulator,
 )
 
@@ -126,6 +129,75 @@ def test_estimators_on_patches_learn_from_several_draws(monkeypatch):
     assert len(three) == 3 * len(one)
     assert len(np.unique(three, axis=0)) == len(three)
     np.testing.assert_array_equal(np.bincount(groups_of_three), 3 * np.bincount(groups))
+
+
+def test_a_scaler_scales_each_draw_when_it_is_read():
+    high, labels = people()
+    scans = SimulatedScans(high, labels, "narrow", random_state=0)
+    scaler = PercentileScaler(upper=99)
+    scaled = scaler.fit_transform(scans)
+    expected = scaler.transform([scans.drawn(2)[3]])[0]
+    np.testing.assert_array_equal(scaled.drawn(2)[3], expected)
+    np.testing.assert_array_equal(scaled[[1, 3]].drawn(2)[1], expected)
+    assert scaled.fingerprint() != scans.fingerprint()
+    mask = (labels[..., ::4] > 1).astype(np.uint8)
+    masked = scaler.fit_transform(scans, mask=mask)
+    expected = scaler.transform([scans.drawn(2)[3]], mask=mask[3:])[0]
+    np.testing.assert_array_equal(masked[2:].drawn(2)[1], expected)
+
+
+def test_pipelines_take_them():
+    high, labels = people()
+    scans = SimulatedScans(high, labels, "narrow", random_state=0, n_draws=2)
+    model = make_pipeline(NyulScaler(keep_units=True), PatchwiseRegressor(random_state=0))
+    scores = cross_val_score(model, scans, scans.targets, cv=2)
+    assert (scores > 0.3).all()
+
+
+def test_maps_are_kept_in_a_folder(tmp_path):
+    _, labels = people(1, (24, 24, 24))
+    high = np.array([0, 40, 100, 150])[labels] * np.random.default_rng(0).normal(
+        1, 0.04, labels.shape
+    )
+    for n in range(2):
+        scans = SimulatedScans(np.maximum(high, 0), None, "narrow", random_state=0, memory=tmp_path)
+        scans.read(0)
+        stored = len(list(tmp_path.rglob("output.pkl")))
+        assert stored == 1, n
+
+
+def test_maps_are_estimated_once_for_each_person(monkeypatch):
+    high, labels = people(3)
+    estimated = []
+
+    def estimate(volume, mask, voxel_size):
+        estimated.append(voxel_size)
+        return np.stack([labels[0] == n for n in (1, 2, 3)]).astype(np.float32)
+
+    monkeypatch.setattr(_scans, "_estimate", estimate)
+    scans = SimulatedScans(high, None, "narrow", random_state=0)
+    for draw in range(3):
+        for n in range(3):
+            scans.drawn(draw).read(n)
+    assert estimated == [[1, 1, 1]] * 3
+
+
+def test_real_brains_are_drawn_from_files(shared_data):
+    highs = sorted((shared_data / "ds002748").glob("*_T1w.nii.gz"))[:2]
+    labels = [path.with_name(path.name.replace("T1w", "tissues")) for path in highs]
+    geometry = SliceGeometry(axes=(0, 2))
+    simulator = get_simulator("wide", geometry=geometry)
+    scans = SimulatedScans(highs, labels, simulator, random_state=1, most_in_memory=1)
+    expected = get_simulator("wide", geometry=geometry, random_state=1).simulate(highs, labels)
+    for n in range(len(highs)):
+        np.testing.assert_array_equal(scans[n], np.asarray(expected.low[n].dataobj))
+        np.testing.assert_allclose(scans.grid(n).affine, expected.low[n].affine, atol=1e-5)
+    for draw in range(1, 4):
+        scan, target = scans.drawn(draw)[0], scans.targets.drawn(draw)[0]
+        assert scan.shape == target.shape == scans.drawn(draw).grid(0).shape
+        # The scan shows the brain of its high volume.
+        brain = target > 0
+        assert np.corrcoef(scan[brain], target[brain])[0, 1] > 0.5
 
 
 def test_high_volumes_that_are_not_of_the_draw_are_refused():

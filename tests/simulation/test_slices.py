@@ -29,7 +29,7 @@ def brain(shape=(20, 18, 32), seed=0):
     return volume, np.stack([labels == n for n in (1, 2, 3)]).astype(np.float64)
 
 
-def test_slices_of_whole_voxels_are_those_of_degrade():
+def test_slices_of_whole_voxels_equal_degrade():
     volume, _ = brain()
     slices = fixed().sample((1, 1, 1))
     low = slices.sample(volume)
@@ -110,7 +110,7 @@ def test_scans_on_the_high_grid_are_resampled_like_scans_in_prediction(axis):
     assert np.argmax(scan.header.get_zooms()) == axis
 
 
-def test_the_place_of_a_simulated_scan_is_that_of_its_brain():
+def test_a_simulated_scan_lies_where_its_brain_lies():
     volume, maps = brain((24, 22, 34))
     maps = maps[[1, 0, 2]]  # CSF, which does not set the contrast, is in the middle
     spot = np.zeros_like(volume)
