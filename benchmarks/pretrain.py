@@ -11,6 +11,7 @@ from a wide distribution, on brains of 1 mm. After each epoch, scans of the vali
 enhanced, and ``curve.csv`` and ``curve.png`` show their NRMSE after the best gain, relative to
 interpolation.
 
+``--finish`` writes the model of a stage that is not complete, without ending the stage.
 ``--evaluate`` measures the model on test subjects that were never used, on the sets of
 ``benchmarks.paper.shifts``. ``--publish`` writes the model into the package, with its card.
 """
@@ -49,6 +50,7 @@ from sklearn_iqt import (
     load_model,
     save_model,
 )
+from sklearn_iqt._fitted_params import remember_params
 from sklearn_iqt.deep._inference import Predictor
 from sklearn_iqt.io import load_volume, save_volume
 from sklearn_iqt.metrics import coherence, nrmse
@@ -70,6 +72,8 @@ SEED = 20261128
 # Steps of an epoch. New scans are drawn in each epoch, which takes a tenth of its time.
 EPOCH_STEPS = 256
 TEST_SETS = ("ind1", "ind2", "ulf_measured", "low_contrast", "noisy")
+# Parameters of the published net, for users who call partial_fit with a few pairs of their own.
+FINE_TUNING = {"max_steps": 300, "lr": 1e-4, "lr_milestones": (0.5, 0.75)}
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--sets", nargs="+", choices=list(SETS), default=TEST_SETS, help="test sets to measure"
     )
     what = parser.add_mutually_exclusive_group()
+    what.add_argument(
+        "--finish", action="store_true", help="write the model of a stage that is not complete"
+    )
     what.add_argument("--evaluate", action="store_true", help="measure the model on test subjects")
     what.add_argument("--publish", action="store_true", help="write the model into the package")
     args = parser.parse_args(argv)
@@ -249,10 +256,16 @@ def train(args: argparse.Namespace) -> None:
         file = args.output / f"stage{number + 1}.iqt"
         if not file.exists():
             net = make_net(args, number, net)
+            if args.finish:
+                file = file.with_name(f"stage{number + 1}-so-far.iqt")
+                net.set_params(max_epochs=1)  # the checkpoint has more, and all are kept
             watch.stage = number + 1
             net.set_params(callbacks=[("validation", watch)], verbose=1)
             net.fit(scans, scans.targets)
-            save_model(wrap(net), file, training=describe(args, number, len(scans)))
+            card = describe(args, number, len(scans), net.n_iter_)
+            save_model(wrap(net), file, training=card, overwrite=args.finish)
+            if args.finish:
+                break
         net = load_model(file).estimator_
     print(f"the training is complete; the model is {file}")
 
@@ -288,7 +301,7 @@ def wrap(net: Any) -> AnyGridIQT:
     return model
 
 
-def describe(args: argparse.Namespace, number: int, n_pairs: int) -> TrainingCard:
+def describe(args: argparse.Namespace, number: int, n_pairs: int, n_epochs: int) -> TrainingCard:
     """Return the card of the model after a stage."""
     simulator = wide_simulator()
     slices = simulator.geometry
@@ -320,6 +333,7 @@ def describe(args: argparse.Namespace, number: int, n_pairs: int) -> TrainingCar
         notes={
             "stages": [vars(stage) for stage in STAGES[: number + 1]],
             "steps of an epoch": args.epoch_steps,
+            "epochs of the last stage": n_epochs,
         },
     )
 
@@ -453,7 +467,7 @@ def evaluate(args: argparse.Namespace) -> None:
     cohort = load_cohort(args.data / COHORTS[0])
     subjects = cohort.split["test"][: args.subjects]
     rows: list[dict[str, Any]] = []
-    matching = ContrastMatchingIQT(scale=SCALE, random_state=SEED)
+    matching = ContrastMatchingIQT(scale=SCALE)
     pairs = [
         simulate_set("t1w_036t", *cohort.load(s), cohort=cohort.name, subject=s, seed=SEED)
         for s in cohort.split["train"]
@@ -512,7 +526,7 @@ def evaluation_table(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def last_stage(output: Path) -> Path:
-    """Return the file of the last complete stage."""
+    """Return the file of the last stage, which may not be complete."""
     files = sorted(output.glob("stage*.iqt"))
     if not files:
         raise SystemExit(f"{output} holds no complete stage. Train first.")
@@ -538,7 +552,10 @@ def publish(output: Path) -> None:
     FOLDER.mkdir(exist_ok=True)
     target = FOLDER / f"{NAME}.iqt"
     card = replace(card, scores=scores, notes=notes)
-    save_model(load_model(source), target, training=card, overwrite=True)
+    model = load_model(source)
+    model.estimator_.set_params(**FINE_TUNING)
+    remember_params(model.estimator_)
+    save_model(model, target, training=card, overwrite=True, half_precision=True)
     print(f"wrote {target}, {target.stat().st_size / 2**20:.2f} MiB")
 
 

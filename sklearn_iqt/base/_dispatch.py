@@ -125,7 +125,8 @@ class BaseIQTRegressor(ReportMixin, DocLinkMixin, RegressorMixin, VolumeHooks, B
             # Column names belong to rows of an earlier fit.
             self.__dict__.pop("feature_names_in_", None)
             self.spacing_, self.orientation_ = cohort.spacing(), cohort.orientation()
-            if self.orientation_ is not None:
+            # Scans that are drawn again may have their axes in another order in each draw.
+            if self.orientation_ is not None and not cohort.low.redraws:
                 warn_of_mixed_axes(cohort, self.orientation_)
             self._set_rows_to_patches()
             self._fit_cohort(cohort)

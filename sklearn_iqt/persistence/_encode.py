@@ -37,6 +37,8 @@ class Encoder:
     ----------
     caller : str
         Name of the function in messages.
+    half_precision : bool
+        Whether weights of nets are stored as float16.
 
     Attributes
     ----------
@@ -44,9 +46,10 @@ class Encoder:
         Contiguous arrays of the encoded estimators.
     """
 
-    def __init__(self, caller: str) -> None:
+    def __init__(self, caller: str, *, half_precision: bool) -> None:
         self.arrays: dict[str, np.ndarray] = {}
         self._caller = caller
+        self._half_precision = half_precision
 
     def model(self, model: Any) -> dict:
         """Return the node of a model that can be loaded."""
@@ -77,7 +80,7 @@ class Encoder:
             node["fitted"] = self._fitted_attributes(estimator, prefix, skipped)
             if state is not None:
                 node["arrays"] = {
-                    key: self._array(np.asarray(array), f"{prefix}arrays/{key}")
+                    key: self._array(self._rounded(np.asarray(array)), f"{prefix}arrays/{key}")
                     for key, array in state.arrays(estimator).items()
                 }
         return node
@@ -143,6 +146,11 @@ class Encoder:
             for key, value in sorted(vars(estimator).items())
             if key not in skipped
         }
+
+    def _rounded(self, array: np.ndarray) -> np.ndarray:
+        # Of all named arrays, only the weights of nets are float32.
+        half = self._half_precision and array.dtype == np.float32
+        return array.astype(np.float16) if half else array
 
     def _array(self, array: np.ndarray, path: str) -> dict:
         if array.dtype.kind in "OU" and all(isinstance(item, str) for item in array.flat):

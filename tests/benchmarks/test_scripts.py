@@ -30,6 +30,7 @@ SCRIPTS = {
     "peers.fista": [],
     "peers.nets": [],
     "peers.patches": ["monai", "torchio"],
+    "pretrain": ["matplotlib"],
     "real_pairs": [],
     "studies": ["pandas"],
     "tissues": [],

@@ -368,3 +368,16 @@ def test_a_model_that_interpolates_slices_is_stored_and_checked(
     setattr(model, attribute, value)
     with pytest.raises(UntrustedModelError, match=message):
         load_model(save_model(model, tmp_path / "changed.iqt"))
+
+
+def test_half_precision_halves_a_net_and_hardly_changes_it(pairs, tmp_path):
+    net = pytest.importorskip("sklearn_iqt.deep").AnisoUNetRegressor(
+        4, 3, max_steps=2, max_patches=8, random_state=0
+    )
+    net.fit(*pairs)
+    whole = save_model(net, tmp_path / "whole.iqt")
+    half = save_model(net, tmp_path / "half.iqt", half_precision=True)
+    assert half.stat().st_size < 0.6 * whole.stat().st_size
+    ours, theirs = load_model(half).predict(pairs[0]), load_model(whole).predict(pairs[0])
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-3 * np.abs(theirs).max())
+    assert load_model(half).net_.arrays()["head.weight"].dtype == np.float32

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
+import warnings
 
 import nibabel as nib
 import numpy as np
@@ -205,3 +206,13 @@ def test_high_volumes_that_are_not_of_the_draw_are_refused():
     scans = SimulatedScans(high, labels, wide(), random_state=0)
     with pytest.raises(GeometryMismatchError, match=r"Pass scans\.targets as y"):
         PatchwiseRegressor(scale=1).fit(scans, high)
+
+
+def test_axes_that_turn_between_draws_are_not_reported():
+    high, labels = people()
+    images = [nib.Nifti1Image(volume, np.eye(4)) for volume in high]
+    scans = SimulatedScans(images, labels, wide(), random_state=0)
+    assert len({nib.aff2axcodes(scans.grid(n).affine) for n in range(N_PEOPLE)}) > 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        PatchwiseRegressor(scale=1, max_patches=200, random_state=0).fit(scans, scans.targets)
