@@ -72,7 +72,7 @@ SEED = 20261128
 # Steps of an epoch. New scans are drawn in each epoch, which takes a tenth of its time.
 EPOCH_STEPS = 256
 TEST_SETS = ("ind1", "ind2", "ulf_measured", "low_contrast", "noisy")
-# Parameters of the published net, for users who call partial_fit with a few pairs of their own.
+# Parameters of the published net, for users who call partial_fit with a few pairs.
 FINE_TUNING = {"max_steps": 300, "lr": 1e-4, "lr_milestones": (0.5, 0.75)}
 
 
