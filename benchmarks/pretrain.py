@@ -34,6 +34,7 @@ from typing import Any
 
 import nibabel
 import numpy as np
+import torch
 from skorch.callbacks import Callback
 
 from benchmarks.code import describe_code
@@ -52,6 +53,7 @@ from sklearn_iqt import (
 )
 from sklearn_iqt._fitted_params import remember_params
 from sklearn_iqt.deep._inference import Predictor
+from sklearn_iqt.deep._validation import average_batch_norm
 from sklearn_iqt.io import load_volume, save_volume
 from sklearn_iqt.metrics import coherence, nrmse
 from sklearn_iqt.persistence import TrainingCard, read_model_card
@@ -395,6 +397,11 @@ class Validation(Callback):
         module = copy.deepcopy(net.module_)
         average = dict(net.callbacks_)["AnisoUNetRegressor.weight_average"]
         module.load_state_dict(average.weights)
+        with torch.random.fork_rng():
+            # As at the end of the training, so that the average is not judged by other statistics.
+            average_batch_norm(
+                module, kwargs["dataset_train"], net.batch_size, "cpu", SEED, len(net.history) - 1
+            )
         predict = Predictor(module, np.dtype(np.float32), mixed_precision=False)
         row = {
             "stage": self.stage,
