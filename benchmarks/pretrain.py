@@ -12,7 +12,7 @@ enhanced, and ``curve.csv`` and ``curve.png`` show their NRMSE after the best ga
 interpolation.
 
 ``--finish`` writes the model of a stage that is not complete, without ending the stage.
-``--evaluate`` measures the model on test subjects that were never used, on the sets of
+``--evaluate`` measures the model on subjects of ds002748, by default the test subjects, on sets of
 ``benchmarks.paper.shifts``. ``--publish`` writes the model into the package, with its card.
 """
 
@@ -128,6 +128,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--epoch-steps", type=int, default=EPOCH_STEPS, help="steps of an epoch")
     parser.add_argument(
         "--sets", nargs="+", choices=list(SETS), default=TEST_SETS, help="test sets to measure"
+    )
+    parser.add_argument(
+        "--part", choices=("test", "validation"), default="test", help="subjects to measure"
     )
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
@@ -472,7 +475,7 @@ def evaluate(args: argparse.Namespace) -> None:
     """Measure the last complete stage on test subjects."""
     model = load_model(last_stage(args.output))
     cohort = load_cohort(args.data / COHORTS[0])
-    subjects = cohort.split["test"][: args.subjects]
+    subjects = cohort.split[args.part][: args.subjects]
     rows: list[dict[str, Any]] = []
     matching = ContrastMatchingIQT(scale=SCALE)
     pairs = [
@@ -508,7 +511,8 @@ def evaluate(args: argparse.Namespace) -> None:
                     }
                 )
                 print(*rows[-1].values(), flush=True)
-    write_json(args.output / "evaluation.json", {"date": describe_code()["date"], "rows": rows})
+    found = {"part": args.part, "model": last_stage(args.output).name, **describe_code()}
+    write_json(args.output / f"{args.part}.json", {**found, "rows": rows})
     print(evaluation_table(rows))
 
 
@@ -543,7 +547,7 @@ def last_stage(output: Path) -> Path:
 def publish(output: Path) -> None:
     """Write the model into the package, with its card and the results on test subjects."""
     source = last_stage(output)
-    rows = json.loads((output / "evaluation.json").read_text())["rows"]
+    rows = json.loads((output / "test.json").read_text())["rows"]
     card = read_model_card(source).training
     scores = {}
     for name in dict.fromkeys(row["set"] for row in rows):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import time
 from datetime import datetime, timezone
 from pathlib import Path
@@ -20,10 +21,11 @@ times as thick are simulated. Training scans have the signal-to-noise ratios of 
 and test scans have ratios from the centre of the same distribution. The table compares cubic
 interpolation, interpolation followed by one intensity curve, and coupled dictionaries (IQT-SRep)
 inside the held-out brains. The curve changes contrast alone, so the step from the curve to IQT-SRep
-is detail.
+is detail. If torch is installed, the models of the package, which have never seen these brains,
+enhance the test scans as well.
 
 files in the output folder: the low scan, the interpolation, the result of the curve, the
-enhancement and the truth of each held-out subject; the model; the table; and a figure of the first
+enhancements and the truth of each held-out subject; the model; the table; and a figure of the first
 held-out subject, in a coronal plane, which contains the thick axis.
 
 examples:
@@ -75,7 +77,8 @@ def run(args: argparse.Namespace) -> int:
     start = time.perf_counter()
     n_train = args.subjects - max(args.subjects // 3, 1)
     held_out = [f"sub-{n + 1:02d}" for n in range(n_train, args.subjects)]
-    kinds = ("low", "interpolated", "curve", "enhanced", "truth")
+    pretrained = _usable_pretrained()
+    kinds = ("low", "interpolated", "curve", "enhanced", *pretrained, "truth")
     files = {
         (name, kind): args.output / f"{name}_{kind}.nii.gz" for name in held_out for kind in kinds
     }
@@ -101,6 +104,9 @@ def run(args: argparse.Namespace) -> int:
         name: method.fit(training.low, training.high).predict(testing.low)
         for name, method in methods.items()
     }
+    for name in pretrained:
+        say(args, f"enhancing with the model {name} of the package, which has seen other brains")
+        estimates[name] = _enhance_pretrained(name, testing)
 
     say(args, "evaluating and writing the results")
     for n, subject in enumerate(held_out):
@@ -153,6 +159,25 @@ def _make_model(args: argparse.Namespace) -> Any:
         random_state=args.seed,
         verbose=int(not args.quiet),
     )
+
+
+def _usable_pretrained() -> tuple[str, ...]:
+    """Return the models of the package, or none if torch is not installed."""
+    from sklearn_iqt.persistence import list_pretrained
+
+    usable = all(importlib.util.find_spec(module) for module in ("torch", "skorch"))
+    return tuple(list_pretrained()) if usable else ()
+
+
+def _enhance_pretrained(name: str, testing: Any) -> list[Any]:
+    """Return the test scans, enhanced by a model of the package on the grids of their truths."""
+    from sklearn_iqt.persistence import load_pretrained
+
+    model = load_pretrained(name)
+    return [
+        model.set_params(grid=truth).predict([scan])[0]
+        for scan, truth in zip(testing.low, testing.high, strict=True)
+    ]
 
 
 def _score(truths: Any, estimates: dict[str, Any], subjects: list[str]) -> list[dict[str, Any]]:
