@@ -17,6 +17,7 @@ ORDER = (
     "plot_alpha.py",
     "plot_train_net.py",
     "plot_simulator.py",
+    "plot_scans_drawn_again.py",
     "plot_out_of_distribution.py",
     "plot_uncertainty.py",
     "plot_save_load.py",

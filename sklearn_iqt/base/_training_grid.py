@@ -123,8 +123,8 @@ def warn_of_mixed_axes(cohort: Cohort, orientation: str) -> None:
     orientation : str
         Order of most of them, such as "RAS".
     """
-    if cohort.low.redraws:
-        return  # Draws may differ in the direction of slices on purpose.
+    if cohort.low.turns:
+        return
     grids = [cohort.low.grid(n) for n in range(len(cohort))]
     codes = {n: axis_codes(g.affine) for n, g in enumerate(grids) if g.affine is not None}
     odd = [n for n, own in codes.items() if same_axes(own) != same_axes(orientation)]

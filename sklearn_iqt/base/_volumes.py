@@ -111,7 +111,7 @@ def predict_cohort(
     """
     for n in range(len(cohort)):
         affine = cohort.low.grid(n).affine
-        if trained_on is not None and affine is not None:
+        if trained_on is not None and affine is not None and not cohort.low.turns:
             trained_on.check(affine, f"{cohort.caller}: {cohort.low.name_of(n)}")
     results: list[tuple[NDArray[np.float32], ...]] = []
     style = BAR_OF_SEVERAL if len(cohort) > 1 else BAR_OF_ONE

@@ -47,6 +47,9 @@ class VolumeCollection(Sequence):
         Container that the user passed: a 4-D array, a sequence of arrays, or images and paths.
     redraws : bool
         Whether each draw holds other volumes, see :class:`sklearn_iqt.simulation.SimulatedScans`.
+    turns : bool
+        Whether the axes of each volume were exchanged on purpose, so that its slices are in the
+        place that the model expects, and their order does not have to be checked.
     n_draws : int
         Draws of each volume that an estimator on patches learns from.
     most_in_memory : int or None
@@ -54,6 +57,7 @@ class VolumeCollection(Sequence):
     """
 
     redraws: bool = False
+    turns: bool = False
     n_draws: int = 1
     most_in_memory: int | None = None
 

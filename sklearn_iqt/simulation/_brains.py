@@ -248,9 +248,9 @@ def read_brain(cohort: Cohort, n: int, tissues: Any, border_width: float) -> Bra
     return Brain(volume, maps, affine, f"{cohort.caller}: high[{n}]")
 
 
-def check_count(tissues: Any, n_volumes: int, caller: str) -> None:
+def one_for_each(tissues: Any, n_volumes: int, caller: str) -> list[Any]:
     """
-    Refuse tissues that are not one entry for each volume.
+    Return the tissues of each volume, or refuse them if their number differs.
 
     Parameters
     ----------
@@ -260,6 +260,11 @@ def check_count(tissues: Any, n_volumes: int, caller: str) -> None:
         Number of high volumes.
     caller : str
         Class or method that the message names.
+
+    Returns
+    -------
+    list
+        Soft maps or a label map for each volume.
     """
     if isinstance(tissues, (str, PathLike, SpatialImage)) or (
         isinstance(tissues, np.ndarray) and tissues.dtype != object and tissues.ndim < 4
@@ -273,3 +278,4 @@ def check_count(tissues: Any, n_volumes: int, caller: str) -> None:
             f"{caller}: high holds {n_volumes} volumes, but tissues holds {len(tissues)} "
             "entries. Pass one entry for each volume."
         )
+    return list(tissues)

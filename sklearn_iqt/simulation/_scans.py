@@ -23,7 +23,7 @@ from sklearn_iqt.simulation._brains import (
     Brain,
     FixedSlices,
     LowBrain,
-    check_count,
+    one_for_each,
     read_brain,
     size_in_mm,
 )
@@ -181,6 +181,8 @@ class _DrawnVolumes(VolumeCollection):
         self._caller = _CALLER
         self._single = False
         self.kind = scanner.brains.low.kind
+        geometry = scanner.simulator.geometry
+        self.turns = geometry is not None and geometry.to_high_grid
 
     def __len__(self) -> int:
         return len(self._subjects)
@@ -335,7 +337,9 @@ class SimulatedScans(_DrawnVolumes):
         all draws. Nets get a new draw in each epoch instead.
     most_in_memory : int, default=16
         Most people whose volumes are in memory at a time, at least 1. With more people, a net
-        visits them in groups of this size, in a random order.
+        visits them in groups of this size, in a random order. In the training of a net, each takes
+        about four times the memory of its high volume, and seven times with a
+        :class:`SliceGeometry`.
     memory : path or joblib.Memory, default=None
         Folder for estimated tissue maps, so that they are estimated only once even if there are
         more people than `most_in_memory`. joblib keeps pickles there: use a folder that only you
@@ -419,7 +423,7 @@ class SimulatedScans(_DrawnVolumes):
                 )
         brains = Cohort(high, mask=mask, caller=_CALLER, names=("high", "", "mask"))
         if tissues is not None:
-            check_count(tissues, len(brains), _CALLER)
+            tissues = one_for_each(tissues, len(brains), _CALLER)
         source = get_simulator(simulator)
         source._check()
         scanner = _Scanner(

@@ -17,7 +17,7 @@ from sklearn_iqt._axes import ALIGNMENTS, per_axis
 from sklearn_iqt._doc_link import DocLinkMixin
 from sklearn_iqt.io import Cohort, Grid
 from sklearn_iqt.preprocessing._resample import resample_array
-from sklearn_iqt.simulation._brains import Brain, FixedSlices, LowBrain, check_count, read_brain
+from sklearn_iqt.simulation._brains import Brain, FixedSlices, LowBrain, one_for_each, read_brain
 from sklearn_iqt.simulation._maps import BORDER_WIDTH
 from sklearn_iqt.simulation._presets import get_snr, mahalanobis_distance
 from sklearn_iqt.simulation._rendering import Appearance
@@ -242,7 +242,7 @@ class LowFieldSimulator(DocLinkMixin, BaseEstimator):
         self._check()
         cohort = Cohort(high, mask=mask, caller=_CALLER, names=("high", "", "mask"))
         volumes = cohort.low
-        check_count(tissues, len(volumes), _CALLER)
+        tissues = one_for_each(tissues, len(volumes), _CALLER)
         pairs, seeds = self._draw(len(volumes), snr)
 
         lows: list[Any] = []

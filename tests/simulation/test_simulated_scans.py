@@ -97,6 +97,22 @@ def test_images_have_the_grid_of_the_scan():
     assert enhanced.shape == high[0].shape
 
 
+def test_slices_of_other_directions_are_learned_and_enhanced_together(recwarn):
+    high, labels = people(shape=(18, 16, 20))
+    images = [nib.Nifti1Image(volume, np.diag([1, 1.2, 0.9, 1])) for volume in high]
+    scans = SimulatedScans(images, labels, wide(), random_state=0)
+    orders = {nib.aff2axcodes(scans.grid(n).affine) for n in range(N_PEOPLE)}
+    assert len(orders) > 1
+    model = CoupledDictionaryIQT(n_atoms=8, max_iter=2, scale=1, random_state=0)
+    scores = cross_val_score(model, scans, scans.targets, cv=2, error_score="raise")
+    assert np.isfinite(scores).all()
+    enhanced = model.fit(scans, scans.targets).predict(scans)
+    for n in range(N_PEOPLE):
+        np.testing.assert_allclose(enhanced[n].affine, scans.targets.grid(n).affine, atol=1e-5)
+        assert enhanced[n].shape == scans.targets.grid(n).shape
+    assert not [w for w in recwarn if "axes in the order" in str(w.message)]
+
+
 def test_searches_and_folds_split_people():
     high, labels = people()
     scans = SimulatedScans(high, labels, "narrow", random_state=0, n_draws=2)
