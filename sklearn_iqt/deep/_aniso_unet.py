@@ -73,8 +73,8 @@ class AnisoUNetRegressor(BaseNetRegressor):
 
     _parameter_constraints = {
         **BaseNetRegressor._parameter_constraints,
-        "n_filters": [Interval(Integral, 2, None, closed="left")],
-        "n_levels": [Interval(Integral, 1, None, closed="left")],
+        "n_filters": [Interval(Integral, 2, 2**12, closed="both")],
+        "n_levels": [Interval(Integral, 1, 16, closed="both")],
         "block_size": [Interval(Integral, 1, None, closed="left"), tuple, list],
     }
 

@@ -25,6 +25,7 @@ from sklearn_iqt.deep._pairs import DrawnPairs, Pairs, RowPairs, VolumePairs
 from sklearn_iqt.deep._parameters import document_parameters
 from sklearn_iqt.deep._sampler import PrefetchLoader
 from sklearn_iqt.deep._schedule import RateGroup
+from sklearn_iqt.deep._size_limit import refused_if_larger
 from sklearn_iqt.deep._tiles import choose_tile_size, plan_tiles, predict_tiles
 from sklearn_iqt.deep._training import Training
 from sklearn_iqt.deep.modules import BaseNet
@@ -390,7 +391,8 @@ class BaseNetRegressor(BaseIQTRegressor):
         return self.net_.arrays()
 
     def _restore_fitted_arrays(self, arrays: Mapping[str, NDArray]) -> None:
-        net = self._make_net(self.batch_size)
+        with refused_if_larger(arrays):
+            net = self._make_net(self.batch_size)
         net.load_arrays(arrays)
         net.module_.eval()
         self.net_ = net

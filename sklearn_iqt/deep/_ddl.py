@@ -137,9 +137,9 @@ class DDLRegressor(BaseNetRegressor):
 
     _parameter_constraints = {
         **BaseNetRegressor._parameter_constraints,
-        "n_atoms": [Interval(Integral, 2, None, closed="left")],
+        "n_atoms": [Interval(Integral, 2, 2**12, closed="both")],
         "complementary": [StrOptions({"auto"}), Interval(Integral, 1, 2, closed="both"), tuple],
-        "n_blocks": [Interval(Integral, 0, None, closed="left")],
+        "n_blocks": [Interval(Integral, 0, 1000, closed="both")],
         "noise": [StrOptions({"per_sample", "shared"})],
         "dictionary_lr": [Interval(Real, 0, None, closed="neither")],
         "dictionary_lr_milestones": ["array-like"],

@@ -19,17 +19,25 @@ from sklearn_iqt.exceptions import UntrustedModelError
 from sklearn_iqt.io._gate import MAX_INTENSITY, MIN_INTENSITY
 from sklearn_iqt.io._orientation import is_orientation
 from sklearn_iqt.patches import PatchTransformer, per_axis
-from sklearn_iqt.persistence._decode import MAX_WIDTH
-from sklearn_iqt.persistence._registry import ESTIMATORS, SCALERS, SHAPES, class_name
+from sklearn_iqt.persistence._registry import (
+    ESTIMATORS,
+    MAX_WIDTH,
+    SCALERS,
+    SHAPES,
+    class_name,
+)
 
 # Limits that real models do not reach: voxels along an axis of a patch, scale,
 # atoms, steps of a pipeline, ratios of tissues. Without them, a small file could make the
 # loader use far too much memory.
-_MAX_LENGTH = 2**10
+_MAX_LENGTH = 2**9
 _MAX_SCALE = 2**6
-_MAX_ATOMS = 2**15
+_MAX_ATOMS = 2**12
 _MAX_STEPS = 2**4
 _MAX_RATIO = 1e3
+# Voxels of a patch with which a net is tried. The memory that it takes for one does not depend on
+# the size of the file.
+_MAX_TRIED = 2**15
 
 
 def check_model(model: Any) -> None:
@@ -51,6 +59,24 @@ def check_model(model: Any) -> None:
     scaler = getattr(model, "scaler_", None)
     if class_name(scaler) in SCALERS:
         _check_scaler(scaler, name)
+    if not (hasattr(model, "net_") and model.n_features_in_ > _MAX_TRIED):
+        _check_prediction(model, name)
+
+
+def check_state(model: Any) -> None:
+    """Raise an error if sizes of a model are too large or contradict each other.
+
+    Parameters
+    ----------
+    model : BaseIQTRegressor
+        Model with its parameters and attributes, from which nothing was computed yet.
+
+    Raises
+    ------
+    UntrustedModelError
+        If a size is too large, or an array has the wrong shape.
+    """
+    name = type(model).__name__
     for key in ("n_features_in_", "n_outputs_"):
         if not hasattr(model, key):
             raise UntrustedModelError(f"{name} has no {key}.")
@@ -62,7 +88,14 @@ def check_model(model: Any) -> None:
     _check_rows(model, name)
     _check_training_grid(model, name)
     _check_shapes(model, name)
-    _check_prediction(model, name)
+
+
+def _refuse_large(value: Any, limit: int, what: str) -> None:
+    """Refuse a size, or sizes along axes, beyond a limit. Other values are checked later."""
+    sizes = value.tolist() if isinstance(value, np.ndarray) else value
+    for size in sizes if isinstance(sizes, (list, tuple)) else [sizes]:
+        if isinstance(size, (int, float)) and size > limit:
+            raise UntrustedModelError(f"{what} is {str(size)[:20]}, more than {limit}.")
 
 
 def _check_outer(model: Any) -> Callable[[Any], Any] | None:
@@ -130,13 +163,13 @@ def _check_steps(pipeline: Pipeline) -> Any:
         names, steps = zip(*pipeline.steps, strict=True)
     except (TypeError, ValueError) as error:
         raise UntrustedModelError("its pipeline has no named steps.") from error
+    if not all(isinstance(name, str) and name and "__" not in name for name in names):
+        raise UntrustedModelError("its pipeline has steps with invalid names.")
     if len(steps) > _MAX_STEPS or len(set(names)) < len(names):
         raise UntrustedModelError(
             f"its pipeline has {len(steps)} steps, where {_MAX_STEPS} are allowed, or two steps "
             "of the same name."
         )
-    if not all(isinstance(name, str) and name and "__" not in name for name in names):
-        raise UntrustedModelError("its pipeline has steps with invalid names.")
     *scalers, model = steps
     if class_name(model, ESTIMATORS) is None and _check_outer(model) is None:
         raise UntrustedModelError(
@@ -182,9 +215,13 @@ def _check_geometry(model: Any, name: str) -> None:
     patcher = getattr(model, "patcher_", None)
     if not isinstance(patcher, PatchTransformer):
         raise UntrustedModelError(f"{name} has no fitted patcher.")
+    _refuse_large(model.scale, _MAX_SCALE, f"{name}.scale")
+    for part in (model, patcher):
+        for key in ("patch_size", "stride"):
+            _refuse_large(getattr(part, key, None), _MAX_LENGTH, f"{name}: {key}")
     try:
         scale = per_axis(model.scale, "scale", name)
-        if getattr(model, "scale_", None) != scale:
+        if not _same(getattr(model, "scale_", None), scale):
             raise UntrustedModelError(f"{name}.scale_ differs from its parameter scale, {scale}.")
         expected = clone(patcher).fit_geometry(model._patch_scale())
     except (TypeError, ValueError) as error:
@@ -198,7 +235,7 @@ def _check_geometry(model: Any, name: str) -> None:
             f"{name}.target_gains_ has gains that are not from {smallest:g} to {largest:g}."
         )
     for key in ("patch_size_", "stride_", "scale_"):
-        if getattr(patcher, key, None) != getattr(expected, key):
+        if not _same(getattr(patcher, key, None), getattr(expected, key)):
             raise UntrustedModelError(
                 f"{name}.patcher_.{key} contradicts the parameters of the patcher."
             )
@@ -210,6 +247,11 @@ def _check_geometry(model: Any, name: str) -> None:
         raise UntrustedModelError(
             f"{name}: patches of {expected.patch_size_} voxels and scale {scale} are too large."
         )
+
+
+def _same(value: Any, expected: tuple[int, ...]) -> bool:
+    """Return whether a value is this tuple, and not an array, which cannot be compared with it."""
+    return isinstance(value, tuple) and value == expected
 
 
 def _check_rows(model: Any, name: str) -> None:

@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 
 from sklearn_iqt._fitted_params import SESSION
+from sklearn_iqt.base import BaseIQTRegressor
 from sklearn_iqt.exceptions import UntrustedModelError
+from sklearn_iqt.persistence._checks import check_state
 from sklearn_iqt.persistence._encode import SETTINGS
 from sklearn_iqt.persistence._registry import (
     CLASSES,
     FITTED_PARAMS,
+    MAX_WIDTH,
     MODELS,
     Classes,
     find_class,
@@ -23,8 +26,6 @@ from sklearn_iqt.persistence._registry import (
 _MAX_DEPTH = 32
 # Estimators in a file, such as the trees of a forest.
 _MAX_ESTIMATORS = 2**13
-# Features or outputs of any estimator in a file.
-MAX_WIDTH = 2**22
 _ATTRIBUTE = re.compile(r"(?!__)[A-Za-z_][A-Za-z0-9_]{0,99}\Z")
 _SCALARS = {"float16", "float32", "float64", "bool"} | {
     f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)
@@ -169,11 +170,16 @@ class Decoder:
         arrays = {key: self._value(value, depth) for key, value in nodes.items()}
         if not all(isinstance(array, np.ndarray) for array in arrays.values()):
             raise UntrustedModelError(f"{cls.__name__} has a named array that is not an array.")
+        for name in ("n_features_in_", "n_outputs_"):
+            width = getattr(estimator, name, 1)
+            if type(width) is not int or not 1 <= width <= MAX_WIDTH:
+                raise UntrustedModelError(
+                    f"{cls.__name__}.{name} is {str(width)[:80]}, not a number from 1 to "
+                    f"{MAX_WIDTH}."
+                )
+        if isinstance(estimator, BaseIQTRegressor):
+            check_state(estimator)
         try:
-            for name in ("n_features_in_", "n_outputs_"):
-                width = getattr(estimator, name, 1)
-                if type(width) is not int or not 1 <= width <= MAX_WIDTH:
-                    raise ValueError(f"{name} is {width!r}, not a number from 1 to {MAX_WIDTH}.")
             if state is not None:
                 state.restore(estimator, arrays)
         except ImportError:

@@ -18,7 +18,7 @@ from sklearn_iqt.base import steps_of
 from sklearn_iqt.compose import AnyGridIQT
 from sklearn_iqt.exceptions import UntrustedModelError
 from sklearn_iqt.persistence._card import ModelCard, TrainingCard, read_training
-from sklearn_iqt.persistence._checks import check_model, is_storable_grid
+from sklearn_iqt.persistence._checks import check_model, check_state, is_storable_grid
 from sklearn_iqt.persistence._container import read_container, write_container
 from sklearn_iqt.persistence._decode import Decoder, plain_value
 from sklearn_iqt.persistence._encode import Encoder
@@ -137,6 +137,12 @@ def save_model(
     for step in steps:
         check_is_fitted(step)
         _check_unchanged(step)
+    try:
+        check_state(steps[-1])
+    except UntrustedModelError as error:
+        raise ValueError(
+            f"save_model: load_model would refuse the file, because {error}"
+        ) from error
     if target.exists() and not overwrite:
         raise FileExistsError(
             f"save_model: {str(target)!r} exists already. Pass overwrite=True to replace it, or "

@@ -26,6 +26,9 @@ WRAPPERS: dict[str, str | type] = {
     "ConformalIQT": "sklearn_iqt.compose",
 }
 
+# Features or outputs of any estimator in a file.
+MAX_WIDTH = 2**22
+
 # Classes of the outermost object in a file.
 MODELS: Classes = ChainMap(
     ESTIMATORS,

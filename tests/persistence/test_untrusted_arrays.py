@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from model_bytes import at, change, swap
 from safetensors.numpy import load
+
+from benchmarks.attack.model_files import at, change, swap
 
 ARRAYS = {
     "atoms of another length": ("dictionary_low_", lambda a: a[:, :-1], "projection_ has shape"),

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from model_bytes import at, change, deep, join, split, swap
 from safetensors.numpy import load
+
+from benchmarks.attack.model_files import at, change, deep, join, split, swap
 
 DOCUMENTS = {
     "unknown class": (at("model", "class", value="Popen"), "contains the class 'Popen'"),

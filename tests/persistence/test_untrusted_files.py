@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from model_bytes import join, split, swap
 from safetensors.numpy import save
 
+from benchmarks.attack.model_files import join, split, swap
 from sklearn_iqt.exceptions import UntrustedModelError
 from sklearn_iqt.persistence import load_model, read_model_card
 

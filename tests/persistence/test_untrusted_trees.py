@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from model_bytes import at, change, swap
 from safetensors.numpy import load
 from sklearn.dummy import DummyRegressor
 from sklearn.ensemble import (
@@ -22,6 +21,7 @@ from sklearn.multioutput import MultiOutputRegressor
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.svm import SVR
 
+from benchmarks.attack.model_files import at, change, swap
 from sklearn_iqt import PatchTransformer, PatchwiseRegressor
 from sklearn_iqt.exceptions import UntrustedModelError
 from sklearn_iqt.persistence import load_model, save_model
