@@ -85,7 +85,8 @@ class VolumePairs(Dataset):
             arrays.append(_interpolated(pair.inputs, start, grid, self.upsample))
         arrays.append(_read(pair.target, start * np.asarray(grid.scale), grid.high.patch_size))
         arrays = _viewed(arrays, view, grid, self.alignment)
-        *inputs, target = (torch.from_numpy(np.ascontiguousarray(a))[None] for a in arrays)
+        # A copy, because axes of one voxel that were flipped count as contiguous.
+        *inputs, target = (torch.from_numpy(np.array(a, order="C"))[None] for a in arrays)
         return dict(zip(("x", "skip"), inputs, strict=False)), target.flatten()
 
     def _open(self, number: int, draw: int) -> tuple[TrainingPair, PatchGrid]:

@@ -236,3 +236,12 @@ def test_gpu_and_cpu_agree(make):
 def test_rows_carry_no_subjects_to_hold_out(rng):
     with pytest.raises(ValueError, match="holds out volumes, but X holds rows"):
         ddl(validation_fraction=0.2).fit(rng.random((9, 256)), rng.random((9, 1024)))
+
+
+@pytest.mark.parametrize("patch_size", [1, (1, 1, 4), (8, 1, 1)])
+def test_patches_of_one_voxel_are_augmented(patch_size):
+    high = 10 + np.random.default_rng(0).random((2, 8, 8, 16), dtype=np.float32)
+    low = high.reshape(2, 8, 8, 4, 4).mean(axis=-1)
+    options = {"background": 1.0, "batch_size": 8, "max_steps": 2, "random_state": 0}
+    net = DDLRegressor(2, 1, patch_size=patch_size, augment=True, **options).fit(low, high)
+    assert net.predict(low).shape == high.shape

@@ -158,7 +158,7 @@ DOCUMENTS = {
     "an absurd scale": (at("model", "params", "scale", value=10**12), "scale"),
     "an absurd patch": (
         at("model", "fitted", "patcher_", "params", "patch_size", value=10**9),
-        "patch_size_ contradicts",
+        "patch_size is 1000000000, more than 512",
     ),
     "patcher of another class": (
         at("model", "fitted", "patcher_", value={"class": "Ridge", "params": {}}),

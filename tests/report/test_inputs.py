@@ -52,6 +52,14 @@ def test_estimators_have_a_method_that_writes_a_report(pair, model, tmp_path):
     assert not (tmp_path / "c.html").exists()
 
 
+def test_an_array_is_enhanced_by_a_model_that_learned_from_images(pair, model, tmp_path):
+    assert model.spacing_ is not None
+    low = np.asarray(pair.low.dataobj)
+    for mask in (None, foreground_mask(low)):
+        page = Page(model.report(low, tmp_path / "array.html", mask=mask))
+        assert page.blocks["h1", None] == "scan, enhanced"
+
+
 def test_a_scan_on_another_grid_is_shown_on_the_grid_of_the_training(pair, model, tmp_path):
     mask = nibabel.Nifti1Image((np.asarray(pair.low.dataobj) > 0).astype("u1"), pair.low.affine)
     pages = []
