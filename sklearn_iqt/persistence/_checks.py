@@ -35,8 +35,8 @@ _MAX_SCALE = 2**6
 _MAX_ATOMS = 2**12
 _MAX_STEPS = 2**4
 _MAX_RATIO = 1e3
-# Voxels of a patch with which a net is tried. The memory that it takes for one does not depend on
-# the size of the file.
+# Voxels of a patch with which a net is tried. The memory for a patch does not depend on the size of
+# the file.
 _MAX_TRIED = 2**15
 
 

@@ -120,7 +120,7 @@ def read_inputs(
         # The scan is on the grid of the training now, and the result stays there.
         model = AnyGridIQT(FrozenEstimator(inner_model(model)))
     if enhanced is None:
-        # A scan without a place is enhanced as an array, whose grid is not checked.
+        # A scan without a place is enhanced as an array, because its grid is unknown.
         enhanced, std = _enhance(model, scan if has_place else voxels, inside)
     alignment = getattr(steps_of(model)[-1], "alignment", "center")
     fine, scale = _on_fine_grid(enhanced, "enhanced", scan, alignment)
@@ -169,17 +169,17 @@ def _read_image(volume: Any, name: str) -> Nifti1Image:
     return Nifti1Image(voxels, np.eye(4) if affine is None else affine)
 
 
-def _enhance(
-    model: Any, volume: Nifti1Image | NDArray, mask: NDArray[np.bool_] | None
-) -> tuple[Any, Any]:
+def _enhance(model: Any, volume: Any, mask: NDArray[np.bool_] | None) -> tuple[Any, Any]:
     """Return the enhancement of a scan and its standard deviation."""
     try:
         enhancer_of(model, CALLER)
     except TypeError as error:
         raise TypeError(f"{error} Pass enhanced to report on another model.") from error
-    masks = None if mask is None else [mask.astype(np.uint8)]
-    if masks is not None and isinstance(volume, Nifti1Image):
-        masks = [Nifti1Image(*masks, volume.affine)]
+    masks: list[Any] | None = None
+    if mask is not None:
+        inside = mask.astype(np.uint8)
+        is_array = isinstance(volume, np.ndarray)
+        masks = [inside if is_array else Nifti1Image(inside, volume.affine)]
     scan = VolumeCollection([volume], name="low", caller=CALLER, single=True)
     enhanced, spread = model.predict(scan, mask=masks, return_std=True)
     return enhanced[0], spread[0]
