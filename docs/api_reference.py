@@ -32,6 +32,7 @@ SECTIONS = {
     "sklearn_iqt.metrics": "Metrics",
     "sklearn_iqt.datasets": "Brains to try things on",
     "sklearn_iqt.plotting": "Plots",
+    "sklearn_iqt.checks": "Checks of a scan",
     "sklearn_iqt.report": "Report on a scan",
     "sklearn_iqt.persistence": "Model files",
     "sklearn_iqt.io": "Volumes and files",

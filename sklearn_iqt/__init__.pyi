@@ -2,6 +2,7 @@
 
 from ._version import __version__ as __version__
 from .base import BaseIQTRegressor as BaseIQTRegressor
+from .checks import check_scan as check_scan
 from .compose import AnyGridIQT as AnyGridIQT
 from .compose import ConformalIQT as ConformalIQT
 from .compose import ContrastMatchingIQT as ContrastMatchingIQT

@@ -4,6 +4,7 @@ __all__ = [
     "GeometryMismatchError",
     "MissingExtraError",
     "PatchGeometryWarning",
+    "ScanWarning",
     "UntrustedModelError",
     "VolumeReadError",
 ]
@@ -27,3 +28,7 @@ class UntrustedModelError(ValueError):
 
 class PatchGeometryWarning(UserWarning):
     """Rows do not have the length of a patch, so that methods for volumes cannot be used."""
+
+
+class ScanWarning(UserWarning):
+    """A scan differs from the training scans, so that its result may be worse."""

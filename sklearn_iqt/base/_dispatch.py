@@ -53,6 +53,9 @@ class BaseIQTRegressor(ReportMixin, DocLinkMixin, RegressorMixin, VolumeHooks, B
         Median voxel size of the low training images, in mm; None if they were arrays.
     orientation_ : str or None
         Directions of the axes of most low training images, such as "RAS"; None if they were arrays.
+    training_scans_ : dict of str to ndarray of float64, or None
+        What the low training volumes are like. :func:`~sklearn_iqt.checks.check_scan` compares
+        other scans with it. None after a fit on rows, and in interpolation, which learns nothing.
     target_gains_ : ndarray of shape (n_pairs,), float64
         Gain of each high training volume: its median intensity in the foreground of its low volume,
         divided by that of the low volume. Empty if ``target_unit`` was ``"low"``, after a fit on
@@ -119,7 +122,7 @@ class BaseIQTRegressor(ReportMixin, DocLinkMixin, RegressorMixin, VolumeHooks, B
         if reset:
             self.target_gains_ = np.empty(0)
         if cohort is None:
-            self.spacing_ = self.orientation_ = None
+            self.spacing_ = self.orientation_ = self.training_scans_ = None
             self._fit_patches(*check_rows(self, X, y, reset=reset), None)
         else:
             # Column names belong to rows of an earlier fit.
@@ -129,6 +132,7 @@ class BaseIQTRegressor(ReportMixin, DocLinkMixin, RegressorMixin, VolumeHooks, B
             if self.orientation_ is not None and not cohort.low.redraws:
                 warn_of_mixed_axes(cohort, self.orientation_)
             self._set_rows_to_patches()
+            self._describe_scans(cohort, reset=reset)
             self._fit_cohort(cohort)
         remember_params(self)
         return self

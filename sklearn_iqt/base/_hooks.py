@@ -13,6 +13,7 @@ from sklearn_iqt.base._rows import RowGeometry
 from sklearn_iqt.base._tags import VolumeTags
 from sklearn_iqt.base._target_unit import warn_of_units
 from sklearn_iqt.base._training_grid import TrainingGrid
+from sklearn_iqt.base._training_scans import describe_scans
 from sklearn_iqt.io import Cohort
 from sklearn_iqt.patches import PatchSource, PatchTransformer
 from sklearn_iqt.preprocessing import foreground_mask
@@ -48,6 +49,7 @@ class VolumeHooks:
     spacing_: NDArray[np.float64] | None
     orientation_: str | None
     target_gains_: NDArray[np.float64]
+    training_scans_: dict[str, NDArray[np.float64]] | None
 
     def _make_patcher(self) -> PatchTransformer:
         """Return the patcher whose patches are the rows, fitted to ``_patch_scale()``."""
@@ -91,6 +93,11 @@ class VolumeHooks:
         """Gain of a typical high volume, relative to its low volume, according to the last fit."""
         gains = getattr(self, "target_gains_", ())
         return float(np.median(gains)) if len(gains) else 1.0
+
+    def _describe_scans(self, cohort: Cohort, *, reset: bool) -> None:
+        """Remember what training scans are like, in addition to those of an earlier fit."""
+        earlier = None if reset else getattr(self, "training_scans_", None)
+        self.training_scans_ = describe_scans(cohort, earlier) if self._volume_tags.learns else None
 
     def _add_target_gains(self, cohort: Cohort, gains: Sequence[float]) -> None:
         """Remember the gains of high volumes, and warn if they differ between subjects."""

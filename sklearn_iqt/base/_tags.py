@@ -17,7 +17,10 @@ class VolumeTags:
         Whether patches are cut from the interpolated volume, on the high grid.
     needs_target : bool, default=True
         Whether ``fit`` needs high volumes. Rows always need targets.
+    learns : bool, default=True
+        Whether predictions depend on the training scans, so that other scans must be like them.
     """
 
     interpolates_first: bool = False
     needs_target: bool = True
+    learns: bool = True

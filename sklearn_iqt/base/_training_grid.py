@@ -10,7 +10,7 @@ import numpy as np
 from nibabel.affines import voxel_sizes
 from numpy.typing import NDArray
 
-from sklearn_iqt.exceptions import GeometryMismatchError
+from sklearn_iqt.exceptions import GeometryMismatchError, ScanWarning
 from sklearn_iqt.io import Cohort
 from sklearn_iqt.io._orientation import axis_codes, in_mm, same_axes, slice_direction, slice_words
 
@@ -91,7 +91,7 @@ class TrainingGrid:
             warnings.warn(
                 f"{name} has voxels of {found}, but the model has learned from {learned}. The "
                 "result may be worse than for scans with the voxel size of the training.",
-                UserWarning,
+                ScanWarning,
                 stacklevel=3,
             )
 

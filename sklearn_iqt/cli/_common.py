@@ -13,7 +13,13 @@ from sklearn_iqt._file_names import stem
 
 
 def add_command(
-    commands: Any, name: str, run: Callable[[argparse.Namespace], int], summary: str, epilog: str
+    commands: Any,
+    name: str,
+    run: Callable[[argparse.Namespace], int],
+    summary: str,
+    epilog: str,
+    *,
+    force: str = "replace files that exist",
 ) -> argparse.ArgumentParser:
     """Add a command with the options that all commands share."""
     parser = commands.add_parser(
@@ -26,7 +32,7 @@ def add_command(
     )
     parser.set_defaults(run=run)
     shared = parser.add_argument_group("general")
-    shared.add_argument("--force", action="store_true", help="replace files that exist")
+    shared.add_argument("--force", action="store_true", help=force)
     shared.add_argument("--quiet", action="store_true", help="show no progress")
     shared.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
@@ -109,6 +115,14 @@ def check_outputs(
         output.parent.mkdir(parents=True, exist_ok=True)
 
 
+#: Exit code of a command that refused scans, if nothing failed.
+REFUSED = 3
+
+
+class RefusedScanError(Exception):
+    """A scan is not like the training scans of the model, and was not enhanced."""
+
+
 def run_batch(
     args: argparse.Namespace,
     items: Sequence[Any],
@@ -120,11 +134,14 @@ def run_batch(
     """Call `work` for each item, continue after failures, and return the exit code."""
     from tqdm.auto import tqdm
 
-    failures, quiet = 0, args.quiet or not show
+    failures, refused, quiet = 0, 0, args.quiet or not show
     with tqdm(items, desc=description, unit="volume", disable=quiet, file=sys.stderr) as bar:
         for item in bar:
             try:
                 work(item)
+            except RefusedScanError as error:
+                refused += 1
+                bar.write(f"sklearn-iqt {args.command}: {one_line(error)}", file=sys.stderr)
             except Exception as error:
                 if args.debug:
                     raise
@@ -133,9 +150,14 @@ def run_batch(
                 bar.write(message, file=sys.stderr)
     if failures == len(items):
         return 2
+    if failures or refused:
+        done = len(items) - failures - refused
+        counts = {"failed": failures, "refused": refused}
+        others = ", ".join(f"{n} {what}" for what, n in counts.items() if n)
+        say(args, f"{done} of {len(items)} done, {others}")
     if failures:
-        say(args, f"{len(items) - failures} of {len(items)} done, {failures} failed")
-    return 1 if failures else 0
+        return 1
+    return REFUSED if refused else 0
 
 
 def set_session(model: Any, **settings: Any) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sklearn_iqt.cli._any_grid import as_scan, on_any_grid, plan_of
+from sklearn_iqt.cli._checks import FORCE, judged_by, write_check
 from sklearn_iqt.cli._common import (
     add_command,
     add_nan,
@@ -34,6 +35,10 @@ Without --model, a model that comes with the package is used, and a line says wh
 scan that it was not trained for is refused, or a warning says how it differs. The models are for
 research, and not for diagnosis. With --mask, the scan is set to 0 outside of the brain first.
 
+Each scan is checked first. If it is not like the training scans, it is refused: nothing is
+enhanced, and the exit code is 3. With --force it is enhanced, and a warning says why it should not
+be. SCAN_enhanced.json holds the verdict and its reasons, also for scans that were refused.
+
 examples:
   sklearn-iqt enhance brain.nii.gz --output enhanced.nii.gz
   sklearn-iqt enhance --model srep.iqt scan.nii.gz --output enhanced.nii.gz
@@ -46,7 +51,9 @@ examples:
 
 def add_parser(commands: Any) -> None:
     """Add the command."""
-    parser = add_command(commands, "enhance", run, "enhance scans with a fitted model", _EPILOG)
+    parser = add_command(
+        commands, "enhance", run, "enhance scans with a fitted model", _EPILOG, force=FORCE
+    )
     parser.add_argument("scans", nargs="+", metavar="SCAN", help="scan to enhance")
     parser.add_argument(
         "--model",
@@ -87,6 +94,7 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Enhance the scans."""
+    from sklearn_iqt.checks import check_scan
     from sklearn_iqt.io import save_volume
     from sklearn_iqt.persistence import load_model
 
@@ -139,18 +147,22 @@ def run(args: argparse.Namespace) -> int:
             model = prepare(choice.model)
             if mask is not None:
                 scan, mask = without_outside(scan, mask), None
-        plan = plan_of(model, scan)
-        if plan is not None and (steps := plan.describe()):
-            say(args, f"{args.scans[n]}: to fit the training scans, {steps}")
+        check = check_scan(scan, model, mask=mask)
+        refused = check.verdict == "refuse" and not args.force
+        write_check(outputs[n]["enhanced"], check, enhanced=not refused, force=args.force)
         results: dict[str, Any] = {}
-        if args.interval:
-            prediction, lower, upper = model.predict_interval(scan, mask=mask)
-            results |= {"enhanced": prediction, "lower": lower, "upper": upper}
-        if args.std:
-            prediction, std = model.predict(scan, mask=mask, return_std=True)
-            results |= {"enhanced": prediction, "std": std}
-        if not results:
-            results["enhanced"] = model.predict(scan, mask=mask)
+        with judged_by(args, check, args.scans[n]):
+            plan = plan_of(model, scan)
+            if plan is not None and (steps := plan.describe()):
+                say(args, f"{args.scans[n]}: to fit the training scans, {steps}")
+            if args.interval:
+                prediction, lower, upper = model.predict_interval(scan, mask=mask)
+                results |= {"enhanced": prediction, "lower": lower, "upper": upper}
+            if args.std:
+                prediction, std = model.predict(scan, mask=mask, return_std=True)
+                results |= {"enhanced": prediction, "std": std}
+            if not results:
+                results["enhanced"] = model.predict(scan, mask=mask)
         for kind, output in outputs[n].items():
             save_volume(results[kind][0], output)
 

@@ -49,7 +49,8 @@ with low-field and high-field scans of the same people, instead of simulate:
 
 'sklearn-iqt COMMAND --help' explains one command. 'sklearn-iqt demo' needs no input files.
 
-exit codes: 0 success; 1 some inputs failed; 2 invalid usage, or all inputs failed; 130 interrupted.
+exit codes: 0 success; 1 some inputs failed; 2 invalid usage, or all inputs failed; 3 scans were
+refused, and nothing failed; 130 interrupted.
 """
 
 
@@ -65,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     -------
     int
         Exit code: 0 for success, 1 if some inputs failed, 2 for invalid usage or if all inputs
-        failed, 130 if the command was interrupted.
+        failed, 3 if scans were refused and nothing failed, 130 if the command was interrupted.
 
     Examples
     --------

@@ -28,6 +28,7 @@ from sklearn_iqt.compose._scan_plan import (
     voxel_range,
 )
 from sklearn_iqt.compose._wrapper import ModelWrapper, given
+from sklearn_iqt.exceptions import ScanWarning
 from sklearn_iqt.io import Cohort, Grid, VolumeCollection, is_rows, scaled_affine
 from sklearn_iqt.io._carry import carried_image
 from sklearn_iqt.io._orientation import reorient
@@ -362,7 +363,7 @@ default="model"
                 warnings.warn(
                     f"{cohort.caller}: the result for {cohort.low.name_of(n)} may be worse than "
                     f"for scans like those of the training, because {', and '.join(plan.notes)}.",
-                    UserWarning,
+                    ScanWarning,
                     stacklevel=3,
                 )
             scan, prepared, inside = self._prepare(cohort, n, plan)

@@ -56,7 +56,7 @@ class InterpolationIQT(BaseIQTRegressor):
     (2, 8, 8, 16)
     """
 
-    _volume_tags = VolumeTags(needs_target=False)
+    _volume_tags = VolumeTags(needs_target=False, learns=False)
 
     _parameter_constraints: dict = {
         **BaseIQTRegressor._parameter_constraints,

@@ -45,6 +45,8 @@ class ScanPlan:
         Voxel size of the scan along these axes, in mm.
     voxel_size : ndarray of shape (3,)
         Voxel size to which it is resampled. It differs from `sizes` only where it is resampled.
+    slices : {"R", "A", "S"} or None
+        Direction in which thick slices of the scan are stacked.
     notes : tuple of str
         Reasons for which the result may be worse than on scans like those of the training.
     """
@@ -53,6 +55,7 @@ class ScanPlan:
     orientation: str
     sizes: NDArray[np.float64]
     voxel_size: NDArray[np.float64]
+    slices: str | None
     notes: tuple[str, ...]
 
     @property
@@ -172,7 +175,7 @@ def plan_scan(trained_on: TrainingGrid, affine: NDArray[np.floating], name: str)
         notes.append(
             f"it loses detail when it is resampled from {in_mm(sizes)} to {in_mm(voxel_size)}"
         )
-    return ScanPlan(codes, orientation, sizes, voxel_size, tuple(notes))
+    return ScanPlan(codes, orientation, sizes, voxel_size, ours, tuple(notes))
 
 
 def plan_interpolation(
@@ -229,7 +232,9 @@ def plan_interpolation(
             notes.append(f"its voxels are {size:.4g} mm long {where}, but {span} in training")
     resampled = np.abs(sizes / target - 1) > _SAME_SIZE
     voxel_size = np.where(resampled, target, sizes)
-    return ScanPlan(axis_codes(affine), orientation, sizes, voxel_size, tuple(notes))
+    codes = axis_codes(affine)
+    slices = slice_direction(voxel_sizes(affine), codes)
+    return ScanPlan(codes, orientation, sizes, voxel_size, slices, tuple(notes))
 
 
 def voxel_range(affines: Sequence[NDArray[np.floating]]) -> NDArray[np.float64]:

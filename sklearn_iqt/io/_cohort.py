@@ -131,7 +131,7 @@ class Cohort:
 
         Parameters
         ----------
-        low : array of shape (i, j, k), nibabel image or path
+        low : array of shape (i, j, k), nibabel image, path or collection of one volume
             The low volume.
         high, mask : same kind, default=None
             Its high volume and its mask.
@@ -148,7 +148,9 @@ class Cohort:
             A cohort of length one.
         """
         volumes = [
-            None if v is None else VolumeCollection([v], name=name, caller=caller, single=True)
+            v
+            if v is None or isinstance(v, VolumeCollection)
+            else VolumeCollection([v], name=name, caller=caller, single=True)
             for v, name in zip((low, high, mask), names, strict=True)
         ]
         return cls(*volumes, caller=caller, names=names, **options)

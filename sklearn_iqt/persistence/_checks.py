@@ -13,6 +13,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import _is_fitted as is_fitted
 
+from sklearn_iqt.base._training_scans import PATCHES, SLICES
 from sklearn_iqt.compose import AnyGridIQT, ConformalIQT
 from sklearn_iqt.compose._conformal import N_FRACTIONS
 from sklearn_iqt.exceptions import UntrustedModelError
@@ -87,6 +88,7 @@ def check_state(model: Any) -> None:
     _check_geometry(model, name)
     _check_rows(model, name)
     _check_training_grid(model, name)
+    _check_training_scans(model, name)
     _check_shapes(model, name)
 
 
@@ -278,6 +280,22 @@ def _check_training_grid(model: Any, name: str) -> None:
     codes: Any = getattr(model, "orientation_", "missing")
     if (codes is None) != (spacing is None) or not (codes is None or is_orientation(codes)):
         raise UntrustedModelError(f"{name}.orientation_ is not a direction for each axis.")
+
+
+def _check_training_scans(model: Any, name: str) -> None:
+    described: Any = getattr(model, "training_scans_", None)
+    if described is None:
+        return
+    shapes = {PATCHES: (28, 28)}
+    valid = isinstance(described, dict) and all(
+        isinstance(values, np.ndarray)
+        and values.dtype == np.float64
+        and values.size > 0
+        and values.shape == shapes.get(key, (values.size,))
+        for key, values in described.items()
+    )
+    if not (valid and np.isin(described.get(SLICES, 0), (0, 1, 2)).all()):
+        raise UntrustedModelError(f"{name}.training_scans_ does not describe scans.")
 
 
 def _check_shapes(model: Any, name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import ceil
 
 import numpy as np
@@ -10,7 +11,7 @@ from scipy import ndimage
 
 from sklearn_iqt.preprocessing._standardize import Scan
 
-__all__ = ["find_fault"]
+__all__ = ["find_fault", "relative_depth"]
 
 # Darkest voxel of the estimated foreground, relative to grey matter.
 _DARKEST_FOREGROUND = 0.6
@@ -48,7 +49,7 @@ def find_fault(scan: Scan, means: NDArray[np.floating], widths: NDArray[np.float
             "the brightest class is wider than white matter. This happens in scans with a skull, "
             "and in scans that are not T1-weighted. Pass a mask of the brain of a T1-weighted scan."
         )
-    if _depth(scan, means, widths) < _LEAST_DEPTH:
+    if relative_depth(scan, means, widths) < _LEAST_DEPTH:
         return (
             f"voxels of about {white:.4g} are closer to the surface than voxels of about "
             f"{grey:.4g}, but white matter is inside grey matter. Check that the scan is "
@@ -57,13 +58,36 @@ def find_fault(scan: Scan, means: NDArray[np.floating], widths: NDArray[np.float
     return None
 
 
-def _depth(scan: Scan, means: NDArray[np.floating], widths: NDArray[np.floating]) -> float:
-    """Return the distance from the surface of the brightest class, relative to the middle class."""
+def relative_depth(
+    scan: Scan,
+    means: NDArray[np.floating],
+    widths: NDArray[np.floating],
+    spacing: Sequence[float] = (1.0, 1.0, 1.0),
+) -> float:
+    """Return how deep in the brain the brightest class is, relative to the middle class.
+
+    Parameters
+    ----------
+    scan : Scan
+        The volume and its foreground.
+    means, widths : ndarray of shape (3,)
+        Means and standard deviations of the classes, from the darkest to the brightest.
+    spacing : sequence of 3 floats, default=(1.0, 1.0, 1.0)
+        Voxel size.
+
+    Returns
+    -------
+    float
+        Ratio of the mean distances from the surface. It is 1.2 or more in T1-weighted brains, whose
+        white matter is inside grey matter, and about 1 in T2-weighted and FLAIR brains. It is 0 if
+        a class is empty.
+    """
     step = ceil((scan.volume.size / _SAMPLE) ** (1 / 3))
     grid = (slice(None, None, step),) * 3
     volume = scan.volume[grid]
     inside = ndimage.binary_fill_holes(scan.inside[grid])
-    depth = ndimage.distance_transform_edt(np.pad(inside, 1))[1:-1, 1:-1, 1:-1]
+    padded = ndimage.distance_transform_edt(np.pad(inside, 1), sampling=spacing)
+    depth = padded[1:-1, 1:-1, 1:-1]
     # Halfway between two means, in units of their standard deviations.
     darker, brighter = (means[:2] * widths[1:] + means[1:] * widths[:2]) / (widths[1:] + widths[:2])
     white = inside & (volume > brighter)

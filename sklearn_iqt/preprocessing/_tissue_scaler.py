@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval
 
+from sklearn_iqt.exceptions import ScanWarning
 from sklearn_iqt.preprocessing._standardize import Scan, _IntensityScaler, piecewise_linear
 from sklearn_iqt.preprocessing._tissue_faults import find_fault
 from sklearn_iqt.preprocessing._tissue_mixture import (
@@ -145,15 +146,9 @@ class TissueScaler(_IntensityScaler):
 
     def _means(self, scan: Scan) -> NDArray[np.float64]:
         """Return the means of the three tissues, and warn if they are not plausible."""
-        foreground, widths = scan.foreground, np.ones(3)
-        sample = self._sample(drop_outliers(foreground, _DARKEST))
-        means = initial_tissue_means(sample)
-        if means[-1] > 0 and (np.diff(means) > 0).all():
-            mixture = fit_tissue_mixture(sample, means, shared_variance=False, random_state=0)
-            order = np.argsort(mixture.means_.ravel())
-            means = mixture.means_.ravel()[order]
-            widths = np.sqrt(mixture.covariances_.ravel()[order])
-        if not (means[0] > 0 and (np.diff(means) > 0).all()):
+        means, widths = self._tissues(scan)
+        if not np.isfinite(means).all():
+            foreground = scan.foreground
             raise ValueError(
                 f"{scan.name}: fluid, grey and white matter cannot be distinguished in a "
                 f"foreground with intensities from {foreground.min():g} to {foreground.max():g}. "
@@ -166,10 +161,23 @@ class TissueScaler(_IntensityScaler):
             warnings.warn(
                 f"{scan.name}: the intensities of fluid, grey and white matter in {source}, "
                 f"{found}, are probably wrong, because {fault}",
-                UserWarning,
+                ScanWarning,
                 stacklevel=4,
             )
         return means
+
+    def _tissues(self, scan: Scan) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the means and widths of the three tissues; NaN if they are not distinguished."""
+        sample = self._sample(drop_outliers(scan.foreground, _DARKEST))
+        means, widths = initial_tissue_means(sample), np.ones(3)
+        if means[-1] > 0 and (np.diff(means) > 0).all():
+            mixture = fit_tissue_mixture(sample, means, shared_variance=False, random_state=0)
+            order = np.argsort(mixture.means_.ravel())
+            means = mixture.means_.ravel()[order]
+            widths = np.sqrt(mixture.covariances_.ravel()[order])
+        if not (means[0] > 0 and (np.diff(means) > 0).all()):
+            return np.full(3, np.nan), np.full(3, np.nan)
+        return means, widths
 
     def _sample(self, intensities: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return all intensities, or ``max_samples`` quantiles if there are more."""

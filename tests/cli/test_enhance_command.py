@@ -1,5 +1,7 @@
 """The command enhance."""
 
+import json
+
 import nibabel
 import numpy as np
 import pytest
@@ -22,7 +24,7 @@ def test_enhance_checks_the_voxel_size(factors, match, model, pairs, tmp_path, c
     scan, out = tmp_path / "scan.nii.gz", tmp_path / "out.nii.gz"
     save_volume(low.get_fdata(), scan, affine=low.affine @ np.diag([*factors, 1]))
     refused = match in ("nothing to enhance", "Use a model that was trained on such")
-    assert run("enhance", "--model", model, scan, "--output", out, "--quiet") == 2 * refused
+    assert run("enhance", "--model", model, scan, "--output", out, "--quiet") == 3 * refused
     assert out.exists() != refused
     error = capsys.readouterr().err
     assert (match or "") in error
@@ -34,7 +36,9 @@ def test_enhance_equals_predict(model, pairs, tmp_path):
     folder = tmp_path / "enhanced"
     assert run("enhance", "--model", model, *scans, "--output-dir", folder, "--std", "--quiet") == 0
     assert names(folder) == sorted(
-        f"sub-{n}_T1w_low_{kind}.nii.gz" for n in range(2) for kind in ("enhanced", "std")
+        f"sub-{n}_T1w_low_{kind}"
+        for n in range(2)
+        for kind in ("enhanced.nii.gz", "std.nii.gz", "enhanced.json")
     )
     expected, spread = load_model(model).predict([str(scan) for scan in scans], return_std=True)
     for n in range(2):
@@ -147,3 +151,68 @@ def test_intervals_are_calibrated_by_fit_and_written_by_enhance(model, pairs, tm
         written = load_volume(tmp_path / f"out{ending}.nii.gz")
         np.testing.assert_allclose(written.dataobj, volumes[0].dataobj, rtol=1e-4, atol=1e-2)
     assert (tmp_path / "out_std.nii.gz").exists()
+
+
+@pytest.fixture
+def other_contrast(pairs, tmp_path):
+    """Return the path of a scan in which fluid is bright, as in T2-weighted scans."""
+    scan = load_volume(pairs / "sub-0_T1w_low.nii.gz")
+    low = scan.get_fdata()
+    bright = np.where(low > 20, np.maximum(400 - low, 0), low)
+    return save_volume(bright, tmp_path / "t2w.nii.gz", affine=scan.affine)
+
+
+def read_json(path):
+    return json.loads(path.read_text())
+
+
+def test_enhance_refuses_a_scan_of_another_kind(other_contrast, model, tmp_path, capsys):
+    out = tmp_path / "out.nii.gz"
+    arguments = ["--model", model, other_contrast, "--output", out, "--quiet"]
+    for _ in range(2):  # the sidecar of a refused scan does not stop the next run
+        assert run("enhance", *arguments) == 3
+        assert not out.exists()
+        (line,) = capsys.readouterr().err.splitlines()
+        assert f"{other_contrast} was refused: " in line
+        assert "in the training scans" in line
+        assert "pass --force" in line
+    content = read_json(tmp_path / "out.json")
+    assert not content["Enhanced"]
+    assert content["Check"]["Verdict"] == "refuse"
+    assert str(tmp_path) not in (tmp_path / "out.json").read_text()
+
+    assert run("enhance", *arguments, "--force") == 0
+    assert out.exists()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"warning: {other_contrast}: it is enhanced although it was refused: " in line
+    content = read_json(tmp_path / "out.json")
+    assert content["Enhanced"]
+    assert content["Check"]["Verdict"] == "refuse"
+
+
+def test_a_refused_scan_does_not_stop_others(other_contrast, model, pairs, tmp_path, capsys):
+    scan, absent, folder = pairs / "sub-0_T1w_low.nii.gz", tmp_path / "no.nii", tmp_path / "out"
+    arguments = ["--model", model, other_contrast, scan, "--output-dir", folder]
+    assert run("enhance", *arguments) == 3
+    assert "1 of 2 done, 1 refused" in capsys.readouterr().err
+    assert names(folder) == [
+        "sub-0_T1w_low_enhanced.json",
+        "sub-0_T1w_low_enhanced.nii.gz",
+        "t2w_enhanced.json",
+    ]
+    assert read_json(folder / "sub-0_T1w_low_enhanced.json")["Check"]["Verdict"] == "ok"
+    scans = [scan, absent, other_contrast]
+    assert run("enhance", "--model", model, *scans, "--output-dir", folder, "--force") == 1
+    assert "2 of 3 done, 1 failed" in capsys.readouterr().err
+
+
+def test_a_json_file_of_something_else_is_kept(model, pairs, tmp_path, capsys):
+    scan, out, other = pairs / "sub-0_T1w_low.nii.gz", tmp_path / "a.nii", tmp_path / "a.json"
+    other.write_text('{"EchoTime": 0.1}')
+    arguments = ["--model", model, scan, "--output", out, "--quiet"]
+    assert run("enhance", *arguments) == 2
+    assert f"{other} exists already" in capsys.readouterr().err
+    assert read_json(other) == {"EchoTime": 0.1}
+    assert not out.exists()
+    assert run("enhance", *arguments, "--force") == 0
+    assert read_json(other)["Enhanced"]
