@@ -38,8 +38,8 @@ class Difference(NamedTuple):
         Smallest and largest of the training scans.
     distance : float
         Distance from the mean of the training scans, in standard deviations between subjects; 0 on
-        a side where scans are not worse. Infinite if the number can be measured in the training scans and
-        not in this scan.
+        a side where scans are not worse. Infinite if the number can be measured in the training
+        scans and not in this scan.
     """
 
     name: str

@@ -18,7 +18,8 @@ def on_any_grid(model: Any, **params: Any) -> Any:
             if params:
                 raise ValueError(
                     "the model was trained on arrays, so that its voxel size is not known, and its "
-                    "results cannot be put on another grid. Train it on files"
+                    "results cannot be put on another grid or compared with the scan. Train it on "
+                    "files"
                 )
             return model
         model = AnyGridIQT(FrozenEstimator(model))

@@ -73,6 +73,11 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--mask", nargs="+", metavar="MASK", help="foreground of each SCAN, where it is above 0"
     )
+    parser.add_argument(
+        "--consistent",
+        action="store_true",
+        help="correct results, so that they agree with the scan except for noise and contrast",
+    )
     grid = parser.add_mutually_exclusive_group()
     grid.add_argument(
         "--grid",
@@ -113,10 +118,11 @@ def run(args: argparse.Namespace) -> int:
     import_modules(args.imports)
     # A single progress bar counts the scans, or the parts of a single scan.
     single = len(args.scans) == 1
+    consistency = {"consistency": True} if args.consistent else {}
 
     def prepare(model: Any) -> Any:
         set_session(model, n_jobs=args.jobs, verbose=int(single and not args.quiet))
-        model = on_any_grid(model, **grid)
+        model = on_any_grid(model, **grid, **consistency)
         if args.interval and not hasattr(model, "predict_interval"):
             raise ValueError(
                 "--interval needs a calibrated model. Fit one with 'sklearn-iqt fit --calibrate', "

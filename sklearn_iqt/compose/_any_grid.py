@@ -32,7 +32,10 @@ from sklearn_iqt.exceptions import ScanWarning
 from sklearn_iqt.io import Cohort, Grid, VolumeCollection, is_rows, scaled_affine
 from sklearn_iqt.io._carry import carried_image
 from sklearn_iqt.io._orientation import reorient
-from sklearn_iqt.preprocessing import resample_to, resample_to_voxel_size
+from sklearn_iqt.preprocessing import foreground_mask, resample_to, resample_to_voxel_size
+from sklearn_iqt.simulation import back_project
+from sklearn_iqt.simulation._back_projection import make_consistent
+from sklearn_iqt.simulation._degrade import apply_matrix, slice_matrix
 
 __all__ = ["AnyGridIQT"]
 
@@ -88,6 +91,12 @@ default="model"
     order : int in [0, 5], default=3
         Order of the splines that resample scans and results. Masks are resampled to the nearest
         voxel.
+    consistency : bool or float, default=False
+        Whether to correct results, so that they agree with the scan except for its noise and for
+        the contrast that the model changes, see :func:`~sklearn_iqt.simulation.back_project`. A
+        number is the thickness of the slices in voxels of the result, at least 1. With True, there
+        is a gap of one such voxel between slices, as in
+        :class:`~sklearn_iqt.simulation.LowFieldSimulator`.
     verbose : int, default=0
         Whether to show progress.
 
@@ -165,6 +174,7 @@ default="model"
             os.PathLike,
         ],
         "order": [Interval(Integral, 0, 5, closed="both")],
+        "consistency": ["boolean", Interval(Real, 1, None, closed="left")],
         "verbose": ["verbose"],
     }
 
@@ -175,12 +185,14 @@ default="model"
         slices: str = "keep",
         grid: Any = "model",
         order: int = 3,
+        consistency: bool | float = False,
         verbose: int = 0,
     ) -> None:
         self.estimator = estimator
         self.slices = slices
         self.grid = grid
         self.order = order
+        self.consistency = consistency
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=False)
@@ -354,7 +366,13 @@ default="model"
         cohort = Cohort(X, mask=mask, caller=type(self).__name__)
         if self._trained_on() is None and cohort.low.kind != "images":
             with route_mask(mask):
-                return call(X, **given(mask=mask), **options)
+                outputs = call(X, **given(mask=mask), **options)
+            several = outputs if isinstance(outputs, tuple) else (outputs,)
+            for n in range(len(cohort)) if self.consistency else ():
+                low, _, inside, _ = cohort.read(n)
+                corrected = self._consistent(several[0][n], low, inside)
+                _replace(method, [volumes[n] for volumes in several], corrected)
+            return outputs
         plans, target = self._plan(cohort), self._target()
         results = []
         bar = tqdm(plans, desc=f"{cohort.caller}: enhancing", disable=not self.verbose)
@@ -374,6 +392,9 @@ default="model"
                     **options,
                 )
             outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+            if self.consistency:
+                corrected = self._agreeing(outputs[0][0], scan, prepared, inside, plan)
+                _replace(method, [volumes[0] for volumes in outputs], corrected)
             results.append(
                 [
                     self._place(output[0], prepared, scan, plan, target, order)
@@ -424,6 +445,51 @@ default="model"
             inside = np.asarray(plan.apply(mask, 0).dataobj) > 0
         return scan, plan.apply(scan, self.order), inside
 
+    def _consistent(
+        self, output: NDArray[np.float32], low: NDArray, inside: NDArray[np.bool_] | None
+    ) -> NDArray[np.float32]:
+        """Correct a result on blocks of high voxels, so that it agrees with its low volume."""
+        enhancer = enhancer_of(self, type(self).__name__)
+        scale, alignment = enhancer.scale_, enhancer.alignment
+        widths = [self._thickness(step) for step in scale]
+        return back_project(
+            low, output, scale=scale, thickness=widths, alignment=alignment, mask=inside
+        )
+
+    def _agreeing(
+        self,
+        output: NDArray[np.float32],
+        scan: nibabel.Nifti1Image,
+        prepared: nibabel.Nifti1Image,
+        inside: NDArray[np.bool_] | None,
+        plan: ScanPlan,
+    ) -> NDArray[np.float32]:
+        """Correct a result, so that it agrees with its scan."""
+        if self.slices == "keep":
+            return self._consistent(output, np.asarray(prepared.dataobj), inside)
+        low = reorient(scan, plan.orientation)
+        to_high = np.linalg.inv(prepared.affine) @ low.affine
+        profiles = [
+            slice_matrix(size, n_slices, step, first, self._thickness(step))
+            for size, n_slices, step, first in zip(
+                output.shape, low.shape, np.diag(to_high), to_high[:3, 3], strict=False
+            )
+        ]
+        voxels = np.asarray(low.dataobj)
+        if inside is None:
+            foreground = foreground_mask(voxels)
+        else:
+            part: NDArray[np.floating] = inside.astype(np.float32)
+            for axis, profile in enumerate(profiles):
+                part = apply_matrix(part, profile, axis)
+            foreground = part >= 0.5
+        return make_consistent(voxels, output, foreground, profiles)
+
+    def _thickness(self, step: float) -> float:
+        """Return the width of a slice profile in high voxels, for the distance of slices."""
+        given = step - 1 if isinstance(self.consistency, bool) else self.consistency
+        return max(float(given), 1.0) if step > 1 else 1.0
+
     def _place(
         self,
         output: NDArray[np.float32],
@@ -465,6 +531,14 @@ default="model"
                 f"Grid, a nibabel image or a path, got {grid!r}."
             )
         return tuple(np.broadcast_to(sizes, 3).astype(float).tolist())
+
+
+def _replace(method: str, outputs: Sequence[NDArray], corrected: NDArray) -> None:
+    """Replace the first volume by the corrected one. The ends of intervals move by as much."""
+    if method == "predict_interval":
+        for end in outputs[1:]:
+            end += corrected - outputs[0]
+    outputs[0][...] = corrected
 
 
 def _as_objects(images: Sequence[Any]) -> NDArray:

@@ -1,5 +1,6 @@
 """Metrics of 3-D volumes, with scorers and tables."""
 
+from sklearn_iqt.metrics._data_consistency import DataConsistency, data_consistency
 from sklearn_iqt.metrics._differences import paired_differences
 from sklearn_iqt.metrics._edges import edge_width, edge_width_error
 from sklearn_iqt.metrics._endpoints import endpoint_table
@@ -24,10 +25,12 @@ from sklearn_iqt.metrics._tissues import (
 from sklearn_iqt.metrics._volume import nrmse, psnr, ssim
 
 __all__ = [
+    "DataConsistency",
     "bias_variance_by_rarity",
     "coherence",
     "coherence_spectrum",
     "contrast_error",
+    "data_consistency",
     "edge_width",
     "edge_width_error",
     "endpoint_table",

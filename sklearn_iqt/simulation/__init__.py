@@ -1,5 +1,6 @@
 """Simulation of low-field scans from high-quality volumes and their tissue maps."""
 
+from sklearn_iqt.simulation._back_projection import back_project
 from sklearn_iqt.simulation._degrade import degrade
 from sklearn_iqt.simulation._lesions import insert_lesions
 from sklearn_iqt.simulation._maps import tissue_maps_from_labels
@@ -19,6 +20,7 @@ __all__ = [
     "SNRDistribution",
     "SimulatedScans",
     "SliceGeometry",
+    "back_project",
     "degrade",
     "estimate_tissue_maps",
     "get_simulator",

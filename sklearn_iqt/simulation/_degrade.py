@@ -90,29 +90,52 @@ def degrade(
         low = low.astype(np.float32)
     if low.ndim < 3:
         raise ValueError(f"degrade: volume must have 3 axes or more, got shape {low.shape}.")
-    steps, widths = per_axis(scale, "scale", "degrade"), np.asarray(thickness)
-    if (
-        widths.shape not in ((), (3,))
-        or widths.dtype.kind not in "iuf"
-        or not (np.isfinite(widths) & (widths >= 1)).all()
-    ):
-        raise ValueError(
-            "degrade: thickness must be one finite number or three, each of at least 1 high voxel, "
-            f"got {thickness!r}."
-        )
+    steps, widths = per_axis(scale, "scale", "degrade"), check_thickness(thickness, "degrade")
     check_alignment(alignment, "degrade")
     if any(n < step for n, step in zip(low.shape[-3:], steps, strict=True)):
         raise GeometryMismatchError(
             f"degrade: the volume has shape {low.shape}, but one low voxel needs "
             f"scale={steps} voxels. Pass a larger volume or a smaller scale."
         )
-    for axis, step, width in zip(
-        (-3, -2, -1), steps, np.broadcast_to(widths, 3).tolist(), strict=True
-    ):
+    for axis, step, width in zip((-3, -2, -1), steps, widths, strict=True):
         if step > 1:
             size, first = low.shape[axis], (step - 1) / 2 if alignment == "center" else 0.0
             low = apply_matrix(low, slice_matrix(size, size // step, step, first, width), axis)
     return low.copy() if steps == (1, 1, 1) else low
+
+
+def check_thickness(thickness: ArrayLike, caller: str) -> list[float]:
+    """
+    Return a thickness along each axis.
+
+    Parameters
+    ----------
+    thickness : float or sequence of 3 floats
+        In high voxels.
+    caller : str
+        Function that the message names.
+
+    Returns
+    -------
+    list of 3 floats
+        The thickness along each axis.
+
+    Raises
+    ------
+    ValueError
+        If a number is not finite or below 1.
+    """
+    widths = np.asarray(thickness)
+    if (
+        widths.shape not in ((), (3,))
+        or widths.dtype.kind not in "iuf"
+        or not (np.isfinite(widths) & (widths >= 1)).all()
+    ):
+        raise ValueError(
+            f"{caller}: thickness must be one finite number or three, each of at least 1 high "
+            f"voxel, got {thickness!r}."
+        )
+    return np.broadcast_to(widths, 3).astype(float).tolist()
 
 
 def slice_matrix(
