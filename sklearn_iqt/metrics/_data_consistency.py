@@ -22,7 +22,7 @@ _CALLER = "data_consistency"
 
 
 class DataConsistency(NamedTuple):
-    """How well an enhancement agrees with its scan.
+    """Agreement of an enhancement with its scan.
 
     Parameters
     ----------
