@@ -101,39 +101,41 @@ def test_an_unknown_method_is_refused_with_the_names_of_all(pairs, tmp_path, cap
 
 
 @pytest.mark.processes
-def test_a_class_of_the_user_is_used_by_every_command(pairs, tmp_path):
+def test_a_class_of_the_user_is_used_by_every_command(pairs, tmp_path, monkeypatch, capsys):
     """Each command runs in a new process, which knows the class only through --import."""
     (tmp_path / "sharpened.py").write_text(OWN)
     low, high = pairs
-
-    def command(*arguments):
-        program = [sys.executable, "-m", "sklearn_iqt.cli", *map(str, arguments)]
-        return subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, check=False)
-
-    own = ["--import", "sharpened.py"]
-    arguments = ["--low", *low, "--high", *high, "--output", "own.iqt", "-p", "max_patches=300"]
-    done = command("fit", *own, "--method", "Sharpened", *arguments)
-    assert done.returncode == 0, done.stderr
-
-    enhance = ["enhance", "--model", "own.iqt", low[0], "--output", "enhanced.nii.gz"]
-    refused = command(*enhance)
-    assert refused.returncode == 2
-    assert "'Sharpened'" in refused.stderr
-    assert "--import MODULE" in refused.stderr
-    for arguments in (
-        enhance,
-        ["report", "--model", "own.iqt", low[0], "--output", "report.html"],
-        ["bids", "bids", "out", "participant", "--model", "own.iqt", "--n-cpus", 2],
+    model = ["--model", "own.iqt"]
+    scans = ["--low", *low, "--high", *high, "--output", "own.iqt", "-p", "max_patches=300"]
+    enhance = ["enhance", *model, low[0], "--output", "enhanced.nii.gz"]
+    for arguments, module in (
+        (["fit", "--method", "Sharpened", *scans], "sharpened.py"),
+        (enhance, "sharpened"),  # a module is found by its name as well
+        (["report", *model, low[0], "--output", "report.html"], "sharpened.py"),
+        (["bids", "bids", "out", "participant", *model, "--n-cpus", 2], "sharpened.py"),
     ):
-        done = command(*arguments, *own)
+        program = [sys.executable, "-m", "sklearn_iqt.cli", *map(str, arguments)]
+        done = subprocess.run(
+            [*program, "--import", module], cwd=tmp_path, capture_output=True, text=True
+        )
         assert done.returncode == 0, done.stderr
     assert (tmp_path / "out" / "sub-1" / "anat" / "sub-1_desc-iqt_T1w.nii.gz").exists()
-    # A module is found by its name as well, and an error in it is one line.
-    assert command(*enhance, "--force", "--import", "sharpened").returncode == 0
-    (tmp_path / "broken.py").write_text("raise ValueError('broken on purpose')")
-    broken = command(*enhance, "--force", "--import", "broken.py")
-    assert broken.returncode == 2
-    assert broken.stderr.strip() == "sklearn-iqt enhance: error: broken on purpose"
+
+    # This process does not know the class.
+    monkeypatch.chdir(tmp_path)
+    capsys.readouterr()
+    assert run(*enhance, "--force") == 2
+    refused = capsys.readouterr().err
+    assert "'Sharpened'" in refused
+    assert "--import MODULE" in refused
+
+
+def test_an_error_in_a_module_of_the_user_is_one_line(pairs, tmp_path, capsys):
+    broken = tmp_path / "broken.py"
+    broken.write_text("raise ValueError('broken on purpose')")
+    arguments = ["--model", tmp_path / "own.iqt", "--output", tmp_path / "out.nii.gz"]
+    assert run("enhance", pairs[0][0], *arguments, "--import", broken) == 2
+    assert capsys.readouterr().err.strip() == "sklearn-iqt enhance: error: broken on purpose"
 
 
 @pytest.mark.parametrize("name", ["missing.py", "missing_module_of_nobody"])

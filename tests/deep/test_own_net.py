@@ -23,7 +23,7 @@ def test_the_net_of_the_contributor_page():
     high = upsample(low, (1, 1, 4)) ** 1.1
     net = names["TwoLayerRegressor"](8, patch_size=(8, 8, 4), max_epochs=60, random_state=0)
     assert (net.n_channels, net.lr, net.scale) == (8, 3e-3, (1, 1, 4))
-    search = GridSearchCV(net, {"n_channels": [4, 8]}, cv=3, scoring=neg_nrmse_scorer)
+    search = GridSearchCV(net, {"n_channels": [4, 8]}, cv=2, scoring=neg_nrmse_scorer)
     fitted = search.fit(low[:3], high[:3]).best_estimator_
     enhanced = fitted.predict(low)
     assert nrmse(high, enhanced) < 0.5 * nrmse(high, InterpolationIQT().fit(low, high).predict(low))
