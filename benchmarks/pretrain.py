@@ -473,7 +473,7 @@ def draw_curve(path: Path) -> None:
 
 def evaluate(args: argparse.Namespace) -> None:
     """Measure the last complete stage on test subjects."""
-    model = load_model(last_stage(args.output))
+    model = load_stage(args.output)
     cohort = load_cohort(args.data / COHORTS[0])
     subjects = cohort.split[args.part][: args.subjects]
     rows: list[dict[str, Any]] = []
@@ -536,6 +536,13 @@ def evaluation_table(rows: Sequence[dict[str, Any]]) -> str:
     return format_table(["set", "measure", *methods, "better than interpolation"], lines)
 
 
+def load_stage(output: Path) -> AnyGridIQT:
+    """Return the model of the last stage, as it is published."""
+    model = load_model(last_stage(output))
+    model.estimator_.set_params(average_flips=True)
+    return model
+
+
 def last_stage(output: Path) -> Path:
     """Return the file of the last stage, which may not be complete."""
     files = sorted(output.glob("stage*.iqt"))
@@ -563,7 +570,7 @@ def publish(output: Path) -> None:
     FOLDER.mkdir(exist_ok=True)
     target = FOLDER / f"{NAME}.iqt"
     card = replace(card, scores=scores, notes=notes)
-    model = load_model(source)
+    model = load_stage(output)
     model.estimator_.set_params(**FINE_TUNING)
     remember_params(model.estimator_)
     save_model(model, target, training=card, overwrite=True, half_precision=True)

@@ -17,7 +17,14 @@ NAME = "_params_of_fit"
 # draw progress bars.
 SESSION = frozenset(("callbacks", "checkpoint", "device", "memory", "n_jobs", "verbose"))
 # Parameters that the fitted state does not depend on, or that only matter to the next fit.
-_WITHOUT_EFFECT = SESSION | {"keep_zeros", "margin", "random_state", "tile_size", "warm_start"}
+_WITHOUT_EFFECT = SESSION | {
+    "average_flips",
+    "keep_zeros",
+    "margin",
+    "random_state",
+    "tile_size",
+    "warm_start",
+}
 
 
 def remember_params(estimator: BaseEstimator) -> None:

@@ -79,6 +79,7 @@ class BaseNetRegressor(BaseIQTRegressor):
     lr_milestones: Sequence[float] = ()
     lr_decay: float = 0.0
     weight_average: float = 0.0
+    average_flips: bool = False
     augment: bool = True
     validation_fraction: float = 0.0
     patience: int | None = None
@@ -108,6 +109,7 @@ class BaseNetRegressor(BaseIQTRegressor):
         "lr": [Interval(Real, 0, None, closed="neither")],
         "lr_milestones": ["array-like"],
         "lr_decay": [Interval(Real, 0, None, closed="left")],
+        "average_flips": ["boolean"],
         "weight_average": [Interval(Real, 0, 1, closed="left")],
         "augment": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="left")],
@@ -321,7 +323,7 @@ class BaseNetRegressor(BaseIQTRegressor):
     ) -> tuple[NDArray[np.float32], ...]:
         low, baseline, unit = self._patch_source().scaled(volume, mask)
         predict, tiling = self._predictor(low.dtype), self._tiling(low.shape)
-        flips = self._flips() if return_std else [()]
+        flips = self._flips() if return_std or self.average_flips else [()]
         work, done = sum(low[read].size for read, _ in plan_tiles(low.shape, **tiling)), 0
 
         def predict_tile(tile: NDArray, interpolated: NDArray) -> NDArray:
@@ -334,14 +336,16 @@ class BaseNetRegressor(BaseIQTRegressor):
             return high
 
         def predict_flipped(axes: tuple[int, ...]) -> NDArray:
+            if not axes:
+                return predict_tiles(predict_tile, low, baseline, scale=self.scale_, **tiling)
             scan, skip = (np.ascontiguousarray(np.flip(part, axes)) for part in (low, baseline))
             high = predict_tiles(predict_tile, scan, skip, scale=self.scale_, **tiling)
             return np.flip(high, axes)
 
-        out = predict_tiles(predict_tile, low, baseline, scale=self.scale_, **tiling)
-        outputs = [out]
+        results = [predict_flipped(axes) for axes in flips]
+        outputs = [np.mean(results, axis=0) if self.average_flips else results[0]]
         if return_std:
-            outputs.append(np.std([out, *map(predict_flipped, flips[1:])], axis=0))
+            outputs.append(np.std(results, axis=0))
         if mask is not None:
             fills = (baseline, np.float32(0))
             outputs = [
@@ -351,7 +355,7 @@ class BaseNetRegressor(BaseIQTRegressor):
         return tuple(part * np.float32(unit) for part in outputs)
 
     def _flips(self) -> list[tuple[int, ...]]:
-        """Return the axes along which a scan is flipped for the standard deviation.
+        """Return the axes along which a scan is flipped for an average or a standard deviation.
 
         In a flipped scan, the first high voxel of each low voxel is the last one, so that only
         the alignment "center" stays correct along an enlarged axis.

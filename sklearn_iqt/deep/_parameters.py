@@ -52,6 +52,9 @@ lr_decay : float
 weight_average : float, in [0, 1)
     Part of a running average of the weights that a step keeps, such as 0.999. The average is then
     validated and kept instead of the weights of the last step. 0 means no average.
+average_flips : bool
+    Whether the prediction of a volume is the average over the volume and its mirror images along
+    each axis. It takes four times as long.
 augment : bool
     Whether to flip and rotate patches at random.
 validation_fraction : float, in [0, 1)

@@ -33,7 +33,7 @@ __all__ = ["Training"]
 # Parameters that do not change what a step of a training does.
 NEUTRAL = frozenset(
     ("max_epochs", "max_steps", "verbose", "callbacks", "checkpoint", "device", "tile_size")
-    + ("margin", "warm_start", "random_state")
+    + ("margin", "warm_start", "random_state", "average_flips")
 )
 
 
