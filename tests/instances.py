@@ -10,9 +10,12 @@ from sklearn_iqt import (
     DDLRegressor,
     IntensityCurveIQT,
     InterpolationIQT,
+    NyulScaler,
     PatchTransformer,
     PatchwiseRegressor,
+    PercentileScaler,
     SelfSupervisedIQT,
+    TissueScaler,
 )
 
 SMALL = PatchTransformer(5, stride=3)
@@ -36,6 +39,11 @@ def regressors():
         DDLRegressor(2, n_blocks=1, **SMALL_LOW, max_epochs=2, max_patches=16, random_state=0),
         AnisoUNetRegressor(2, 3, **SMALL_LOW, max_epochs=2, max_patches=16, random_state=0),
     ]
+
+
+def scalers():
+    """Scalers of intensities, one of each class."""
+    return [NyulScaler(), PercentileScaler(), TissueScaler()]
 
 
 def name(estimator):

@@ -1,14 +1,17 @@
 """Importing the package is fast, and works without torch."""
 
+import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from instances import regressors
+from instances import regressors, scalers
 
 import sklearn_iqt
 from sklearn_iqt._methods import METHODS
+from sklearn_iqt.persistence._registry import SCALERS
 
 ROOT = Path(__file__).parents[1]
 
@@ -39,6 +42,39 @@ def test_every_method_is_public_and_tested():
     assert set(names) <= set(sklearn_iqt.__all__)
     assert {type(estimator).__name__ for estimator in regressors()} == set(names)
     assert [method.load().__name__ for method in METHODS] == names
+
+
+def test_every_scaler_is_public_and_tested():
+    assert set(SCALERS) <= set(sklearn_iqt.__all__)
+    assert {type(scaler).__name__ for scaler in scalers()} == set(SCALERS)
+
+
+def imports_between_modules():
+    """Yield the file, the module and the name of each import from this package."""
+    for path in sorted((ROOT / "sklearn_iqt").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sklearn_iqt."):
+                for alias in node.names:
+                    yield path.relative_to(ROOT), node.module, alias.name
+
+
+def test_names_with_an_underscore_stay_in_their_module():
+    shared = []
+    for path, module, name in imports_between_modules():
+        folder = ROOT.joinpath(*module.split("."))
+        if name.startswith("_") and not (folder / f"{name}.py").exists() and name[:2] != "__":
+            shared.append((str(path), module, name))
+    assert not shared
+
+
+def test_names_that_a_package_exports_are_imported_from_it():
+    longer = []
+    for path, module, name in imports_between_modules():
+        package, _, rest = module.removeprefix("sklearn_iqt.").partition(".")
+        if rest.startswith("_") and path.parts[1] != package:
+            exported = importlib.import_module(f"sklearn_iqt.{package}").__all__
+            longer += [(str(path), module, name)] if name in exported else []
+    assert not longer
 
 
 def test_unknown_names_are_refused():

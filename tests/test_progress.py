@@ -5,17 +5,14 @@ from functools import partial
 
 import numpy as np
 import pytest
-from instances import name, regressors
+from instances import name, regressors, scalers
 from sklearn.base import clone
 
 from sklearn_iqt import (
     AnisoUNetRegressor,
     LowFieldSimulator,
-    NyulScaler,
     PatchTransformer,
     PatchwiseRegressor,
-    PercentileScaler,
-    TissueScaler,
 )
 from sklearn_iqt.base import _hooks
 from sklearn_iqt.datasets import make_subjects
@@ -103,9 +100,7 @@ def test_a_bar_counts_volumes_where_there_are_several(capfd):
     assert "/1" not in captured_bar(capfd)
 
 
-@pytest.mark.parametrize(
-    "scaler", [NyulScaler(), PercentileScaler(), TissueScaler()], ids=lambda s: type(s).__name__
-)
+@pytest.mark.parametrize("scaler", scalers(), ids=name)
 def test_scalers_show_progress_only_if_asked(scaler, capfd):
     scaler.fit_transform(HIGH)
     assert captured_bar(capfd) == ""

@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import sklearn
-from instances import RAGGED, SMALL, make_pairs, name, regressors
+from instances import RAGGED, SMALL, make_pairs, name, regressors, scalers
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.metrics import r2_score
 from sklearn.model_selection import (
@@ -26,12 +26,9 @@ from sklearn_iqt import (
     CoupledDictionaryIQT,
     InterpolationIQT,
     LowFieldSimulator,
-    NyulScaler,
     PatchTransformer,
     PatchwiseRegressor,
-    PercentileScaler,
     SelfSupervisedIQT,
-    TissueScaler,
 )
 from sklearn_iqt.exceptions import GeometryMismatchError, PatchGeometryWarning
 from sklearn_iqt.io import Grid
@@ -49,9 +46,7 @@ every_estimator = pytest.mark.parametrize("estimator", ESTIMATORS, ids=map(name,
         *ESTIMATORS,
         CoupledDictionaryIQT(),
         PatchTransformer(),
-        NyulScaler(),
-        PercentileScaler(),
-        TissueScaler(),
+        *scalers(),
         LowFieldSimulator(),
     ],
     ids=lambda e: f"{name(e)}",

@@ -7,7 +7,7 @@ from sklearn_iqt.base._rows import RowGeometry
 from sklearn_iqt.base._tags import VolumeTags
 from sklearn_iqt.base._training_grid import TrainingGrid
 from sklearn_iqt.base._unwrap import enhancer_of, inner_model, steps_of
-from sklearn_iqt.base._volumes import check_foreground, score_volumes
+from sklearn_iqt.base._volumes import check_foreground, r2_of_volumes
 
 __all__ = [
     "BaseIQTRegressor",
@@ -19,6 +19,6 @@ __all__ = [
     "check_foreground",
     "enhancer_of",
     "inner_model",
-    "score_volumes",
+    "r2_of_volumes",
     "steps_of",
 ]

@@ -20,7 +20,7 @@ from sklearn_iqt.base._hooks import VolumeHooks
 from sklearn_iqt.base._report import ReportMixin
 from sklearn_iqt.base._rows import check_rows, refuse_volume_options
 from sklearn_iqt.base._training_grid import warn_of_mixed_axes
-from sklearn_iqt.base._volumes import predict_cohort, refuse_nonfinite, score_volumes
+from sklearn_iqt.base._volumes import predict_cohort, r2_of_volumes, refuse_nonfinite
 from sklearn_iqt.io import Cohort, Pair, is_rows
 from sklearn_iqt.patches import per_axis
 
@@ -237,7 +237,7 @@ class BaseIQTRegressor(ReportMixin, DocLinkMixin, RegressorMixin, VolumeHooks, B
         if is_rows(X):
             refuse_volume_options(type(self).__name__, mask)
             return super().score(X, y, sample_weight)
-        return score_volumes(
+        return r2_of_volumes(
             self.predict(X, mask=mask), y, sample_weight, caller=type(self).__name__
         )
 

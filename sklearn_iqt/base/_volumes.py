@@ -13,7 +13,7 @@ from sklearn_iqt.base._training_grid import TrainingGrid
 from sklearn_iqt.io import Cohort, Pair
 from sklearn_iqt.preprocessing import upsample
 
-__all__ = ["check_foreground", "predict_cohort", "refuse_nonfinite", "score_volumes"]
+__all__ = ["check_foreground", "predict_cohort", "r2_of_volumes", "refuse_nonfinite"]
 
 # Formats of progress bars that move within a volume. For a single volume a count of volumes would
 # only repeat the percentage.
@@ -45,7 +45,7 @@ def check_foreground(n_patches: int, background: float, caller: str) -> None:
         )
 
 
-def score_volumes(predicted: Any, y: Any, sample_weight: Any, *, caller: str) -> float:
+def r2_of_volumes(predicted: Any, y: Any, sample_weight: Any, *, caller: str) -> float:
     """Return the mean coefficient of determination of predicted volumes.
 
     Parameters

@@ -184,7 +184,7 @@ def _score(truths: Any, estimates: dict[str, Any], subjects: list[str]) -> list[
     """Return the scores inside the brains, with the means in the last rows."""
     import numpy as np
 
-    from sklearn_iqt.metrics._table import mean_scores, score_table
+    from sklearn_iqt.metrics import mean_scores, score_table
 
     brains = [np.asarray(truth.dataobj) > 0 for truth in truths]
     rows = score_table(truths, estimates, mask=brains, subjects=subjects)

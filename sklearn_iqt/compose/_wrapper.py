@@ -11,7 +11,7 @@ from sklearn.utils import Tags, get_tags
 from sklearn.utils.validation import _is_fitted, check_is_fitted
 
 from sklearn_iqt._doc_link import DocLinkMixin
-from sklearn_iqt.base import ReportMixin, score_volumes
+from sklearn_iqt.base import ReportMixin, r2_of_volumes
 from sklearn_iqt.base._routing import route_mask
 from sklearn_iqt.base._rows import refuse_volume_options
 from sklearn_iqt.io import is_rows
@@ -81,7 +81,7 @@ class ModelWrapper(ReportMixin, DocLinkMixin, MetaEstimatorMixin, RegressorMixin
         if is_rows(X):
             refuse_volume_options(type(self).__name__, mask)
             return super().score(X, y, sample_weight)
-        return score_volumes(
+        return r2_of_volumes(
             self.predict(X, mask=mask), y, sample_weight, caller=type(self).__name__
         )
 

@@ -49,7 +49,7 @@ class Scan(NamedTuple):
         return self.volume[self.inside]
 
 
-class _IntensityScaler(DocLinkMixin, TransformerMixin, BaseEstimator):
+class IntensityScaler(DocLinkMixin, TransformerMixin, BaseEstimator):
     """Scale each volume by statistics of its foreground."""
 
     # With metadata routing, one mask reaches all steps of a pipeline.
@@ -216,7 +216,7 @@ class _IntensityScaler(DocLinkMixin, TransformerMixin, BaseEstimator):
             yield Scan(pair.low, inside, pair.mask is not None, name)
 
 
-class PercentileScaler(_IntensityScaler):
+class PercentileScaler(IntensityScaler):
     """Scale each volume by percentiles of its foreground.
 
     Nothing is learned. Each volume is scaled linearly and independently of other volumes, so that
@@ -306,7 +306,7 @@ class PercentileScaler(_IntensityScaler):
         return bottom, top
 
 
-class NyulScaler(_IntensityScaler):
+class NyulScaler(IntensityScaler):
     """Match the histograms of volumes to a standard histogram, learned from training volumes.
 
     Parameters

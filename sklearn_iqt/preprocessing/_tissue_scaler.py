@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval
 
 from sklearn_iqt.exceptions import ScanWarning
-from sklearn_iqt.preprocessing._standardize import Scan, _IntensityScaler, piecewise_linear
+from sklearn_iqt.preprocessing._standardize import IntensityScaler, Scan, piecewise_linear
 from sklearn_iqt.preprocessing._tissue_faults import find_fault
 from sklearn_iqt.preprocessing._tissue_mixture import (
     drop_outliers,
@@ -26,7 +26,7 @@ __all__ = ["TissueScaler"]
 _DARKEST = 0.5
 
 
-class TissueScaler(_IntensityScaler):
+class TissueScaler(IntensityScaler):
     """Scale volumes to the ratios between fluid, grey and white matter of the training volumes.
 
     A mixture of three Gaussians finds the mean intensities of the tissues of a volume. The means

@@ -17,15 +17,7 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn_iqt.io import Cohort, Pair
 from sklearn_iqt.metrics import nrmse
 from sklearn_iqt.preprocessing import TissueScaler, foreground_mask
-
-# Median absolute deviation of a Gaussian, and median of a Rayleigh distribution, of unit width.
-_MAD = 0.6745
-_RAYLEIGH = math.sqrt(2 * math.log(2))
-# Smallest number of voxels from which noise is estimated.
-_MIN_VOXELS = 200
-# Number of voxels around the foreground that are not used as background.
-_MARGIN = 3
-
+from sklearn_iqt.preprocessing._noise import background_noise, tissue_noise
 
 # Depth in mm of the surface of the brain, and of the start of its core.
 _SURFACE_MM, _CORE_MM = 4.0, 12.0
@@ -146,47 +138,14 @@ def estimate_quality(
             _, gm, wm = TissueScaler().tissue_means(low, mask)
         except UserWarning as doubt:
             raise ValueError(str(doubt)) from doubt
-    noise = _background_noise(low, foreground)
+    noise = background_noise(low, foreground)
     source = "background"
     if noise is None:
-        noise = _white_matter_noise(low, foreground & (low > (gm + wm) / 2), spacing)
+        noise = tissue_noise(low, foreground & (low > (gm + wm) / 2), spacing)
         source = "white matter"
     if noise is None or not noise > 0:
         raise ValueError("noise cannot be measured: neither background nor white matter varies")
     return Quality(float(gm), float(wm), float(noise), source)
-
-
-def _background_noise(low: NDArray[Any], foreground: NDArray[np.bool_]) -> float | None:
-    """Return the noise of the background, or None if the background is zero or too small."""
-    background = low[~ndimage.binary_dilation(foreground, iterations=_MARGIN)]
-    if background.size < _MIN_VOXELS or np.mean(background == 0) > 0.5:
-        return None
-    median = float(np.median(background))
-    if background.min() >= 0:  # magnitudes of complex noise have a Rayleigh distribution
-        return median / _RAYLEIGH
-    return float(np.median(np.abs(background - median))) / _MAD
-
-
-def _white_matter_noise(
-    low: NDArray[Any], white: NDArray[np.bool_], spacing: Sequence[float]
-) -> float | None:
-    """Return the noise deep in white matter, from mixed differences of 2 x 2 voxels in plane.
-
-    None if there are too few such voxels.
-    """
-    first, second = sorted(np.argsort(spacing, kind="stable")[:2])
-    plane = np.zeros((3, 3, 3), bool)
-    plane[tuple(slice(None) if axis in (first, second) else 1 for axis in range(3))] = True
-    deep = ndimage.binary_erosion(white, plane)
-    # All four voxels [0, 0], [1, 0], [0, 1] and [1, 1] of a square must be deep.
-    inside = deep
-    for axis in (first, second):
-        ends = [np.take(inside, range(s, inside.shape[axis] - 1 + s), axis) for s in (0, 1)]
-        inside = ends[0] & ends[1]
-    mixed = np.diff(np.diff(low, axis=first), axis=second)[inside] / 2
-    if mixed.size < _MIN_VOXELS:
-        return None
-    return float(np.median(np.abs(mixed))) / _MAD
 
 
 def measure_consistency(

@@ -7,15 +7,13 @@ import re
 from pathlib import Path
 
 import pytest
-from instances import regressors
+from instances import regressors, scalers
 from sklearn.pipeline import make_pipeline
 
 from sklearn_iqt import (
     CoupledDictionaryIQT,
     LowFieldSimulator,
-    NyulScaler,
     PatchTransformer,
-    PercentileScaler,
     TissueScaler,
     _doc_link,
 )
@@ -29,11 +27,9 @@ ESTIMATORS = list(
         type(estimator): estimator
         for estimator in [
             *regressors(),
+            *scalers(),
             LowFieldSimulator(),
-            NyulScaler(),
             PatchTransformer(),
-            PercentileScaler(),
-            TissueScaler(),
         ]
     }.values()
 )

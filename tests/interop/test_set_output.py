@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn
+from instances import name, scalers
 from nibabel.nifti1 import Nifti1Image
 from sklearn.base import clone
 from sklearn.linear_model import Ridge
@@ -16,8 +17,6 @@ from sklearn_iqt import (
     NyulScaler,
     PatchTransformer,
     PatchwiseRegressor,
-    PercentileScaler,
-    TissueScaler,
 )
 
 PATCHER = PatchTransformer(5, stride=3)
@@ -67,9 +66,7 @@ def test_codes_of_volumes_cannot_be_a_frame(pair):
     assert model.set_output(transform="default").transform(low)[0].shape[1] == 8
 
 
-@pytest.mark.parametrize(
-    "scaler", [NyulScaler(), PercentileScaler(), TissueScaler()], ids=lambda s: type(s).__name__
-)
+@pytest.mark.parametrize("scaler", scalers(), ids=name)
 def test_scaled_volumes_stay_volumes_in_a_pipeline_with_pandas_output(pair, scaler):
     _, high = pair
     pipeline = make_pipeline(clone(scaler), PatchTransformer(4))

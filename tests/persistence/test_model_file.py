@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
+from instances import name, scalers
 from nibabel import Nifti1Image
 from sklearn.base import clone
 from sklearn.decomposition import MiniBatchDictionaryLearning
@@ -58,6 +59,7 @@ SCALED = {
     "tissues": TissueScaler(2000),
     "percentiles": PercentileScaler(5, output_range=(1, 2)),
     "landmarks": NyulScaler((1, 50, 99), output_range=(1, 3)),
+    **{name(scaler): scaler for scaler in scalers()},
     "passthrough": "passthrough",
 }
 
@@ -172,9 +174,9 @@ def test_models_of_rows_that_are_not_patches_can_be_loaded(n_outputs, rng, tmp_p
 def test_loaded_arrays_are_writable(pairs, tmp_path):
     model = MODELS["srep"].fit(*pairs)
     loaded = load_model(save_model(model, tmp_path / "model.iqt"))
-    for name in ("dictionary_low_", "dictionary_high_", "projection_"):
-        assert getattr(loaded, name).flags.writeable
-        assert getattr(loaded, name).dtype == getattr(model, name).dtype
+    for array in ("dictionary_low_", "dictionary_high_", "projection_"):
+        assert getattr(loaded, array).flags.writeable
+        assert getattr(loaded, array).dtype == getattr(model, array).dtype
 
 
 def test_the_card_describes_the_model(pairs, tmp_path):

@@ -9,9 +9,9 @@ from report_page import make_labels
 from sklearn_iqt import InterpolationIQT
 from sklearn_iqt.persistence import TrainingCard
 from sklearn_iqt.preprocessing import foreground_mask
+from sklearn_iqt.preprocessing._noise import tissue_noise
 from sklearn_iqt.report import write_report
 from sklearn_iqt.report._quality import (
-    _white_matter_noise,
     estimate_quality,
     measure_consistency,
 )
@@ -40,7 +40,7 @@ def test_noise_in_white_matter_is_measured_in_plane(rng):
     white = np.ones((30, 20, 30), bool)
     steps = 1000.0 * np.arange(20).reshape(1, 20, 1)  # intensities jump between thick slices
     low = 500 + steps + rng.normal(scale=5, size=white.shape)
-    assert _white_matter_noise(low, white, (1, 4, 1)) == pytest.approx(5, rel=0.05)
+    assert tissue_noise(low, white, (1, 4, 1)) == pytest.approx(5, rel=0.05)
 
 
 def test_report_says_that_a_scan_without_tissues_has_no_contrast(rng, tmp_path):

@@ -19,7 +19,7 @@ from sklearn_iqt.deep.modules._level_plan import plan_levels
 from sklearn_iqt.deep.modules._padding import PaddingMode
 from sklearn_iqt.deep.modules._residual_core import ResidualCore, keras_init_
 from sklearn_iqt.deep.modules._skip_bottleneck import SkipBottleneck
-from sklearn_iqt.patches._grid import per_axis
+from sklearn_iqt.patches import per_axis
 
 __all__ = ["AnisoUNet"]
 

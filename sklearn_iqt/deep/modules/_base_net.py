@@ -10,7 +10,7 @@ from torch import nn
 
 from sklearn_iqt.deep.modules._folding import fold_convolutions
 from sklearn_iqt.deep.modules._upsample import Upsample
-from sklearn_iqt.patches._grid import per_axis
+from sklearn_iqt.patches import per_axis
 
 __all__ = ["BaseNet"]
 

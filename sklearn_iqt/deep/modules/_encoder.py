@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from sklearn_iqt.patches._grid import per_axis
+from sklearn_iqt.patches import per_axis
 
 __all__ = ["CodeEncoder"]
 

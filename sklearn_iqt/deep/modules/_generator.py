@@ -8,7 +8,7 @@ from math import prod
 import torch
 from torch import nn
 
-from sklearn_iqt.patches._grid import per_axis
+from sklearn_iqt.patches import per_axis
 
 __all__ = ["DictionaryGenerator", "TreeLevel"]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from sklearn_iqt.patches._grid import per_axis
+from sklearn_iqt.patches import per_axis
 
 __all__ = ["Level", "plan_levels"]
 

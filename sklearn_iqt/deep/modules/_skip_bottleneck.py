@@ -9,7 +9,7 @@ from torch import nn
 
 from sklearn_iqt.deep.modules._padding import PaddingMode
 from sklearn_iqt.deep.modules._residual_core import ConvReluNorm, fold_chain
-from sklearn_iqt.patches._grid import per_axis
+from sklearn_iqt.patches import per_axis
 
 __all__ = ["SkipBottleneck"]
 

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from sklearn_iqt.deep.modules._padding import PaddingMode
-from sklearn_iqt.patches._grid import per_axis
+from sklearn_iqt.patches import per_axis
 
 __all__ = ["ConvBlock", "UNetPlusPlus", "pooling_plan"]
 
