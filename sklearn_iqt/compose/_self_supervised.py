@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from numbers import Real
 from typing import Any
 
@@ -15,18 +15,15 @@ from sklearn.utils._param_validation import Interval
 
 from sklearn_iqt._fitted_params import changed_params
 from sklearn_iqt.base import BasePatchRegressor, VolumeTags
+from sklearn_iqt.compose._in_plane import Plane, lost_noise, plane_pair
 from sklearn_iqt.compose._patchwise import PatchwiseRegressor
 from sklearn_iqt.exceptions import GeometryMismatchError
 from sklearn_iqt.io import Cohort
-from sklearn_iqt.patches import PatchTransformer
-from sklearn_iqt.preprocessing import resample_to_voxel_size
+from sklearn_iqt.patches import PatchSource, PatchTransformer
 from sklearn_iqt.preprocessing._noise import noise_level
-from sklearn_iqt.simulation import degrade
 
 __all__ = ["SelfSupervisedIQT"]
 
-# In-plane voxels that differ less from the voxels of the result are not resampled.
-_SAME = 0.01
 # Largest seed.
 _SEEDS = 2**31 - 1
 
@@ -199,19 +196,21 @@ class SelfSupervisedIQT(PatchwiseRegressor):
             )
         return tuple(chosen)
 
-    def _orders(self) -> list[tuple[int, int, int]]:
-        """Return, for each sharp axis, this axis, the other in-plane axis and the thick axis."""
+    def _planes(self) -> list[Plane]:
         thick = self._thick_axis()
         sharp = ["ijk".index(name) for name in self.sharp_axes_]
-        return [(axis, 3 - axis - thick, thick) for axis in sharp]
+        return [Plane(axis, 3 - axis - thick, thick) for axis in sharp]
+
+    def _patch_source(self) -> PatchSource:
+        # Of turned volumes, whose thick axis is the last.
+        return replace(super()._patch_source(), scale=self._patch_scale())
 
     def _fit_cohort(self, cohort: Cohort) -> None:
-        orders = self._orders()
-        for axis, _, thick in orders:
-            if self.spacing_ is not None and self.spacing_[axis] >= self.spacing_[thick]:
+        for sharp, _, thick in self._planes():
+            if self.spacing_ is not None and self.spacing_[sharp] >= self.spacing_[thick]:
                 raise GeometryMismatchError(
-                    f"{type(self).__name__}: voxels are {self.spacing_[axis]:.3g} mm long along "
-                    f"{'ijk'[axis]}, which is not sharper than the {self.spacing_[thick]:.3g} mm "
+                    f"{type(self).__name__}: voxels are {self.spacing_[sharp]:.3g} mm long along "
+                    f"{'ijk'[sharp]}, which is not sharper than the {self.spacing_[thick]:.3g} mm "
                     f"along {'ijk'[thick]}. Leave this axis out of sharp_axes, or set scale to the "
                     "axis of the thick slices."
                 )
@@ -238,94 +237,71 @@ class SelfSupervisedIQT(PatchwiseRegressor):
                 f"{type(self).__name__}: {', '.join(changed)} changed after fit. Fit the estimator "
                 "again."
             )
-        orders = self._orders()
-        learner = copy.copy(self)  # predictions do not change the estimator
-        learner.scale_ = self._patch_scale()  # of turned volumes, whose thick axis is the last
-        if self.estimator_ is None:
-            learner._learn(volume, mask, orders)
+        planes = self._planes()
+        learner = self if self.estimator_ is not None else self._learn(volume, mask, planes)
         total: Any = 0
         squares: Any = 0
-        for n, order in enumerate(orders):
+        for n, plane in enumerate(planes):
 
             def report(done: float, n: int = n) -> None:
-                report_progress((n + done) / len(orders))
+                report_progress((n + done) / len(planes))
 
-            turned = None if mask is None else mask.transpose(order)
+            turned = None if mask is None else mask.transpose(plane)
             outputs = BasePatchRegressor._predict_volume(
-                learner, volume.transpose(order), turned, return_std, report
+                learner, volume.transpose(plane), turned, return_std, report
             )
-            back = np.argsort(order)
+            back = np.argsort(plane)
             mean, *spread = (part.transpose(back) for part in outputs)
             total = total + mean
             if return_std:
                 squares = squares + mean**2 + spread[0] ** 2
-        mean = np.ascontiguousarray(total / len(orders))
+        mean = np.ascontiguousarray(total / len(planes))
         if not return_std:
             return (mean,)
-        return mean, np.sqrt(np.maximum(squares / len(orders) - mean**2, 0))
+        return mean, np.sqrt(np.maximum(squares / len(planes) - mean**2, 0))
 
     def _learn(
-        self, volume: NDArray, mask: NDArray[np.bool_] | None, orders: list[tuple[int, int, int]]
-    ) -> None:
+        self, volume: NDArray, mask: NDArray[np.bool_] | None, planes: list[Plane]
+    ) -> PatchwiseRegressor:
         """Learn from in-plane patches of a scan and from these patches with thick slices."""
-        if self.estimator is not None:
-            params = clone(self.estimator).get_params()
-            seeds = [name for name in params if name.split("__")[-1] == "random_state"]
-            unset = {name: self.seed_ for name in seeds if params[name] is None}
-            self.estimator = clone(self.estimator).set_params(**unset)
-        self.random_state = self.seed_
-        step, name = self.scale_[-1], type(self).__name__
-        profile: dict = {"scale": self.scale_, "alignment": self.alignment}
-        profile["thickness"] = self.thickness_
-        noise = self._lost_noise(profile) * noise_level(volume, mask, axes=orders[0][:2])
+        scale = self._patch_scale()
+        noise = lost_noise(scale, self.alignment, self.thickness_)
+        pairs = [
+            plane_pair(
+                volume,
+                mask,
+                plane,
+                scale=scale,
+                alignment=self.alignment,
+                thickness=self.thickness_,
+                spacing=self.spacing_,
+                caller=type(self).__name__,
+            )
+            for plane in planes
+        ]
+        sigma = noise * noise_level(volume, mask, axes=planes[0][:2])
         rng = np.random.RandomState(self.seed_)
-        low, high, masks = [], [], []
-        for sharp, context, thick in orders:
-            order = (thick, context, sharp)
-            fine = self._with_result_voxels(volume.astype(np.float32), order)
-            if fine.shape[-1] < step:
-                raise GeometryMismatchError(
-                    f"{name}: along {'ijk'[sharp]} the scan has "
-                    f"{volume.shape[sharp]} voxels, which is less than one slice is thick. There "
-                    "is nothing to learn from in it."
-                )
-            coarse = degrade(fine, **profile)
-            coarse += noise * rng.standard_normal(coarse.shape).astype(np.float32)
-            low.append(coarse)
-            high.append(fine[..., : coarse.shape[-1] * step])
-            if mask is not None:
-                inside = self._with_result_voxels(mask.astype(np.float32), order)
-                masks.append(degrade(inside, **profile) > 0.5)
-                if not masks[-1].any():
-                    raise ValueError(
-                        f"{name}: the mask is too small to learn from. Along {'ijk'[sharp]}, it "
-                        "fills no block as long as a thick slice by more than half. Pass a larger "
-                        "mask, or none."
-                    )
-        cohort = Cohort(
-            low, high, masks or None, scale=self.scale_, alignment=self.alignment, caller=name
+        for low, _, _ in pairs:
+            low += sigma * rng.standard_normal(low.shape).astype(np.float32)
+        lows, highs, masks = zip(*pairs, strict=True)
+        learner = PatchwiseRegressor(
+            self._seeded_estimator(),
+            self._default_patcher() if self.patcher is None else self.patcher,
+            scale=scale,
+            alignment=self.alignment,
+            target=self.target,
+            target_unit=self.target_unit,
+            max_patches=self.max_patches,
+            random_state=self.seed_,
+            verbose=self.verbose,
         )
-        super()._fit_cohort(cohort)
+        return learner.fit(list(lows), list(highs), mask=None if mask is None else list(masks))
 
-    def _lost_noise(self, profile: dict) -> float:
-        """Return the part of white noise that the blur removes, as a standard deviation.
-
-        Slices of a scan have all of its noise, and their blurred copies only the rest.
-        """
-        step = self.scale_[-1]
-        weights = degrade(np.eye(16 * step)[None], **profile)[0, :, 8]
-        return float(np.sqrt(max(1 - np.square(weights).sum(), 0)))
-
-    def _with_result_voxels(self, volume: NDArray, order: tuple[int, int, int]) -> NDArray:
-        """Turn a volume, with voxels along the last axis that are as long as in the result."""
-        turned = volume.transpose(order)
-        if self.spacing_ is None:
-            return turned
-        sizes = self.spacing_[list(order)]
-        wanted = np.append(sizes[:2], sizes[0] / self.scale_[-1])
-        if abs(wanted[-1] / sizes[-1] - 1) <= _SAME:
-            return turned
-        affine = np.diag([*sizes, 1.0])
-        return np.asarray(
-            resample_to_voxel_size((turned, affine), wanted.tolist(), order=3).dataobj
-        )
+    def _seeded_estimator(self) -> Any:
+        """Return the regressor with the seed of this estimator where it has none."""
+        if self.estimator is None:
+            return None
+        params = clone(self.estimator).get_params()
+        seeds = [name for name in params if name.split("__")[-1] == "random_state"]
+        unset = {name: self.seed_ for name in seeds if params[name] is None}
+        return clone(self.estimator).set_params(**unset)
