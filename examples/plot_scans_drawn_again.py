@@ -38,9 +38,9 @@ for name, collection in (("narrow", narrow), ("wide", scans)):
     models[name] = model.fit(collection[train], collection.targets[train])
 
 # %%
-# Neither is better everywhere. The narrow model has the lower error on scans like those of the paper
-# ("ind1"), and on scans with less contrast. The wide model has the lower error on scans with more
-# contrast and more noise.
+# Neither is better everywhere. The narrow model has the lower error on scans like those of the
+# paper ("ind1"), and on scans with less contrast. The wide model has the lower error on scans with
+# more contrast and more noise.
 for snr in ("ind1", "low_contrast", "ulf_measured"):
     pairs = LowFieldSimulator(snr, random_state=1).simulate(
         [brains.images[n] for n in test], [brains.tissues[n] for n in test]

@@ -21,7 +21,7 @@ def flipped(model, axes):
 
 
 @pytest.mark.parametrize(("alignment", "axes"), [("center", (1, 2, 3)), ("corner", (1, 2))])
-def test_the_average_is_that_of_the_mirror_images(alignment, axes):
+def test_the_average_has_the_predictions_of_the_mirror_images(alignment, axes):
     model = fitted(alignment=alignment)
     expected = np.mean([model.predict(LOW), *(flipped(model, axis) for axis in axes)], axis=0)
     single, spread = model.predict(LOW, return_std=True)
