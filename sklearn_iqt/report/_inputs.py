@@ -13,8 +13,8 @@ from nibabel.spatialimages import SpatialImage
 from numpy.typing import ArrayLike, NDArray
 from sklearn.frozen import FrozenEstimator
 
-from sklearn_iqt.base import enhancer_of, inner_model, steps_of
-from sklearn_iqt.compose import AnyGridIQT
+from sklearn_iqt.base import enhancer_of, steps_of
+from sklearn_iqt.compose import AnyGridIQT, ConformalIQT
 from sklearn_iqt.exceptions import GeometryMismatchError
 from sklearn_iqt.io import (
     Cohort,
@@ -44,6 +44,8 @@ class Inputs:
         The scan, its enhancement, and its cubic interpolation on the grid of the enhancement.
     spread : Nifti1Image or None
         Standard deviation of the enhancement, or None if it was not passed or is 0 everywhere.
+    interval : Nifti1Image or None
+        Half the length of the interval of each voxel, or None if the model is not calibrated.
     foreground : ndarray of bool
         Voxels of the scan that are not background.
     mask : ndarray of bool or None
@@ -65,6 +67,7 @@ class Inputs:
     enhanced: Nifti1Image
     interpolated: Nifti1Image
     spread: Nifti1Image | None
+    interval: Nifti1Image | None
     foreground: NDArray[np.bool_]
     mask: NDArray[np.bool_] | None
     scale: tuple[int, ...]
@@ -118,13 +121,15 @@ def read_inputs(
             for v, name in ((enhanced, "enhanced"), (std, "std"))
         )
         # The scan is on the grid of the training now, and the result stays there.
-        model = AnyGridIQT(FrozenEstimator(inner_model(model)))
+        model = AnyGridIQT(FrozenEstimator(model._fitted_estimator()))
+    half = None
     if enhanced is None:
         # A scan without a place is enhanced as an array, because its grid is unknown.
-        enhanced, std = _enhance(model, scan if has_place else voxels, inside)
+        enhanced, std, half = _enhance(model, scan if has_place else voxels, inside)
     alignment = getattr(steps_of(model)[-1], "alignment", "center")
     fine, scale = _on_fine_grid(enhanced, "enhanced", scan, alignment)
     spread = None if std is None else _on_fine_grid(std, "std", scan, alignment)[0]
+    interval = None if half is None else _on_fine_grid(half, "interval", scan, alignment)[0]
     if steps is not None and truth is not None:
         truth = resample_to(truth, fine, order=3)
     if spread is not None and not np.asarray(spread.dataobj).any():
@@ -135,6 +140,7 @@ def read_inputs(
         enhanced=fine,
         interpolated=Nifti1Image(upsample(voxels, scale, alignment=alignment), fine.affine),
         spread=spread,
+        interval=interval,
         foreground=foreground_mask(voxels) if inside is None else inside,
         mask=inside,
         scale=scale,
@@ -169,8 +175,18 @@ def _read_image(volume: Any, name: str) -> Nifti1Image:
     return Nifti1Image(voxels, np.eye(4) if affine is None else affine)
 
 
-def _enhance(model: Any, volume: Any, mask: NDArray[np.bool_] | None) -> tuple[Any, Any]:
-    """Return the enhancement of a scan and its standard deviation."""
+def calibrated(model: Any) -> ConformalIQT | None:
+    """Return the calibrated estimator inside a model, or None."""
+    while isinstance(model, (FrozenEstimator, AnyGridIQT)):
+        model = model.estimator if isinstance(model, FrozenEstimator) else model._fitted_estimator()
+    is_calibrated = isinstance(model, ConformalIQT) and hasattr(model, "factors_")
+    return model if is_calibrated else None
+
+
+def _enhance(
+    model: Any, volume: Any, mask: NDArray[np.bool_] | None
+) -> tuple[Any, Any, NDArray | None]:
+    """Return the enhancement of a scan, its standard deviation, and half of its intervals."""
     try:
         enhancer_of(model, CALLER)
     except TypeError as error:
@@ -182,7 +198,12 @@ def _enhance(model: Any, volume: Any, mask: NDArray[np.bool_] | None) -> tuple[A
         masks = [inside if is_array else Nifti1Image(inside, volume.affine)]
     scan = VolumeCollection([volume], name="low", caller=CALLER, single=True)
     enhanced, spread = model.predict(scan, mask=masks, return_std=True)
-    return enhanced[0], spread[0]
+    half = None
+    if calibrated(model) is not None:
+        _, *ends = model.predict_interval(scan, mask=masks)
+        lower, upper = (np.asarray(getattr(end[0], "dataobj", end[0])) for end in ends)
+        half = (upper - lower) / 2
+    return enhanced[0], spread[0], half
 
 
 def _on_fine_grid(

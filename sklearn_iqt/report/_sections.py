@@ -17,6 +17,7 @@ from nibabel.affines import voxel_sizes
 
 from sklearn_iqt._version import __version__
 from sklearn_iqt.base import steps_of
+from sklearn_iqt.compose import ConformalIQT
 from sklearn_iqt.metrics import score_table, ssim
 from sklearn_iqt.metrics._table import MEASURES
 from sklearn_iqt.patches import PatchTransformer
@@ -45,6 +46,12 @@ _CONSISTENCY_LIMITS = (
 _NO_SPREAD = (
     "No uncertainty is shown. If you pass an existing enhancement, pass its std as well, which "
     "predict(..., return_std=True) returns."
+)
+_INTERVALS = (
+    "Calibration subjects of the intervals: {n}. For a new subject like these, with a "
+    "probability of at least {subjects:g} %, they contain the truth in at least {voxels:g} % of "
+    "the voxels of the brain. They promise nothing about a particular place, such as a lesion, and "
+    "nothing about scans of another kind."
 )
 _TRUTH = (
     "Measured in the voxels where the truth is above zero. A lower NRMSE is better. A "
@@ -148,7 +155,13 @@ def scan_section(inputs: Inputs, window: Sequence[float], step: float) -> Sectio
     return Section("Scan", [Table([row for row in rows if row[1]])])
 
 
-def model_section(model: Any, training: TrainingCard | None, *, has_spread: bool) -> Section:
+def model_section(
+    model: Any,
+    training: TrainingCard | None,
+    *,
+    has_spread: bool,
+    calibrated: ConformalIQT | None,
+) -> Section:
     """Return the section on the class, the parameters and the training of the model."""
     tables = [Table(_describe_step(step)) for step in steps_of(model)]
     facts = {} if training is None else training.as_dict()
@@ -157,6 +170,14 @@ def model_section(model: Any, training: TrainingCard | None, *, has_spread: bool
         rows = [[name, one_line(value)] for name, value in (*facts.items(), *notes.items())]
         tables.append(Table(rows, ["training", ""]))
     limits = [] if has_spread else [_NO_SPREAD]
+    if calibrated is not None:
+        limits.append(
+            _INTERVALS.format(
+                n=len(calibrated.factors_),
+                subjects=100 * calibrated.subject_level,
+                voxels=100 * calibrated.confidence_level,
+            )
+        )
     return Section("Model", tables, limits=limits)
 
 

@@ -20,6 +20,7 @@ from sklearn_iqt.preprocessing import TissueScaler, foreground_mask
 from sklearn_iqt.report._inputs import (
     CALLER,
     Inputs,
+    calibrated,
     read_inputs,
     slice_profile,
     turn_upright,
@@ -66,6 +67,11 @@ _LABELS = {
         "inconsistency",
         "Absolute difference in the foreground between the scan and the enhancement, blurred and "
         "sampled like the scan, after the best monotone map of intensities.",
+    ),
+    "interval": (
+        "interval",
+        "Half the length of the interval of each voxel: the truth is expected at this distance "
+        "from the enhancement or closer. The section on the model says what this promises.",
     ),
     "spread": (
         "uncertainty",
@@ -211,7 +217,9 @@ def write_report(
         consistency_section(consistency, quality, profile),
         *([truth_section(inputs)] if inputs.has_truth else []),
         scan_section(inputs, layers[0].window, step),
-        model_section(model, training, has_spread=inputs.spread is not None),
+        model_section(
+            model, training, has_spread=inputs.spread is not None, calibrated=calibrated(model)
+        ),
         versions_section(saved_by),
     ]
     by_name = {layer.name: layer for layer in layers}
@@ -263,6 +271,8 @@ def _layers(inputs: Inputs, residual: NDArray[np.float32]) -> list[Layer]:
             name = f"error_{key}"
             layers[name] = Layer(name, *_LABELS[name], error, largest, "heat", (key, "truth"))
     maps = {"residual": upright(residual, inputs.scan.affine)}
+    if inputs.interval is not None:
+        maps["interval"] = turn_upright(inputs.interval)
     if inputs.spread is not None:
         maps["spread"] = turn_upright(inputs.spread)
     for key, scan in maps.items():

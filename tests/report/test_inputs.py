@@ -9,7 +9,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 
-from sklearn_iqt import AnyGridIQT, InterpolationIQT, PatchwiseRegressor
+from sklearn_iqt import AnyGridIQT, ConformalIQT, InterpolationIQT, PatchwiseRegressor
 from sklearn_iqt.exceptions import GeometryMismatchError
 from sklearn_iqt.io import save_volume, scaled_affine
 from sklearn_iqt.io._orientation import reorient
@@ -105,6 +105,25 @@ def test_uncertainty_is_shown_for_all_models(in_pipeline, pair, model, tmp_path)
         whole = make_pipeline("passthrough", last) if in_pipeline else last
         read = Page(write_report(whole, pair.low, tmp_path / "r.html"))
         assert [layer["name"] for layer in read.setup["layers"]] == names
+
+
+def test_intervals_of_a_calibrated_model_are_shown_with_their_promise(pair, model, tmp_path):
+    calibrated = ConformalIQT(FrozenEstimator(model), subject_level=0.5)
+    calibrated.conformalize([pair.low], [pair.high])
+    _, (lower,), (upper,) = calibrated.predict_interval([pair.low])
+    half = (np.asarray(upper.dataobj) - np.asarray(lower.dataobj)) / 2
+    for shown in (calibrated, AnyGridIQT(FrozenEstimator(calibrated))):
+        path = write_report(shown, pair.low, tmp_path / "r.html")
+        layers = {layer["name"]: layer for layer in Page(path).setup["layers"]}
+        assert list(layers)[-2:] == ["interval", "spread"]
+        largest = np.percentile(half[half > 0], 99)
+        assert layers["interval"]["window"][1] == pytest.approx(largest, rel=0.02)
+        text = path.read_text(encoding="utf-8")
+        assert "Calibration subjects of the intervals: 1." in text
+        assert "a probability of at least 50 %" in text
+        assert "at least 90 % of the voxels" in text
+    write_report(ConformalIQT(FrozenEstimator(model)), pair.low, path)
+    assert "interval" not in [layer["name"] for layer in Page(path).setup["layers"]]
 
 
 def test_errors_of_a_prediction_are_raised(pair, tmp_path):
