@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ import numpy as np
 from scipy import ndimage
 from sklearn.ensemble import ExtraTreesRegressor
 
+from benchmarks import cohorts
 from benchmarks.code import describe_code
-from benchmarks.cohorts import Cohort, load_cohort
 from benchmarks.paper.pairs import TRAINING
 from benchmarks.paper.shifts import SimulatedPair, simulate_set
 from benchmarks.tables import format_table
@@ -33,9 +34,11 @@ from sklearn_iqt import (
     load_model,
     save_model,
 )
-from sklearn_iqt.compose._conformal import raise_small
-from sklearn_iqt.io import replaced_file
+from sklearn_iqt.base._training_scans import compare_scan, describe_scans
+from sklearn_iqt.compose._conformal import TOLERATED, raise_small
+from sklearn_iqt.io import Cohort, replaced_file
 from sklearn_iqt.preprocessing import foreground_mask
+from sklearn_iqt.preprocessing._scan_features import FEATURES
 
 # The first set has the distribution of the calibration. The families were named before any result.
 SETS = (
@@ -80,7 +83,7 @@ class Measurement:
         Seed of the simulation and of the methods.
     """
 
-    def __init__(self, cohort: Cohort, n_train: int, output: Path, seed: int) -> None:
+    def __init__(self, cohort: cohorts.Cohort, n_train: int, output: Path, seed: int) -> None:
         self.cohort = cohort
         self.output = output
         self.seed = seed
@@ -105,6 +108,22 @@ class Measurement:
             model = make_methods(self.seed)[method]
             save_model(model.fit([p.low for p in pairs], [p.high for p in pairs]), path)
         return load_model(path)
+
+    def distance(self, name: str, subject: str) -> float:
+        """Return how far a scan is from the calibration scans, which is kept in a file."""
+        path = self.output / "distances" / f"{name}_{subject}.txt"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cohort = Cohort([self.simulate(name, subject).low], caller="intervals")
+            found = compare_scan(cohort.read(0), self._calibration_scans)
+            serious = [one.distance for one in found if FEATURES[one.name].refuses]
+            path.write_text(f"{max(serious):.3f}\n")
+        return float(path.read_text())
+
+    @cached_property
+    def _calibration_scans(self) -> dict[str, Any]:
+        low = [self.simulate("train", subject).low for subject in self.calibration]
+        return describe_scans(Cohort(low, caller="intervals"))
 
     def file(self, method: str, name: str, subject: str) -> Path:
         """Return the file with the numbers of a scan."""
@@ -167,7 +186,7 @@ def report(run: Measurement, methods: list[str], command: str) -> str:
         conformal = ConformalIQT(make_methods(0)[method], subject_level=SUBJECT_LEVEL)
         conformal.estimator_, conformal.factors_ = run.fit(method), calibration
         factors = {n: conformal.set_params(confidence_level=n).factor() for n in NOMINAL}
-        coverages, regions = [], []
+        coverages, regions, shifts = [], [], []
         for name in SETS:
             scans = run.read(method, name, run.test)
             row, widths = [name], []
@@ -178,8 +197,23 @@ def report(run: Measurement, methods: list[str], command: str) -> str:
                     f"{np.sum(covered >= nominal - 1e-3)}"
                 )
                 widths.append(f"{100 * factor * np.mean([s['width'] for s in scans]):.0f}")
+            distances = np.array([run.distance(name, subject) for subject in run.test])
+            longer = np.maximum(1, distances / TOLERATED)
+            pairs = zip(scans, factors[0.9] * longer, strict=True)
+            inflated = np.array([_coverage([scan], factor, 0)[0] for scan, factor in pairs])
             raw = f"{np.median([s['two_std'] for s in scans]):.2f}"
             coverages.append([*row, " / ".join(widths), raw])
+            shifts.append(
+                [
+                    name,
+                    f"{np.median(distances):.1f} ({min(distances):.1f}-{max(distances):.1f})",
+                    np.sum(distances > conformal.max_distance),
+                    f"{np.median(_coverage(scans, factors[0.9], 0)):.2f}",
+                    f"{np.median(inflated):.2f} ({min(inflated):.2f}-{max(inflated):.2f}), "
+                    f"{np.sum(inflated >= 0.9 - 1e-3)}",
+                    f"{100 * factors[0.9] * np.mean([s['width'] for s in scans] * longer):.0f}",
+                ]
+            )
             areas = [_area(scan) for scan in scans]
             where = [_coverage(scans, factors[0.9], n) for n in range(1, len(REGIONS))]
             regions.append(
@@ -193,10 +227,12 @@ def report(run: Measurement, methods: list[str], command: str) -> str:
         levels = [f"{100 * n:.0f} %" for n in NOMINAL]
         header = ["set", *levels, f"width, % ({' / '.join(levels)})", "two deviations"]
         more = ["set", *REGIONS[1:], "correlation", "area"]
+        last = ["set", "distance", "refused", "90 %", "90 %, by distance", "width, %"]
         found = ", ".join(f"{factor:.1f}" for factor in factors.values())
         parts.append(
             f"## {method}\n\nFactors for {', '.join(levels)}: {found}.\n\n"
-            f"{format_table(header, coverages)}\n\n{format_table(more, regions)}"
+            f"{format_table(header, coverages)}\n\n{format_table(more, regions)}\n\n"
+            f"{format_table(last, shifts)}"
         )
     return "\n\n".join(parts) + "\n"
 
@@ -226,7 +262,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args(argv)
     command = shlex.join(["python", "-m", "benchmarks.intervals", *(argv or sys.argv[1:])])
-    run = Measurement(load_cohort(args.cohort), args.train, args.output, args.seed)
+    run = Measurement(cohorts.load_cohort(args.cohort), args.train, args.output, args.seed)
     for method in args.methods:
         model = run.fit(method)
         for subject in run.calibration:

@@ -11,22 +11,30 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GroupKFold, KFold
+from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_iqt.base import enhancer_of
 from sklearn_iqt.base._routing import route_mask
+from sklearn_iqt.base._training_scans import Difference, compare_scan, describe_scans
 from sklearn_iqt.compose._wrapper import ModelWrapper, given
 from sklearn_iqt.exceptions import GeometryMismatchError
 from sklearn_iqt.io import Cohort, is_rows
 from sklearn_iqt.preprocessing import foreground_mask
+from sklearn_iqt.preprocessing._scan_features import FEATURES
 
-__all__ = ["N_FRACTIONS", "ConformalIQT"]
+__all__ = ["N_FRACTIONS", "TOLERATED", "ConformalIQT", "raise_small"]
 
 # Fractions of the voxels for which factors are stored: 0.001, 0.002, and so on up to 0.999.
 N_FRACTIONS = 999
+# Distance from the calibration scans above which intervals become longer. Scans of one study are
+# rarely this far from the others.
+TOLERATED = 2.0
+_FINITE = np.finfo(np.float64).max
 # Rounding error of products such as 0.9 * 10.
 _ROUNDING = 1e-9
 
@@ -55,6 +63,10 @@ class ConformalIQT(ModelWrapper):
     voxels outside of their intervals can all be in one place, such as an edge. They say nothing
     about subjects or scans of another kind.
 
+    A scan that differs from the calibration scans gets wider intervals, and if it differs too much,
+    an error says so and why. What is compared is what can be measured without the truth, such as
+    contrast, noise and patches. A difference that these numbers do not show is not noticed.
+
     Voxels of one subject depend on each other, so the subject is the unit that counts. With n
     calibration subjects, `subject_level` can be at most n / (n + 1): 4 subjects allow 0.8, and 9
     allow 0.9.
@@ -71,6 +83,9 @@ class ConformalIQT(ModelWrapper):
         0.001. It can be changed after the calibration, up to 0.999.
     subject_level : float in (0, 1), default=0.8
         Probability that this holds for a new subject. It can be changed after the calibration.
+    max_distance : float or None, default=4.0
+        Largest :meth:`scan_distance` of a scan that gets intervals, in standard deviations between
+        subjects. With None, only scans that cannot be compared at all are refused.
     cv : int or cross-validation splitter, default=5
         Folds of :meth:`fit_conformalize`.
 
@@ -81,6 +96,8 @@ class ConformalIQT(ModelWrapper):
     factors_ : ndarray of shape (n_subjects, 999)
         For each calibration subject, the factors for which the intervals contain the truth in 0.001
         to 0.999 of the voxels.
+    calibration_scans_ : dict of str to ndarray of float64
+        What the calibration scans are like, which other scans are compared with.
     n_features_in_ : int
         Length of an input row of the model.
 
@@ -102,6 +119,11 @@ class ConformalIQT(ModelWrapper):
     that the models had not seen, this made the intervals for 90 % shorter by 18 to 32 % for ridge
     regression and interpolation and by 1 to 5 % for coupled dictionaries, and changed them by 3 %
     at most for a forest. Outside of the foreground, the same factor is used without a promise.
+
+    The factor of a scan is multiplied by its distance divided by 2 if the distance is above 2. No
+    calibration scan was that far from the others in scans of one study, so that this has no effect
+    on most scans like these. It can only make intervals longer, and so keeps the promise. The
+    probability `subject_level` then includes subjects whose intervals are refused.
 
     The methods have the names that MAPIE uses. Its regressors are made for one output and for rows
     that are exchangeable, which voxels of a subject are not, so they cannot be used here.
@@ -130,11 +152,13 @@ class ConformalIQT(ModelWrapper):
 
     __metadata_request__conformalize = {"mask": True}
     __metadata_request__predict_interval = {"mask": True}
+    __metadata_request__scan_distance = {"mask": True}
 
     _parameter_constraints: dict = {
         "estimator": [HasMethods(["fit", "predict"])],
         "confidence_level": [Interval(Real, 0, 1, closed="neither")],
         "subject_level": [Interval(Real, 0, 1, closed="neither")],
+        "max_distance": [Interval(Real, 0, None, closed="neither"), None],
         "cv": [Interval(Integral, 2, None, closed="left"), HasMethods(["split"])],
     }
 
@@ -144,11 +168,13 @@ class ConformalIQT(ModelWrapper):
         *,
         confidence_level: float = 0.9,
         subject_level: float = 0.8,
+        max_distance: float | None = 4.0,
         cv: Any = 5,
     ) -> None:
         self.estimator = estimator
         self.confidence_level = confidence_level
         self.subject_level = subject_level
+        self.max_distance = max_distance
         self.cv = cv
 
     def fit(self, X: Any, y: Any = None, *, mask: Any = None) -> Any:
@@ -168,7 +194,8 @@ class ConformalIQT(ModelWrapper):
         object
             The fitted estimator. An earlier calibration is removed.
         """
-        self.__dict__.pop("factors_", None)
+        for name in ("factors_", "calibration_scans_"):
+            self.__dict__.pop(name, None)
         return super().fit(X, y, mask=mask)
 
     def conformalize(self, X: Any, y: Any, *, groups: Any = None, mask: Any = None) -> Any:
@@ -203,7 +230,9 @@ class ConformalIQT(ModelWrapper):
         cohort = self._cohort(X, y, mask)
         groups = _check_groups(groups, len(cohort), type(self).__name__)
         self.check_levels(len(np.unique(groups)))
-        self.factors_ = _by_subject(list(self._factors(cohort)), groups)
+        factors = _by_subject(list(self._factors(cohort)), groups)
+        self.calibration_scans_ = describe_scans(self._seen_by_enhancer(cohort))
+        self.factors_ = factors
         return self
 
     def fit_conformalize(self, X: Any, y: Any, *, groups: Any = None, mask: Any = None) -> Any:
@@ -260,6 +289,7 @@ class ConformalIQT(ModelWrapper):
         if any(found is None for found in factors):
             raise ValueError(f"{name}: cv must put each volume into a test part once, got {cv!r}.")
         self.fit(X, y, mask=mask)
+        self.calibration_scans_ = describe_scans(self._seen_by_enhancer(self._cohort(X, y, mask)))
         self.factors_ = _by_subject(factors, groups)
         return self
 
@@ -308,19 +338,53 @@ class ConformalIQT(ModelWrapper):
         sklearn.exceptions.NotFittedError
             If the model is not calibrated.
         ValueError
-            If `subject_level` or `confidence_level` is too high for the calibration, or the
-            standard deviation of a prediction is zero everywhere.
+            If `subject_level` or `confidence_level` is too high for the calibration, the standard
+            deviation of a prediction is zero everywhere, or a scan is further from the calibration
+            scans than `max_distance`.
         """
         factor = self.factor()
         cohort = self._cohort(X, None, mask)
         outputs = []
-        for n in range(len(cohort)):
+        for n, farthest in enumerate(self._compare(cohort)):
+            distance = 0.0 if farthest is None else farthest.distance
+            if farthest is not None and not distance <= (self.max_distance or _FINITE):
+                raise ValueError(
+                    f"{cohort.caller}: there are no intervals for {cohort.low.name_of(n)}, because "
+                    f"{_describe(farthest)}. predict enhances it without intervals. With "
+                    "max_distance=None, scans that can be measured get wider intervals."
+                )
             mean, std, _ = self._spread(cohort, n)
-            half = np.float32(factor) * std
+            half = np.float32(factor * max(1.0, distance / TOLERATED)) * std
             outputs.append((mean, mean - half, mean + half))
         enhancer = enhancer_of(self, type(self).__name__)
         grid: dict[str, Any] = {"zoom": enhancer.scale_, "alignment": enhancer.alignment}
         return tuple(cohort.low.wrap(part, **grid) for part in zip(*outputs, strict=True))
+
+    def scan_distance(self, X: Any, *, mask: Any = None) -> NDArray[np.float64]:
+        """Return how far scans are from the calibration scans.
+
+        Parameters
+        ----------
+        X : array of shape (n, i, j, k), or sequence of volumes
+            Low-quality volumes.
+        mask : sequence of volumes, default=None
+            Foreground of each volume.
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+            Difference from the mean of the calibration scans, in standard deviations between
+            subjects, in the property that differs most. Infinite if a property can be measured in
+            the calibration scans and not in a scan. 0 if nothing can be compared.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the model is not calibrated.
+        """
+        self._check_calibrated()
+        found = self._compare(self._cohort(X, None, mask))
+        return np.array([0.0 if one is None else one.distance for one in found])
 
     def factor(self) -> float:
         """Return the factor by which standard deviations are multiplied.
@@ -328,7 +392,8 @@ class ConformalIQT(ModelWrapper):
         Returns
         -------
         float
-            Half the length of an interval, in standard deviations.
+            Half the length of an interval, in standard deviations, for a scan that is like the
+            calibration scans.
 
         Raises
         ------
@@ -337,13 +402,7 @@ class ConformalIQT(ModelWrapper):
         ValueError
             If a level is too high for the calibration.
         """
-        name = type(self).__name__
-        check_is_fitted(self)
-        if not hasattr(self, "factors_"):
-            raise NotFittedError(
-                f"{name} is not calibrated. Call conformalize with pairs of subjects that the "
-                "model was not trained on, or fit_conformalize."
-            )
+        self._check_calibrated()
         fraction, rank = self.check_levels(len(self.factors_))
         return float(np.sort(self.factors_[:, fraction - 1])[rank - 1])
 
@@ -385,6 +444,36 @@ class ConformalIQT(ModelWrapper):
             "Pass more subjects, lower subject_level, or call fit_conformalize, which calibrates "
             "on the training subjects by cross-validation."
         )
+
+    def _check_calibrated(self) -> None:
+        check_is_fitted(self)
+        if not hasattr(self, "factors_"):
+            raise NotFittedError(
+                f"{type(self).__name__} is not calibrated. Call conformalize with pairs of "
+                "subjects that the model was not trained on, or fit_conformalize."
+            )
+
+    def _seen_by_enhancer(self, cohort: Cohort) -> Cohort:
+        """Return the low volumes after the scalers of a pipeline, which may correct differences."""
+        model = self._fitted_estimator()
+        while isinstance(model, FrozenEstimator):
+            model = model.estimator
+        low = cohort.low
+        if isinstance(model, Pipeline) and len(model) > 1:
+            with route_mask(cohort.masks):
+                low = model[:-1].transform(low, **given(mask=cohort.masks))
+        return Cohort(low, mask=cohort.masks, caller=cohort.caller)
+
+    def _compare(self, cohort: Cohort) -> Iterator[Difference | None]:
+        """Yield the property in which each scan differs most from the calibration scans."""
+        for n in range(len(cohort)):
+            part = slice(n, n + 1)
+            masks = None if cohort.masks is None else cohort.masks[part]
+            alone = Cohort(cohort.low[part], mask=masks, caller=cohort.caller)
+            pair = self._seen_by_enhancer(alone).read(0)
+            found = compare_scan(pair, self.calibration_scans_)
+            serious = [one for one in found if FEATURES[one.name].refuses]
+            yield max(serious, key=lambda one: one.distance, default=None)
 
     def _cohort(self, X: Any, y: Any, mask: Any) -> Cohort:
         name = type(self).__name__
@@ -447,6 +536,18 @@ def raise_small(std: NDArray[np.float32], inside: NDArray[np.bool_]) -> NDArray[
     """
     typical = np.float32(np.sqrt(np.mean(np.square(std[inside], dtype=np.float64))))
     return np.where(inside, np.maximum(std, typical), std)
+
+
+def _describe(one: Difference) -> str:
+    """Return how a scan differs from the calibration scans."""
+    feature = FEATURES[one.name]
+    if one.value is None:
+        return f"the {feature.words} cannot be measured in it, unlike in the calibration scans"
+    first, last = map(feature.show, one.learned)
+    return (
+        f"the {feature.words} is {feature.show(one.value)}, but {first} to {last} in the "
+        f"calibration scans, which is a distance of {one.distance:.1f}"
+    )
 
 
 def _check_groups(groups: Any, n_volumes: int, caller: str) -> NDArray:

@@ -134,7 +134,24 @@ def _check_conformal(model: ConformalIQT) -> Any:
     )
     if not (valid and (factors >= 0).all() and (np.diff(factors, axis=1) >= 0).all()):
         raise UntrustedModelError("ConformalIQT.factors_ does not hold increasing factors.")
+    if hasattr(model, "factors_") != hasattr(model, "calibration_scans_") or not _describes_scans(
+        getattr(model, "calibration_scans_", {})
+    ):
+        raise UntrustedModelError("ConformalIQT.calibration_scans_ does not describe scans.")
     return _inner_model(model)
+
+
+def _describes_scans(described: Any) -> bool:
+    """Return whether a value from a file has the form that ``describe_scans`` returns."""
+    shapes = {PATCHES: (28, 28)}
+    valid = isinstance(described, dict) and all(
+        isinstance(values, np.ndarray)
+        and values.dtype == np.float64
+        and values.size > 0
+        and values.shape == shapes.get(key, (values.size,))
+        for key, values in described.items()
+    )
+    return bool(valid and np.isin(described.get(SLICES, 0), (0, 1, 2)).all())
 
 
 def _inner_model(model: Any) -> Any:

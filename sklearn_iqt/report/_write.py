@@ -71,7 +71,7 @@ _LABELS = {
     "interval": (
         "interval",
         "Half the length of the interval of each voxel: the truth is expected at this distance "
-        "from the enhancement or closer. The section on the model says what this promises.",
+        "from the enhancement or closer. The section on the model describes the promise.",
     ),
     "spread": (
         "uncertainty",

@@ -1,10 +1,11 @@
 """Intervals of ConformalIQT: what they promise, and what is refused."""
 
+import copy
+
 import nibabel as nib
 import numpy as np
 import pytest
 from instances import make_pairs
-from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV
@@ -18,6 +19,7 @@ from sklearn_iqt import (
     PatchTransformer,
     PatchwiseRegressor,
     PercentileScaler,
+    TissueScaler,
     load_model,
     save_model,
 )
@@ -96,8 +98,7 @@ def test_intervals_grow_with_both_levels(calibrated, pairs):
     low, _ = pairs
     widths = []
     for level in LEVELS:
-        model = clone(calibrated).set_params(confidence_level=level)
-        model.estimator_, model.factors_ = calibrated.estimator_, calibrated.factors_
+        model = copy.copy(calibrated).set_params(confidence_level=level)
         prediction, lower, upper = model.predict_interval(low[8:])
         np.testing.assert_array_equal(prediction, calibrated.predict(low[8:]))
         assert ((lower <= prediction) & (prediction <= upper)).all()
@@ -222,3 +223,55 @@ def _images(low, high):
         [nib.Nifti1Image(volume, place) for volume in volumes]
         for volumes, place in ((low, affine), (high, fine))
     )
+
+
+def make_brain(rng, noise=2.0, white=130):
+    """A ball of white matter in grey matter in fluid, with noise."""
+    radius = np.linalg.norm(np.indices((40, 40, 40)) - 19.5, axis=0) + rng.normal(0, 0.3)
+    truth = np.select([radius < 11, radius < 15, radius < 17], [white, 100, 40], 0.0)
+    return (truth + noise * rng.normal(size=truth.shape)) * (truth > 0), truth
+
+
+@pytest.fixture(scope="module")
+def of_brains():
+    rng = np.random.default_rng(0)
+    pairs = [make_brain(rng) for _ in range(5)]
+    low, high = (np.array(volumes, dtype=np.float32) for volumes in zip(*pairs, strict=True))
+    model = ConformalIQT(FrozenEstimator(InterpolationIQT(scale=1).fit(low)))
+    return model.conformalize(low, high)
+
+
+def test_scans_like_the_calibration_scans_get_the_factor_of_the_calibration(of_brains):
+    low, _ = make_brain(np.random.default_rng(7))
+    assert of_brains.scan_distance([low])[0] < 2
+    _, (lower,), (upper,) = of_brains.predict_interval([low])
+    (std,) = of_brains.predict([low], return_std=True)[1]
+    half = (upper - lower)[low > 50] / 2
+    np.testing.assert_allclose(half, of_brains.factor() * std[low > 50], rtol=1e-4)
+
+
+def test_intervals_of_a_scan_that_differs_are_longer_or_refused(of_brains):
+    rng = np.random.default_rng(7)
+    odd, _ = make_brain(rng, noise=4.0)
+    worse, _ = make_brain(rng, noise=20)
+    mild, strong = of_brains.scan_distance([odd, worse])
+    assert 2 < mild < 4 < strong
+    _, (lower,), (upper,) = of_brains.predict_interval([odd])
+    (std,) = of_brains.predict([odd], return_std=True)[1]
+    half = (upper - lower)[odd > 50] / 2
+    np.testing.assert_allclose(half, of_brains.factor() * mild / 2 * std[odd > 50], rtol=1e-4)
+    with pytest.raises(ValueError, match=r"no intervals for X\[1\], because the .*, but .* to .*"):
+        of_brains.predict_interval([odd, worse])
+    always = copy.copy(of_brains).set_params(max_distance=None)
+    _, _, (above,) = always.predict_interval([worse])
+    assert np.isfinite(above).all()
+
+
+def test_scalers_of_a_pipeline_correct_a_difference_of_contrast(of_brains):
+    rng = np.random.default_rng(3)
+    low, high = (np.array(v) for v in zip(*(make_brain(rng) for _ in range(4)), strict=True))
+    odd, _ = make_brain(rng, white=160)
+    model = make_pipeline(TissueScaler(), InterpolationIQT(scale=1)).fit(low, high)
+    scaled = ConformalIQT(FrozenEstimator(model)).conformalize(low, high)
+    assert of_brains.scan_distance([odd])[0] > 4
+    assert scaled.scan_distance([odd])[0] < 4
