@@ -303,15 +303,7 @@ def _check_training_scans(model: Any, name: str) -> None:
     described: Any = getattr(model, "training_scans_", None)
     if described is None:
         return
-    shapes = {PATCHES: (28, 28)}
-    valid = isinstance(described, dict) and all(
-        isinstance(values, np.ndarray)
-        and values.dtype == np.float64
-        and values.size > 0
-        and values.shape == shapes.get(key, (values.size,))
-        for key, values in described.items()
-    )
-    if not (valid and np.isin(described.get(SLICES, 0), (0, 1, 2)).all()):
+    if not _describes_scans(described):
         raise UntrustedModelError(f"{name}.training_scans_ does not describe scans.")
 
 
