@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
+import nibabel
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
@@ -454,7 +455,10 @@ class ConformalIQT(ModelWrapper):
             )
 
     def _seen_by_enhancer(self, cohort: Cohort) -> Cohort:
-        """Return the low volumes after the scalers of a pipeline, which may correct differences."""
+        """Return the low volumes after the scalers of a pipeline, which may correct differences.
+
+        All have the voxel size of the training, because AnyGridIQT passes arrays.
+        """
         model = self._fitted_estimator()
         while isinstance(model, FrozenEstimator):
             model = model.estimator
@@ -462,7 +466,13 @@ class ConformalIQT(ModelWrapper):
         if isinstance(model, Pipeline) and len(model) > 1:
             with route_mask(cohort.masks):
                 low = model[:-1].transform(low, **given(mask=cohort.masks))
-        return Cohort(low, mask=cohort.masks, caller=cohort.caller)
+        volumes = list(Cohort(low, caller=cohort.caller).low)
+        spacing = enhancer_of(self, cohort.caller).spacing_
+        if spacing is not None:
+            affine = np.diag([*spacing, 1.0])
+            volumes = [nibabel.Nifti1Image(volume, affine) for volume in volumes]
+        masks = None if cohort.masks is None else list(cohort.masks)
+        return Cohort(volumes, mask=masks, caller=cohort.caller)
 
     def _compare(self, cohort: Cohort) -> Iterator[Difference | None]:
         """Yield the property in which each scan differs most from the calibration scans."""
