@@ -2,6 +2,7 @@
 
 __all__ = [
     "GeometryMismatchError",
+    "IntervalRefusedError",
     "MissingExtraError",
     "PatchGeometryWarning",
     "ScanWarning",
@@ -16,6 +17,10 @@ class VolumeReadError(ValueError):
 
 class GeometryMismatchError(ValueError):
     """The shapes, scales or affines of volumes do not match."""
+
+
+class IntervalRefusedError(ValueError):
+    """A scan differs too much from the scans on which intervals were calibrated."""
 
 
 class MissingExtraError(ImportError):

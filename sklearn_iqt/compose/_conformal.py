@@ -23,7 +23,7 @@ from sklearn_iqt.base import enhancer_of
 from sklearn_iqt.base._routing import route_mask
 from sklearn_iqt.base._training_scans import Difference, compare_scan, describe_scans
 from sklearn_iqt.compose._wrapper import ModelWrapper, given
-from sklearn_iqt.exceptions import GeometryMismatchError
+from sklearn_iqt.exceptions import GeometryMismatchError, IntervalRefusedError
 from sklearn_iqt.io import Cohort, is_rows
 from sklearn_iqt.preprocessing import foreground_mask
 from sklearn_iqt.preprocessing._scan_features import FEATURES
@@ -339,9 +339,10 @@ class ConformalIQT(ModelWrapper):
         sklearn.exceptions.NotFittedError
             If the model is not calibrated.
         ValueError
-            If `subject_level` or `confidence_level` is too high for the calibration, the standard
-            deviation of a prediction is zero everywhere, or a scan is further from the calibration
-            scans than `max_distance`.
+            If `subject_level` or `confidence_level` is too high for the calibration, or the
+            standard deviation of a prediction is zero everywhere.
+        IntervalRefusedError
+            If a scan is further from the calibration scans than `max_distance`.
         """
         factor = self.factor()
         cohort = self._cohort(X, None, mask)
@@ -349,7 +350,7 @@ class ConformalIQT(ModelWrapper):
         for n, farthest in enumerate(self._compare(cohort)):
             distance = 0.0 if farthest is None else farthest.distance
             if farthest is not None and not distance <= (self.max_distance or _FINITE):
-                raise ValueError(
+                raise IntervalRefusedError(
                     f"{cohort.caller}: there are no intervals for {cohort.low.name_of(n)}, because "
                     f"{_describe(farthest)}. predict enhances it without intervals. With "
                     "max_distance=None, scans that can be measured get wider intervals."

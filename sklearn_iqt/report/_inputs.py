@@ -15,7 +15,7 @@ from sklearn.frozen import FrozenEstimator
 
 from sklearn_iqt.base import enhancer_of, steps_of
 from sklearn_iqt.compose import AnyGridIQT, ConformalIQT
-from sklearn_iqt.exceptions import GeometryMismatchError
+from sklearn_iqt.exceptions import GeometryMismatchError, IntervalRefusedError
 from sklearn_iqt.io import (
     Cohort,
     Grid,
@@ -44,8 +44,9 @@ class Inputs:
         The scan, its enhancement, and its cubic interpolation on the grid of the enhancement.
     spread : Nifti1Image or None
         Standard deviation of the enhancement, or None if it was not passed or is 0 everywhere.
-    interval : Nifti1Image or None
-        Half the length of the interval of each voxel, or None if the model is not calibrated.
+    interval : Nifti1Image, str or None
+        Half the length of the interval of each voxel, the reason why the scan has no intervals, or
+        None if the model is not calibrated.
     foreground : ndarray of bool
         Voxels of the scan that are not background.
     mask : ndarray of bool or None
@@ -67,7 +68,7 @@ class Inputs:
     enhanced: Nifti1Image
     interpolated: Nifti1Image
     spread: Nifti1Image | None
-    interval: Nifti1Image | None
+    interval: Nifti1Image | str | None
     foreground: NDArray[np.bool_]
     mask: NDArray[np.bool_] | None
     scale: tuple[int, ...]
@@ -122,14 +123,16 @@ def read_inputs(
         )
         # The scan is on the grid of the training now, and the result stays there.
         model = AnyGridIQT(FrozenEstimator(model._fitted_estimator()))
-    half = None
+    half: Any = None
     if enhanced is None:
         # A scan without a place is enhanced as an array, because its grid is unknown.
         enhanced, std, half = _enhance(model, scan if has_place else voxels, inside)
     alignment = getattr(steps_of(model)[-1], "alignment", "center")
     fine, scale = _on_fine_grid(enhanced, "enhanced", scan, alignment)
     spread = None if std is None else _on_fine_grid(std, "std", scan, alignment)[0]
-    interval = None if half is None else _on_fine_grid(half, "interval", scan, alignment)[0]
+    interval = half
+    if half is not None and not isinstance(half, str):
+        interval = _on_fine_grid(half, "interval", scan, alignment)[0]
     if steps is not None and truth is not None:
         truth = resample_to(truth, fine, order=3)
     if spread is not None and not np.asarray(spread.dataobj).any():
@@ -185,8 +188,11 @@ def calibrated(model: Any) -> ConformalIQT | None:
 
 def _enhance(
     model: Any, volume: Any, mask: NDArray[np.bool_] | None
-) -> tuple[Any, Any, NDArray | None]:
-    """Return the enhancement of a scan, its standard deviation, and half of its intervals."""
+) -> tuple[Any, Any, NDArray | str | None]:
+    """Return the enhancement of a scan, its standard deviation, and half of its intervals.
+
+    If the scan has no intervals although the model is calibrated, the last one is the reason.
+    """
     try:
         enhancer_of(model, CALLER)
     except TypeError as error:
@@ -198,12 +204,14 @@ def _enhance(
         masks = [inside if is_array else Nifti1Image(inside, volume.affine)]
     scan = VolumeCollection([volume], name="low", caller=CALLER, single=True)
     enhanced, spread = model.predict(scan, mask=masks, return_std=True)
-    half = None
-    if calibrated(model) is not None:
+    if calibrated(model) is None:
+        return enhanced[0], spread[0], None
+    try:
         _, *ends = model.predict_interval(scan, mask=masks)
-        lower, upper = (np.asarray(getattr(end[0], "dataobj", end[0])) for end in ends)
-        half = (upper - lower) / 2
-    return enhanced[0], spread[0], half
+    except IntervalRefusedError as error:
+        return enhanced[0], spread[0], str(error)
+    lower, upper = (np.asarray(getattr(end[0], "dataobj", end[0])) for end in ends)
+    return enhanced[0], spread[0], (upper - lower) / 2
 
 
 def _on_fine_grid(

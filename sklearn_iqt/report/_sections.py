@@ -161,6 +161,7 @@ def model_section(
     *,
     has_spread: bool,
     calibrated: ConformalIQT | None,
+    no_interval: str | None = None,
 ) -> Section:
     """Return the section on the class, the parameters and the training of the model."""
     tables = [Table(_describe_step(step)) for step in steps_of(model)]
@@ -170,7 +171,9 @@ def model_section(
         rows = [[name, one_line(value)] for name, value in (*facts.items(), *notes.items())]
         tables.append(Table(rows, ["training", ""]))
     limits = [] if has_spread else [_NO_SPREAD]
-    if calibrated is not None:
+    if no_interval is not None:
+        limits.append(no_interval)
+    elif calibrated is not None:
         limits.append(
             _INTERVALS.format(
                 n=len(calibrated.factors_),

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from nibabel.affines import apply_affine
+from nibabel.nifti1 import Nifti1Image
 from numpy.typing import ArrayLike, NDArray
 
 from sklearn_iqt.base import steps_of
@@ -218,7 +219,11 @@ def write_report(
         *([truth_section(inputs)] if inputs.has_truth else []),
         scan_section(inputs, layers[0].window, step),
         model_section(
-            model, training, has_spread=inputs.spread is not None, calibrated=calibrated(model)
+            model,
+            training,
+            has_spread=inputs.spread is not None,
+            calibrated=calibrated(model),
+            no_interval=inputs.interval if isinstance(inputs.interval, str) else None,
         ),
         versions_section(saved_by),
     ]
@@ -271,7 +276,7 @@ def _layers(inputs: Inputs, residual: NDArray[np.float32]) -> list[Layer]:
             name = f"error_{key}"
             layers[name] = Layer(name, *_LABELS[name], error, largest, "heat", (key, "truth"))
     maps = {"residual": upright(residual, inputs.scan.affine)}
-    if inputs.interval is not None:
+    if isinstance(inputs.interval, Nifti1Image):
         maps["interval"] = turn_upright(inputs.interval)
     if inputs.spread is not None:
         maps["spread"] = turn_upright(inputs.spread)

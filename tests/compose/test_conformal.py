@@ -23,7 +23,7 @@ from sklearn_iqt import (
     load_model,
     save_model,
 )
-from sklearn_iqt.exceptions import GeometryMismatchError
+from sklearn_iqt.exceptions import GeometryMismatchError, IntervalRefusedError
 from sklearn_iqt.io import scaled_affine
 
 SHAPES = [(12, 13, 4)] * 9
@@ -260,7 +260,9 @@ def test_intervals_of_a_scan_that_differs_are_longer_or_refused(of_brains):
     (std,) = of_brains.predict([odd], return_std=True)[1]
     half = (upper - lower)[odd > 50] / 2
     np.testing.assert_allclose(half, of_brains.factor() * mild / 2 * std[odd > 50], rtol=1e-4)
-    with pytest.raises(ValueError, match=r"no intervals for X\[1\], because the .*, but .* to .*"):
+    with pytest.raises(
+        IntervalRefusedError, match=r"no intervals for X\[1\], because the .*, but .* to .*"
+    ):
         of_brains.predict_interval([odd, worse])
     always = copy.copy(of_brains).set_params(max_distance=None)
     _, _, (above,) = always.predict_interval([worse])

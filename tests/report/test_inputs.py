@@ -122,6 +122,10 @@ def test_intervals_of_a_calibrated_model_are_shown_with_their_promise(pair, mode
         assert "Calibration subjects of the intervals: 1." in text
         assert "a probability of at least 50 %" in text
         assert "at least 90 % of the voxels" in text
+    calibrated.calibration_scans_["snr"] += 9
+    text = write_report(calibrated, pair.low, path).read_text(encoding="utf-8")
+    assert "there are no intervals for low, because the signal-to-noise ratio is" in text
+    assert "interval" not in [layer["name"] for layer in Page(path).setup["layers"]]
     write_report(ConformalIQT(FrozenEstimator(model)), pair.low, path)
     assert "interval" not in [layer["name"] for layer in Page(path).setup["layers"]]
 
