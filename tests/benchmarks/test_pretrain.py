@@ -86,6 +86,7 @@ def test_a_training_that_was_killed_continues_and_is_published(command, tmp_path
     model = load_pretrained(pretrain.NAME)
     assert model.voxel_range_.tolist() == [[0.8, 2.0], [1.8, 7.5]]
     assert model.estimator_.max_steps == pretrain.FINE_TUNING["max_steps"]
+    assert model.estimator_.average_flips
 
 
 PLACES = [("2.0", "2.0"), ("2.0", "4.0")]
