@@ -178,7 +178,8 @@ class DrawnPairs(VolumePairs):
     def _draw(self, number: int, draw: int) -> tuple[TrainingPair, PatchGrid]:
         n, count = self.numbers[number], self.counts[number]
         random_state = np.random.RandomState((self.seed, n, draw))
-        pair = self.source.training_pair(self.cohort.drawn(draw), n, count, random_state)
+        drawn = self.cohort.drawn(self.cohort.low.draw + draw)
+        pair = self.source.training_pair(drawn, n, count, random_state)
         if len(pair.drawn) < count:
             check_foreground(len(pair.drawn), self.patcher.background, self.cohort.caller)
             more = random_state.choice(pair.drawn, count - len(pair.drawn))

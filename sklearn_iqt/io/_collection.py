@@ -50,6 +50,8 @@ class VolumeCollection(Sequence):
     turns : bool
         Whether the axes of each volume were exchanged on purpose, so that its slices are in the
         place that the model expects, and their order does not have to be checked.
+    draw : int
+        Number of the draw that the volumes are.
     n_draws : int
         Draws of each volume that an estimator on patches learns from.
     most_in_memory : int or None
@@ -58,6 +60,7 @@ class VolumeCollection(Sequence):
 
     redraws: bool = False
     turns: bool = False
+    draw: int = 0
     n_draws: int = 1
     most_in_memory: int | None = None
 

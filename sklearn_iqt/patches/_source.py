@@ -233,7 +233,8 @@ class PatchSource:
         """
         quotas = share(max_patches, len(cohort) * n_draws)
         for n, quota in enumerate(quotas):
-            yield self.training_pair(cohort.drawn(n % n_draws), n // n_draws, quota, random_state)
+            drawn = cohort.drawn(cohort.low.draw + n % n_draws)
+            yield self.training_pair(drawn, n // n_draws, quota, random_state)
 
     def training_pair(
         self,

@@ -142,7 +142,9 @@ class _Scanner:
             volume, _, mask, affine = self.brains.read(subject)
             estimate = self.memory.cache(_estimate)
             tissues = estimate(volume, mask, size_in_mm(affine).tolist())
-        return read_brain(self.brains, subject, tissues, self.simulator.border_width)
+        # The borders of a person are the same in each draw.
+        width = self.simulator._border_width(self.seeds(subject, 0)[1])
+        return read_brain(self.brains, subject, tissues, width)
 
 
 def _estimate(volume: NDArray, mask: NDArray | None, voxel_size: list[float]) -> NDArray:
@@ -173,7 +175,7 @@ class _DrawnVolumes(VolumeCollection):
     ) -> None:
         self._scanner = scanner
         self._subjects = subjects
-        self._draw = draw
+        self.draw = draw
         self._scalers: tuple[tuple[Any, VolumeCollection | None], ...] = ()
         self.n_draws = n_draws
         self.most_in_memory = scanner.most_in_memory
@@ -213,7 +215,7 @@ class _DrawnVolumes(VolumeCollection):
                 f"{_CALLER}.drawn: number must be an integer of at least 0, got {number!r}."
             )
         other = copy(self)
-        other._draw = int(number)
+        other.draw = int(number)
         return other
 
     def read(
@@ -236,7 +238,7 @@ class _DrawnVolumes(VolumeCollection):
             Voxel to mm; None for an array.
         """
         index = range(len(self))[index]
-        volume = self._scanner.draw(int(self._subjects[index]), self._draw)[self._part]
+        volume = self._scanner.draw(int(self._subjects[index]), self.draw)[self._part]
         for scaler, mask in self._scalers:
             chosen = {} if mask is None else {"mask": [mask[index]]}
             (volume,) = scaler.transform([volume], **chosen)
@@ -275,7 +277,7 @@ class _DrawnVolumes(VolumeCollection):
         Grid
             Arrays have no affine.
         """
-        return self._scanner.grids(int(self._subjects[index]), self._draw)[self._part]
+        return self._scanner.grids(int(self._subjects[index]), self.draw)[self._part]
 
     def fingerprint(self) -> str:
         """Return a digest that identifies all draws, as a key for caches.
@@ -298,7 +300,7 @@ class _DrawnVolumes(VolumeCollection):
                 sorted(simulator.get_params().items()),
                 scanner.seed,
                 self._subjects,
-                self._draw,
+                self.draw,
                 self.n_draws,
                 [(scaler, mask and mask.fingerprint()) for scaler, mask in self._scalers],
             ]
@@ -353,6 +355,10 @@ class SimulatedScans(_DrawnVolumes):
         The parameter.
     most_in_memory : int
         The parameter.
+    draw : int
+        Number of the draw that is read by indexing; 0 unless :meth:`drawn` made the collection. A
+        training starts from this draw. So ``scans.drawn(50)`` gives a net other draws than the
+        first 50 epochs of an earlier training.
 
     Raises
     ------
@@ -441,7 +447,7 @@ class SimulatedScans(_DrawnVolumes):
     @property
     def targets(self) -> VolumeCollection:
         """High volumes of the scans, for ``y``: a lazy sequence of the same draws."""
-        return _Targets(self._scanner, self._subjects, self._draw, self.n_draws)
+        return _Targets(self._scanner, self._subjects, self.draw, self.n_draws)
 
     def check_targets(self, targets: VolumeCollection) -> None:
         """Refuse high volumes that do not belong to the draws.

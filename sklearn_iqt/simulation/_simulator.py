@@ -83,9 +83,10 @@ class LowFieldSimulator(DocLinkMixin, BaseEstimator):
     lesion_contrast : float or tuple of two floats, default=(0.1, 0.4)
         Change of intensity by lesions, as a fraction of the mean of white matter. From a range, the
         size of the change is drawn and its sign is random; one number makes bright lesions.
-    border_width : float, default=1.5
+    border_width : float or tuple of two floats, default=1.5
         Width of the border between tissues if a label map is given: full width at half maximum in
-        high voxels, see :func:`tissue_maps_from_labels`. Soft maps are not changed. The simulator
+        high voxels, see :func:`tissue_maps_from_labels`. From a range, one width is drawn for each
+        volume. Soft maps are not changed. The simulator
         of [1]_ takes the soft maps of SPM.
     mask_target : bool, default=True
         Whether to multiply the returned high volume by the sum of the tissue maps, as is always
@@ -151,7 +152,7 @@ class LowFieldSimulator(DocLinkMixin, BaseEstimator):
         "n_lesions": [Interval(Integral, 0, None, closed="left"), tuple, list],
         "lesion_diameter": [Interval(Real, 0, None, closed="neither"), tuple, list],
         "lesion_contrast": [Interval(Real, 0, None, closed="neither"), tuple, list],
-        "border_width": [Interval(Real, 0, None, closed="left")],
+        "border_width": [Interval(Real, 0, None, closed="left"), tuple, list],
         "mask_target": ["boolean"],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
@@ -176,7 +177,7 @@ class LowFieldSimulator(DocLinkMixin, BaseEstimator):
         n_lesions: int | tuple[int, int] = 0,
         lesion_diameter: float | tuple[float, float] = (2.0, 8.0),
         lesion_contrast: float | tuple[float, float] = (0.1, 0.4),
-        border_width: float = BORDER_WIDTH,
+        border_width: float | tuple[float, float] = BORDER_WIDTH,
         mask_target: bool = True,
         random_state: Any = None,
         verbose: int = 0,
@@ -249,7 +250,7 @@ class LowFieldSimulator(DocLinkMixin, BaseEstimator):
         highs: list[Any] = []
         title = type(self).__name__
         for n in tqdm(range(len(volumes)), desc=title, disable=not self.verbose):
-            brain = read_brain(cohort, n, tissues[n], self.border_width)
+            brain = read_brain(cohort, n, tissues[n], self._border_width(seeds[n]))
             slices = self._slices(seeds[n], brain.voxel_size)
             low = self._low(brain, slices, seeds[n])
             voxels = self._scan(low, slices, pairs[n], seeds[n])
@@ -281,6 +282,7 @@ class LowFieldSimulator(DocLinkMixin, BaseEstimator):
         self._ranges()
         self._options()
         self._n_lesions()
+        self._border_widths()
         for name in ("lesion_diameter", "lesion_contrast"):
             check_range(getattr(self, name), name, 1e-9, caller="LowFieldSimulator")
 
@@ -362,6 +364,14 @@ class LowFieldSimulator(DocLinkMixin, BaseEstimator):
                 rim_mm=1.0,
             )
         return slices.apply(brain, self.mask_target)
+
+    def _border_width(self, seed: int) -> float:
+        """Return the width of the borders between the tissues of a label map."""
+        low, high = self._border_widths()
+        return low + (high - low) * np.random.RandomState((seed, 6)).uniform()
+
+    def _border_widths(self) -> tuple[float, float]:
+        return check_range(self.border_width, "border_width", 0, caller="LowFieldSimulator")
 
     def _n_lesions(self) -> tuple[int, int]:
         """Return the smallest and the largest number of lesions."""

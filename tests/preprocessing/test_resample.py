@@ -374,3 +374,18 @@ def test_bad_input_to_resample_to_is_refused(image, target, options, reason):
 def test_bad_voxel_sizes_are_refused(voxel_size):
     with pytest.raises(ValueError, match="voxel_size must be"):
         resample_to_voxel_size((np.zeros((3, 3, 3)), np.eye(4)), voxel_size)
+
+
+@pytest.mark.parametrize("order", [1, 3])
+@pytest.mark.parametrize("keep_range", [False, True])
+def test_parallel_grids_and_tilted_grids_agree(order, keep_range):
+    volume = np.random.default_rng(0).random((9, 11, 6)) * (np.indices((9, 11, 6))[0] > 2)
+    affine = np.diag([1.5, 1.2, 4.0, 1.0])
+    target = nibabel.affines.from_matvec(np.diag([1.0, 1.3, -0.9]), [-0.3, 0.4, 19.7])
+    tilted = target.copy()
+    tilted[0, 1] = 1e-6  # too little to change anything but the way of computing
+    straight, other = (
+        resample_to((volume, affine), ((12, 10, 25), grid), order=order, keep_range=keep_range)
+        for grid in (target, tilted)
+    )
+    np.testing.assert_allclose(straight.get_fdata(), other.get_fdata(), atol=1e-4)

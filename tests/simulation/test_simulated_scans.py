@@ -232,3 +232,30 @@ def test_axes_that_turn_between_draws_are_not_reported():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         PatchwiseRegressor(scale=1, max_patches=200, random_state=0).fit(scans, scans.targets)
+
+
+def test_a_training_starts_from_the_draw_of_the_collection():
+    high, labels = people()
+    scans = SimulatedScans(high, labels, "narrow", random_state=0, n_draws=2)
+    later = scans.drawn(3)
+    assert later.targets.draw == later.draw == 3
+    rows = []
+    model = PatchwiseRegressor(random_state=0)
+    model._fit_patches = lambda X, y, groups: rows.append(X)
+    model.fit(later, later.targets)
+    by_hand = [scans.drawn(number)[n] for n in range(N_PEOPLE) for number in (3, 4)]
+    fixed = [scans.targets[n] for n in range(N_PEOPLE) for _ in range(2)]
+    model.fit(by_hand, fixed)
+    np.testing.assert_array_equal(*rows)
+
+
+def test_borders_of_a_person_have_one_width_in_all_draws():
+    high, labels = people()
+    scans = SimulatedScans(
+        high, labels, LowFieldSimulator(border_width=(0, 3)), random_state=0, most_in_memory=1
+    )
+    before = scans.drawn(1)[2]
+    scans.drawn(1)[0]  # forgets the brain of the other person
+    np.testing.assert_array_equal(scans.drawn(1)[2], before)
+    expected = LowFieldSimulator(border_width=(0, 3), random_state=0).simulate(high, labels)
+    np.testing.assert_array_equal(scans[2], expected.low[2])
