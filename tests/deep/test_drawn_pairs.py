@@ -58,13 +58,17 @@ def test_each_epoch_reads_its_own_draw_and_no_more_people_than_fit(monkeypatch):
     drawn = []
     draw = DrawnPairs._draw
 
+    X = scans(most_in_memory=2).drawn(5)
+
     def spy(self, number, epoch):
         drawn.append((epoch, number))
         assert len(self._opened) < 2
-        return draw(self, number, epoch)
+        pair, grid = draw(self, number, epoch)
+        expected, _ = self.source.scaled_inputs(X.drawn(5 + epoch)[number], None)
+        np.testing.assert_array_equal(pair.inputs, expected)
+        return pair, grid
 
     monkeypatch.setattr(DrawnPairs, "_draw", spy)
-    X = scans(most_in_memory=2)
     net().fit(X, X.targets)
     assert {epoch for epoch, _ in drawn} == {0, 1, 2}
     # Visited in groups: nobody is drawn twice in an epoch, except for batch normalisation.
