@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -143,6 +144,7 @@ def _enhance_all(
             n_threads=n_cpus // n_workers,
             force=args.force,
             debug=args.debug,
+            process=os.getpid(),
         )
         for scan, mask in zip(scans, masks, strict=True)
     ]

@@ -17,6 +17,7 @@ from sklearn_iqt.cli._common import one_line, set_session, write_text
 from sklearn_iqt.cli._grids import check_grids
 from sklearn_iqt.cli._imports import import_modules
 from sklearn_iqt.cli.bids._layout import Scan, read_json, to_json
+from sklearn_iqt.cli.bids._orphans import end_with_parent
 
 if TYPE_CHECKING:
     from sklearn_iqt.persistence import ModelCard
@@ -36,6 +37,7 @@ class Job:
     n_threads: int
     force: bool
     debug: bool
+    process: int  # number of the process of the command
 
     @property
     def files(self) -> dict[str, Path]:
@@ -46,6 +48,7 @@ class Job:
 
 def enhance(job: Job) -> dict[str, Any]:
     """Enhance one scan, and return its status with the error and the warnings."""
+    end_with_parent(job.process)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")
         try:

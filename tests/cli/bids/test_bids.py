@@ -135,7 +135,7 @@ def test_a_killed_process_fails_only_unfinished_scans(dataset, model, tmp_path, 
         for folder, name in (scan.rsplit("/", 1) for scan in SCANS)
     ]
     jobs = [
-        _command.Job(scan, tmp_path / "o", None, model, "0", (), None, 1, False, False)
+        _command.Job(scan, tmp_path / "o", None, model, "0", (), None, 1, False, False, 0)
         for scan in scans
     ]
     results = list(_command._run_jobs(jobs, 2))
