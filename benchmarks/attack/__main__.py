@@ -2,7 +2,7 @@
 
     python -m benchmarks.attack --seconds 600 --seed 0
 
-Each target is attacked in a process of its own, with a limit of memory. A violation is an
+Each target is attacked in a separate process with limited memory. A violation is an
 unexpected error, a wrong result that was not refused, or an attack that takes more than 20 seconds
 or ends its process. The files of each violation are kept.
 """

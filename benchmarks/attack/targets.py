@@ -46,29 +46,27 @@ class Scans:
     def __init__(self, folder: Path) -> None:
         rng = np.random.default_rng(0)
         self.folder = folder
-        self.scans: list[tuple[str, np.ndarray, bytes]] = []
+        self.scans: list[tuple[str, np.ndarray, bytes, list[bytes]]] = []
         for shape, dtype in (((64, 64, 72), "f4"), ((24, 24, 16), "f4"), ((32, 32, 20), "i2")):
             voxels = np.abs(rng.normal(100, 30, shape)).astype(dtype)
             voxels[: shape[0] // 4] = 0
             for suffix, kind in ((".nii", nibabel.Nifti1Image), (".mgh", nibabel.MGHImage)):
-                self.scans.append((suffix, voxels, kind(voxels, np.eye(4)).to_bytes()))
+                content = kind(voxels, np.eye(4)).to_bytes()
+                compressed = [gzip.compress(content, level) for level in (1, 6, 9)]
+                self.scans.append((suffix, voxels, content, compressed))
 
     def attack(self, rng: np.random.Generator) -> list[Outcome]:
-        suffix, voxels, content = self.scans[rng.integers(len(self.scans))]
-        if rng.random() < 0.7:
-            name, damaged = _damaged(gzip.compress(content, int(rng.integers(1, 10))), rng)
+        suffix, voxels, content, compressed = self.scans[rng.integers(len(self.scans))]
+        if rng.random() < 0.8:
+            name, damaged = _damaged(compressed[rng.integers(3)], rng)
             path = self.folder / ("scan" + {".nii": ".nii.gz", ".mgh": ".mgz"}[suffix])
             path.write_bytes(damaged)
-            row = "damaged `.nii.gz` and `.mgz`"
-            ours = self._read(path, voxels)
-            outcomes = [Outcome(row, VIOLATION if ours == "wrong" else ours, name)]
+            ours, theirs = self._read(path, voxels), self._read_with_nibabel(path, voxels)
             return [
-                *outcomes,
                 Outcome(
-                    f"the same files, nibabel {nibabel.__version__}",
-                    self._read_with_nibabel(path, voxels),
-                    name,
+                    "damaged `.nii.gz` and `.mgz`", VIOLATION if ours == "wrong" else ours, name
                 ),
+                Outcome(f"the same files, nibabel {nibabel.__version__}", theirs, name),
             ]
         changed = bytearray(content)
         for position in rng.integers(352 if suffix == ".nii" else 284, size=rng.integers(1, 9)):

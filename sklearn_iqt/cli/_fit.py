@@ -313,9 +313,10 @@ def _describe_simulation(sidecars: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _read_sidecar(path: str) -> dict[str, Any]:
     """Return the sidecar that ``simulate`` wrote next to a scan, or an empty dict."""
+    from sklearn_iqt.io._open import read_json_file
+
     try:
-        text = Path(path).with_name(f"{stem(path)}.json").read_text(encoding="utf-8")
-        sidecar = json.loads(text)
+        sidecar = read_json_file(Path(path).with_name(f"{stem(path)}.json"))
         has_snr = all(isinstance(sidecar[name], _NUMBER) for name in ("snr_wm", "snr_gm"))
         return sidecar if has_snr and isinstance(sidecar["preset"], str) else {}
     except (OSError, ValueError, TypeError, KeyError):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import stat
 import zlib
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
+
+from sklearn_iqt._strict_json import parse_json
 
 __all__ = [
     "GZIP_MAGIC",
@@ -14,6 +17,7 @@ __all__ = [
     "InflatedFile",
     "compare_checksum",
     "open_regular",
+    "read_json_file",
     "read_small",
 ]
 
@@ -24,6 +28,7 @@ PADDING = 2**16
 MAX_FOOTER = 2**20
 # Members without content that may follow each other. Some programs write one at the end.
 _MAX_EMPTY = 2**8
+_MAX_JSON = 2**26
 _CHUNK = 2**16
 # Gzip header and checksum.
 _GZIP = 16 + zlib.MAX_WBITS
@@ -102,6 +107,29 @@ def read_small(path: str | os.PathLike[str], limit: int) -> bytes:
     if max(status.st_size, len(content)) > limit:
         raise ValueError(f"it has {status.st_size} bytes, more than {limit}")
     return content
+
+
+def read_json_file(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read the JSON object in a small regular file, such as a sidecar.
+
+    Parameters
+    ----------
+    path : str or path-like
+        File in UTF-8, with or without a byte order mark.
+
+    Returns
+    -------
+    dict
+        The object.
+
+    Raises
+    ------
+    ValueError
+        If the file has more than 64 MiB or does not hold a JSON object.
+    OSError
+        If the path cannot be opened or is not a regular file.
+    """
+    return parse_json(read_small(path, _MAX_JSON).removeprefix(codecs.BOM_UTF8), finite=False)
 
 
 def compare_checksum(path: str | os.PathLike[str], n_bytes: int) -> None:

@@ -327,8 +327,9 @@ def _check_shapes(model: Any, name: str) -> None:
 
 
 def _check_prediction(model: Any, name: str) -> None:
-    """Predict rows of zeros, so that inconsistent parts fail here and not on a patient's scan."""
+    """Predict two rows, so that inconsistent parts fail here and not on a patient's scan."""
     rows = np.zeros((2, model.n_features_in_), dtype=np.float32)
+    rows[1] = np.linspace(0, 1, model.n_features_in_)  # intensities of patches
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from sklearn_iqt._file_names import stem
+from sklearn_iqt.io._open import read_json_file
 from sklearn_iqt.prepare._pair import ENDINGS, PreparedPair
 from sklearn_iqt.prepare._plan import GridPlan, plan_grids
 from sklearn_iqt.prepare._scan import Scans
@@ -61,7 +61,7 @@ class PreparationJob:
     def run(self) -> dict[str, Any]:
         """Make and write the pair unless it is there, and return its record."""
         if self.finished:
-            return json.loads(self.files[-1].read_text())
+            return read_json_file(self.files[-1])
         pair = PreparedPair(
             *make_pair(
                 self.lows, self.highs, self.masks, self.n, self.plan, self.steps, self.caller
@@ -312,7 +312,7 @@ def _is_finished(
     if not existing:
         return False
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        record = json.loads(files[-1].read_text())
+        record = read_json_file(files[-1])
         made_from = [record[name] for name in ("parameters", "low", "high", "mask")]
         scans = [s if s is None else s.describe(n) for s in (lows, highs, masks)]
         if made_from == [parameters_of(plan, steps), *scans]:

@@ -188,11 +188,12 @@ def _link(bids_dir: Path, out_dir: Path) -> str:
 
 def read_json(path: Path) -> dict[str, Any]:
     """Return the JSON object in a file, or an empty dict if it cannot be read."""
+    from sklearn_iqt.io._open import read_json_file
+
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError):
+        return read_json_file(path)
+    except (OSError, ValueError):
         return {}
-    return content if isinstance(content, dict) else {}
 
 
 def to_json(content: dict[str, Any]) -> str:

@@ -87,8 +87,11 @@ def sidecar(output: Path) -> Path:
 
 def sha256(path: Path) -> str:
     """Return the checksum of a file."""
+    from sklearn_iqt.io._open import open_regular
+
     checksum = hashlib.sha256()
-    with open(path, "rb") as stream:
+    stream, _ = open_regular(path)
+    with stream:
         while block := stream.read(1 << 20):
             checksum.update(block)
     return checksum.hexdigest()
