@@ -245,10 +245,8 @@ def test_many_atoms_of_one_number_are_refused(genuine, child, tmp_path):
 def test_arrays_that_overflow_are_refused(genuine, child, tmp_path):
     from safetensors.numpy import load
 
-    for name in ("dictionary_high_", "projection_"):
-        array = load(genuine["srep"])[name]
-        content = swap(genuine["srep"], **{name: np.full_like(array, 3e38)})
-        check_refusal(child, content, tmp_path)
+    huge = np.full_like(load(genuine["srep"])["projection_"], 3e38)
+    check_refusal(child, swap(genuine["srep"], projection_=huge), tmp_path)
 
 
 @pytest.mark.parametrize(
