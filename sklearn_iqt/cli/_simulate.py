@@ -33,6 +33,7 @@ SNR_NAMES = (
     "noisy",
     "inverted",
     "low_contrast_noisy",
+    "wide",
 )
 
 _EPILOG = """\
@@ -53,6 +54,7 @@ presets of --snr, the signal-to-noise ratios of white and of grey matter:
   noisy               t1w_036t with three times the noise
   low_contrast_noisy  low_contrast with three times the noise
   inverted            t1w_036t with GM above WM
+  wide                contrast and noise of any scanner, to train a model for many
 
 examples:
   sklearn-iqt simulate sub-*_T1w.nii.gz --output-dir pairs --seed 1
