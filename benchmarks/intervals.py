@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 from scipy import ndimage
 from sklearn.ensemble import ExtraTreesRegressor
 
@@ -237,6 +238,25 @@ def report(run: Measurement, methods: list[str], command: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def draw_sparsification(run: Measurement, methods: list[str], name: str) -> Figure:
+    """Return the curves of all methods on one set: by the standard deviation and by the error."""
+    figure = Figure(figsize=(5, 3.6), layout="constrained")
+    axes = figure.add_subplot()
+    for n, method in enumerate(methods):
+        scans = run.read(method, name, run.test)
+        for order, style in (("sparsification", "-"), ("oracle", ":")):
+            curve = np.mean([scan[order] / scan["oracle"][0] for scan in scans], axis=0)
+            label = method if order == "sparsification" else None
+            axes.plot(100 * REMOVED, curve, style, color=f"C{n}", label=label)
+    axes.plot([], [], "k:", label="by the true error")
+    axes.axhline(1, color="0.7", linewidth=1, label="by chance")
+    axes.set(
+        xlabel="voxels removed, %", ylabel="RMSE of the rest, relative to all", ylim=(0, 1.4)
+    )
+    axes.legend(fontsize=8)
+    return figure
+
+
 def _coverage(scans: list[Any], factor: float, region: int) -> np.ndarray:
     """Return the fraction of a region of each scan that the intervals contain."""
     return np.array(
@@ -273,6 +293,9 @@ def main(argv: list[str] | None = None) -> int:
             print(method, name, flush=True)
         text = report(run, args.methods[: args.methods.index(method) + 1], command)
         (args.output / "intervals.md").write_text(text)
+    draw_sparsification(run, args.methods, "ind1").savefig(
+        args.output / "sparsification.png", dpi=110
+    )
     return 0
 
 

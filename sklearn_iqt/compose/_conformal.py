@@ -61,7 +61,7 @@ class ConformalIQT(ModelWrapper):
     this subject. The probability includes the chance in the choice of the calibration subjects.
 
     **What they do not promise.** They say nothing about a particular voxel, region or lesion: the
-    voxels outside of their intervals can all be in one place, such as an edge. They say nothing
+    voxels outside of their intervals can all be in one place, such as a lesion. They say nothing
     about subjects or scans of another kind.
 
     A scan that differs from the calibration scans gets wider intervals, and if it differs too much,
