@@ -250,9 +250,7 @@ def draw_sparsification(run: Measurement, methods: list[str], name: str) -> Figu
             axes.plot(100 * REMOVED, curve, style, color=f"C{n}", label=label)
     axes.plot([], [], "k:", label="by the true error")
     axes.axhline(1, color="0.7", linewidth=1, label="by chance")
-    axes.set(
-        xlabel="voxels removed, %", ylabel="RMSE of the rest, relative to all", ylim=(0, 1.4)
-    )
+    axes.set(xlabel="voxels removed, %", ylabel="RMSE of the rest, relative to all", ylim=(0, 1.4))
     axes.legend(fontsize=8)
     return figure
 
