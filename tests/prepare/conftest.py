@@ -18,7 +18,7 @@ def brains():
     subjects = make_subjects(2, shape=(160, 192, 160), random_state=0)
     small = []
     for image in subjects.images:
-        voxels = ndimage.zoom(np.asarray(image.dataobj), 0.4, order=1)
+        voxels = ndimage.zoom(np.asarray(image.dataobj), 0.33, order=1)
         scan = nibabel.Nifti1Image(np.pad(voxels, 3), from_matvec(np.eye(3), (-30, -40, -20)))
         scan.header.set_xyzt_units("mm")
         small.append(scan)

@@ -54,7 +54,8 @@ def test_low_and_high_show_the_same_thing_at_the_same_place(pair):
     low, high = (np.asarray(image.dataobj) for image in (prepared.low, prepared.high))
     blocks = high.reshape(*low.shape, 5).mean(axis=-1)
     inner = ndimage.binary_erosion(np.asarray(prepared.mask.dataobj) > 0)
-    assert np.corrcoef(low[inner], blocks[inner])[0, 1] > 0.97
+    # If one of them is moved by one high voxel, the correlation is at most 0.943.
+    assert np.corrcoef(low[inner], blocks[inner])[0, 1] > 0.95
     for before, after in zip(pair, (prepared.low, prepared.high), strict=True):
         assert np.linalg.norm(center_of_mass(before) - center_of_mass(after)) < 0.3
 
