@@ -249,7 +249,7 @@ def test_bad_input_is_named_in_the_error(metric):
         metric(np.zeros(truth.shape), prediction)
     broken = prediction.copy()
     broken[3, 3, 3] = np.nan
-    with pytest.raises(ValueError, match=rf"{name}: y_pred has 1 voxel"):
+    with pytest.raises(ValueError, match=rf"{name}: y_pred: 1 of 3510 voxels"):
         metric(truth, broken)
     with pytest.raises(ValueError, match="y_true"):
         metric(np.zeros((0, 3, 3)), np.zeros((0, 3, 3)))
