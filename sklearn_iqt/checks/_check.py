@@ -32,11 +32,12 @@ _ORDER = ("ok", "caution", "refuse")
 # Distances at which a scan is doubtful, and at which it is refused. No scan of 27 training and
 # validation subjects was further than 2.5 from the others of its study, in any feature.
 _CAUTION, _REFUSE = 3.0, 4.0
+# Topics whose findings do not come from a number.
+_NOT_MEASURED = ("grid", "intensity", "slice direction", "scaling")
 # What to do, or what it means, by topic.
 _ADVICE = {
     "kind of contrast": "Check that it is weighted like the training scans (T1w, T2w or FLAIR), "
     "and that it shows the brain alone",
-    "labels": "Pass the scan, not a mask or a map of labels",
     "field of view": "Check that it shows the same part of the body as the training scans",
 }
 
@@ -175,6 +176,9 @@ def check_scan(scan: Any, model: Any, *, mask: Any = None) -> ScanCheck:
     findings: list[Finding] = []
     differences: list[Difference] = []
     pair = _on_training_grid(cohort, model, enhancer, learned or {}, findings)
+    if pair is not None and not pair.low.max() > 0:
+        findings.append(Finding("intensity", "refuse", "the scan has no positive voxel"))
+        pair = None
     if pair is not None:
         pair = _scaled(pair, model, findings)
     if enhancer._volume_tags.learns and not learned:
@@ -186,8 +190,7 @@ def check_scan(scan: Any, model: Any, *, mask: Any = None) -> ScanCheck:
     findings.sort(key=lambda finding: _ORDER.index(finding.verdict), reverse=True)
     sure = [one.distance for one in differences if FEATURES[one.name].refuses]
     refused = any(
-        finding.verdict == "refuse" and finding.topic in ("grid", "slice direction", "scaling")
-        for finding in findings
+        finding.verdict == "refuse" and finding.topic in _NOT_MEASURED for finding in findings
     )
     distance = math.inf if refused else max(sure, default=0.0)
     return ScanCheck(tuple(findings), tuple(differences), distance)
@@ -285,6 +288,8 @@ def _describe(one: Difference) -> str:
             f"the scan {SKULL}. Extract the brain first, for example by "
             "sklearn_iqt.prepare.brain_mask, or pass a mask"
         )
+    if one.name == "labels" and one.value:
+        return "the scan looks like a map of labels. Pass the scan itself"
     if one.value is None:
         return f"the {feature.words} cannot be measured in the scan, unlike in the training scans"
     first, last = map(feature.show, one.learned)

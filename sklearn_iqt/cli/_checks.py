@@ -32,7 +32,7 @@ def judged_by(args: argparse.Namespace, check: Any, name: str) -> Iterator[None]
     why = one_line("; ".join(check.reasons))
     if check.verdict == "refuse":
         if not args.force:
-            possible = all(finding.topic != "grid" for finding in check.findings)
+            possible = all(finding.topic not in ("grid", "intensity") for finding in check.findings)
             remedy = ". To enhance it, pass --force" if possible else ""
             raise RefusedScanError(f"{name} was refused: {why}{remedy}")
         why = f"it is enhanced although it was refused: {why}"

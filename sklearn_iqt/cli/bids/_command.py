@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from sklearn_iqt._version import __version__
-from sklearn_iqt.cli._common import add_command, say, write_text
+from sklearn_iqt.cli._checks import FORCE
+from sklearn_iqt.cli._common import REFUSED, add_command, say, write_text
 from sklearn_iqt.cli._imports import add_imports
 from sklearn_iqt.cli.bids._group import COLUMNS, describe, to_tsv
 from sklearn_iqt.cli.bids._layout import (
@@ -28,6 +29,9 @@ _EPILOG = """\
 participant  enhances every BIDS_DIR/sub-*/[ses-*/]anat/*_T1w.nii[.gz] with the model and writes
              OUT_DIR/sub-*/[ses-*/]anat/*_desc-iqt_T1w.nii.gz with a JSON file. Existing results
              of the same model and scan are kept. A scan that fails does not stop the others.
+             Each scan is checked first. If it is not like the training scans, it is not enhanced,
+             OUT_DIR/refused/*_desc-iqt_T1w.json says why, and the exit code is 3, unless scans
+             failed as well. With --force it is enhanced, and a warning says why it should not be.
 group        writes OUT_DIR/group_iqt.tsv, a table with one row for each scan.
 
 BIDS_DIR is never written to. OUT_DIR may be BIDS_DIR/derivatives/iqt.
@@ -48,7 +52,12 @@ examples:
 def add_parser(commands: Any) -> None:
     """Add the command."""
     parser = add_command(
-        commands, "bids", run, "enhance the scans of a BIDS dataset (a BIDS App)", _EPILOG
+        commands,
+        "bids",
+        run,
+        "enhance the scans of a BIDS dataset (a BIDS App)",
+        _EPILOG,
+        force=FORCE,
     )
     parser.add_argument("bids_dir", type=Path, metavar="BIDS_DIR", help="dataset")
     parser.add_argument("out_dir", type=Path, metavar="OUT_DIR", help="folder for the results")
@@ -136,6 +145,7 @@ def _enhance_all(
         Job(
             scan=scan,
             output=scan.output(args.out_dir),
+            refusal=scan.refusal(args.out_dir),
             mask=mask,
             model=args.model,
             model_sha256=checksum,
@@ -166,12 +176,21 @@ def _enhance_all(
             if args.verbose and not args.quiet:
                 bar.write(f"{job.scan.relative}: {_outcome(result)}", file=sys.stderr)
             bar.update()
-    failed = {name: r["error"] for name, r in results.items() if r["status"] == "failed"}
+    failed, refused = (
+        {name: r["error"] for name, r in results.items() if r["status"] == status}
+        for status in ("failed", "refused")
+    )
     n_kept = sum(result["status"] == "kept" for result in results.values())
     kept = f", {n_kept} of them in an earlier run" if n_kept else ""
-    say(args, f"{len(results) - len(failed)} of {len(results)} done{kept}, {len(failed)} failed")
+    n_done = len(results) - len(failed) - len(refused)
+    refusals = f", {len(refused)} refused" if refused else ""
+    say(args, f"{n_done} of {len(results)} done{kept}{refusals}, {len(failed)} failed")
+    for name, why in sorted(refused.items()):
+        print(f"sklearn-iqt bids: {name} was refused: {why}", file=sys.stderr)
     _print_errors(failed)
-    return (2 if len(failed) == len(results) else 1) if failed else 0
+    if failed:
+        return 2 if len(failed) == len(results) else 1
+    return REFUSED if refused else 0
 
 
 def _run_jobs(jobs: list[Job], n_workers: int) -> Iterator[dict[str, Any]]:
@@ -205,7 +224,7 @@ def _collect(
     texts = derivative_texts(args.bids_dir, args.out_dir, args.suffix)
     pairs = list(zip(scans, masks, strict=True))
     rows = [
-        describe(scan, scan.output(args.out_dir), mask, checksum)
+        describe(scan, args.out_dir, mask, checksum)
         for scan, mask in tqdm(
             pairs, desc="collecting", unit="scan", disable=args.quiet, file=sys.stderr
         )
@@ -246,7 +265,7 @@ def _print_errors(failed: dict[str, str]) -> None:
 
 
 def _outcome(result: dict[str, Any]) -> str:
-    if result["status"] == "failed":
-        return "failed"
+    if result["status"] in ("failed", "refused"):
+        return str(result["status"])
     seconds = result.get("seconds")
     return "done in an earlier run" if seconds is None else f"done in {seconds:.1f} s"

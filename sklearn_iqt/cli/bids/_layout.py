@@ -61,6 +61,11 @@ class Scan:
         entities = [pair for pair in self.entities.split("_") if not pair.startswith("desc-")]
         return out_dir / self.folder / f"{'_'.join(entities)}_desc-iqt_{self.suffix}.nii.gz"
 
+    def refusal(self, out_dir: Path) -> Path:
+        """Return the path of the JSON file that says why the scan was refused."""
+        name = self.output(out_dir).name.removesuffix(".nii.gz")
+        return out_dir / "refused" / f"{name}.json"
+
     def metadata(self) -> dict[str, Any]:
         """Return the metadata of the scan. Nearer JSON files of the dataset take precedence."""
         content: dict[str, Any] = {}
@@ -172,7 +177,7 @@ def derivative_texts(bids_dir: Path, out_dir: Path, suffix: str) -> dict[Path, s
     if not (out_dir / "README.md").exists():
         texts[out_dir / "README.md"] = _README.format(version=__version__, suffix=suffix)
     if not (out_dir / ".bidsignore").exists():
-        texts[out_dir / ".bidsignore"] = "group_iqt.*\n"
+        texts[out_dir / ".bidsignore"] = "group_iqt.*\nrefused/\n"
     return texts
 
 

@@ -29,6 +29,7 @@ class Job:
 
     scan: Scan
     output: Path
+    refusal: Path
     mask: Path | None
     model: Path
     model_sha256: str
@@ -76,7 +77,12 @@ def is_current(content: dict[str, Any], files: dict[str, Path], model_sha256: st
 
 def read_sidecar(output: Path) -> dict[str, Any]:
     """Return the description of an earlier result, or an empty dict if it cannot be read."""
-    content = read_json(sidecar(output)).get("IQT")
+    return read_description(sidecar(output))
+
+
+def read_description(path: Path) -> dict[str, Any]:
+    """Return what a JSON file says on a scan, or an empty dict if it cannot be read."""
+    content = read_json(path).get("IQT")
     return content if isinstance(content, dict) else {}
 
 
@@ -113,6 +119,8 @@ def _enhance(job: Job) -> dict[str, Any]:
         check_grids([(job.scan.path, job.mask)])
     from threadpoolctl import threadpool_limits
 
+    from sklearn_iqt.checks import check_scan
+    from sklearn_iqt.exceptions import ScanWarning
     from sklearn_iqt.io import load_volume, save_volume
 
     model, card = open_model(job.model, job.model_sha256, job.imports)
@@ -121,16 +129,45 @@ def _enhance(job: Job) -> dict[str, Any]:
     image = load_volume(job.scan.path)
     mask = None if job.mask is None else load_volume(job.mask)
     model, scan = on_any_grid(model), as_scan(job.scan.path, name=job.scan.relative)
-    plan = plan_of(model, scan)
     with threadpool_limits(job.n_threads):
+        check = check_scan(scan, model, mask=mask)
+    why = "; ".join(check.reasons)
+    if check.verdict == "refuse" and not job.force:
+        job.refusal.parent.mkdir(parents=True, exist_ok=True)
+        write_text(job.refusal, to_json(_describe_refusal(job, check)))
+        return {"status": "refused", "error": why}
+    if why:
+        forced = "it is enhanced although it was refused: " if check.verdict == "refuse" else ""
+        warnings.warn(f"{job.scan.relative}: {forced}{why}", ScanWarning, stacklevel=2)
+    plan = plan_of(model, scan)
+    with threadpool_limits(job.n_threads), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ScanWarning)  # the check has found the same
         enhanced = model.predict(scan, mask=None if mask is None else [mask])[0]
     seconds = time.perf_counter() - started
     job.output.parent.mkdir(parents=True, exist_ok=True)
     save_volume(enhanced, job.output)
     # The sidecar is written last, so that an incomplete result has no sidecar.
     content = _describe(job, model, card, image, mask, enhanced, plan, seconds)
+    content["IQT"]["Check"] = check.to_record()
     write_text(sidecar(job.output), to_json(content))
+    job.refusal.unlink(missing_ok=True)
     return {"status": "done", "seconds": seconds}
+
+
+def _describe_refusal(job: Job, check: Any) -> dict[str, Any]:
+    """Return the content of the file on a scan that was refused."""
+    files = {name: path for name, path in job.files.items() if name != "Enhanced"}
+    return {
+        "Description": "Scan that was not enhanced, because the model was not made for it",
+        "Sources": _sources(job),
+        "IQT": {
+            "Software": "sklearn_iqt",
+            "Version": __version__,
+            "Model": {"File": job.model.name, "SHA256": job.model_sha256},
+            "SHA256": _checksums(files),
+            "Check": check.to_record(),
+        },
+    }
 
 
 def _describe(

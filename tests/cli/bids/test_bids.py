@@ -95,13 +95,14 @@ def test_a_broken_scan_is_reported_after_the_others_are_enhanced(dataset, model,
     assert scans_in(out) == [OUTPUTS[0]]
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 2
-    assert all(line.startswith("sklearn-iqt bids: error: sub-02/") for line in lines)
-    assert "no positive intensity" in lines[1]
+    assert lines[0] == f"sklearn-iqt bids: {SCANS[2]} was refused: the scan has no positive voxel"
+    assert lines[1].startswith(f"sklearn-iqt bids: error: {SCANS[1]}")
     # Once a scan is repaired, only that scan is enhanced.
     save_volume(make_scan(1), dataset / SCANS[1], affine=AFFINE)
-    assert participant(dataset, out, model) == 1
+    assert participant(dataset, out, model) == 3
     assert scans_in(out) == list(OUTPUTS[:2])
-    assert participant(dataset, out, model, "--session-label", "b") == 2
+    assert participant(dataset, out, model, "--session-label", "b", "--force") == 2
+    assert "no positive intensity" in capsys.readouterr().err
 
 
 def test_a_scan_whose_content_was_not_fetched_fails(dataset, model, tmp_path, capsys):
@@ -115,7 +116,7 @@ def test_two_processes_make_the_same_files(dataset, model, tmp_path):
     out, again = tmp_path / "one", tmp_path / "two"
     assert participant(dataset, out, model) == 0
     # A broken scan in another process is reported as well.
-    save_volume(np.zeros((8, 8, 4)), dataset / SCANS[2], affine=AFFINE)
+    (dataset / SCANS[2]).write_bytes(b"no scan")
     arguments = ["participant", "--model", model, "--n_cpus", 2, "--quiet"]
     assert run(dataset, again, *arguments) == 1
     assert scans_in(again) == list(OUTPUTS[:2])
@@ -135,7 +136,9 @@ def test_a_killed_process_fails_only_unfinished_scans(dataset, model, tmp_path, 
         for folder, name in (scan.rsplit("/", 1) for scan in SCANS)
     ]
     jobs = [
-        _command.Job(scan, tmp_path / "o", None, model, "0", (), None, 1, False, False, 0)
+        _command.Job(
+            scan, tmp_path / "o", tmp_path / "r", None, model, "0", (), None, 1, False, False, 0
+        )
         for scan in scans
     ]
     results = list(_command._run_jobs(jobs, 2))
@@ -148,8 +151,10 @@ def test_warnings_name_the_scan(dataset, model, tmp_path, capsys):
     save_volume(make_scan(0), dataset / SCANS[0], affine=AFFINE @ np.diag([1, 1, 0.75, 1]))
     assert participant(dataset, tmp_path / "iqt", model, "--participant-label", "01") == 0
     error = capsys.readouterr().err
-    assert f"the result for {SCANS[0]} may be worse" in error
-    assert "its slices are 3 mm thick, but 4 mm in training" in error
+    assert f"warning: {SCANS[0]}: the result may be worse" in error
+    assert error.count("the scan's slices are 3 mm thick, but 4 mm in training") == 1
+    check = json.loads(sidecar(tmp_path / "iqt", 0).read_text())["IQT"]["Check"]
+    assert check["Verdict"] == "caution"
 
 
 def test_a_scan_on_another_grid_is_enhanced_and_described(dataset, model, tmp_path, capsys):
@@ -168,13 +173,42 @@ def test_a_scan_on_another_grid_is_enhanced_and_described(dataset, model, tmp_pa
     assert "".join(aff2axcodes(load_volume(out / OUTPUTS[0]).affine)) == "PIR"
 
 
-def test_a_scan_with_the_voxel_size_of_the_result_fails(dataset, model, tmp_path, capsys):
+def test_a_scan_with_the_voxel_size_of_the_result_is_refused(dataset, model, tmp_path, capsys):
     save_volume(make_scan(0), dataset / SCANS[0], affine=AFFINE @ np.diag([1, 1, 0.25, 1]))
     out = tmp_path / "iqt"
-    assert participant(dataset, out, model) == 1
+    assert participant(dataset, out, model) == 3
     assert "nothing to enhance" in capsys.readouterr().err
     assert not sidecar(out, 0).exists()
     assert sidecar(out, 1).exists()
+    # Its grid cannot be changed, so it fails if it is not refused.
+    assert participant(dataset, out, model, "--force") == 1
+
+
+def test_a_scan_of_another_kind_is_refused(dataset, model, tmp_path, capsys):
+    labels = np.rint(make_scan(0) / 40)
+    save_volume(labels, dataset / SCANS[0], affine=AFFINE)
+    out = tmp_path / "iqt"
+    assert participant(dataset, out, model) == 3
+    assert f"{SCANS[0]} was refused: the scan looks like a map of labels" in capsys.readouterr().err
+    assert scans_in(out) == sorted(OUTPUTS[1:])
+    path = out / "refused" / "sub-01_desc-iqt_T1w.json"
+    content = json.loads(path.read_text())
+    assert content["IQT"]["Check"]["Verdict"] == "refuse"
+    assert content["Sources"] == [f"bids:source:{SCANS[0]}"]
+    assert run(dataset, out, "group", "--quiet", "--model", model) == 1
+    row = table_of(out)[0]
+    assert (row["status"], row["check"]) == ("refused", "refuse")
+    assert "labels" in row["check_reasons"]
+    assert [other["check"] for other in table_of(out)[1:]] == ["ok", "ok"]
+
+    save_volume(2 * labels, dataset / SCANS[0], affine=AFFINE)  # another scan of this name
+    assert run(dataset, out, "group", "--quiet", "--model", model) == 1
+    assert table_of(out)[0]["status"] == "missing"
+    assert participant(dataset, out, model, "--force") == 0
+    assert "it is enhanced although it was refused" in capsys.readouterr().err
+    assert not path.exists()
+    assert run(dataset, out, "group", "--quiet", "--model", model) == 0
+    assert (table_of(out)[0]["status"], table_of(out)[0]["check"]) == ("done", "refuse")
 
 
 def test_help_has_examples(capsys):
