@@ -13,7 +13,8 @@ from nibabel.spatialimages import SpatialImage
 from numpy.typing import ArrayLike, NDArray
 from sklearn.frozen import FrozenEstimator
 
-from sklearn_iqt.base import enhancer_of, steps_of
+from sklearn_iqt.base import BaseIQTRegressor, enhancer_of, steps_of
+from sklearn_iqt.checks import ScanCheck, check_scan
 from sklearn_iqt.compose import AnyGridIQT, ConformalIQT
 from sklearn_iqt.exceptions import GeometryMismatchError, IntervalRefusedError
 from sklearn_iqt.io import (
@@ -61,6 +62,9 @@ class Inputs:
         Whether the user passed a truth.
     steps : str or None
         Changes that brought the scan to the grid of the training scans, or None.
+    check : ScanCheck or None
+        Whether the scan is like the training scans; None for a model that is not fitted, or
+        of another package.
     """
 
     name: str
@@ -76,6 +80,7 @@ class Inputs:
     subject: Subject
     has_truth: bool
     steps: str | None
+    check: ScanCheck | None
 
     @property
     def voxels(self) -> NDArray[Any]:
@@ -112,6 +117,7 @@ def read_inputs(
     else:
         scan = Nifti1Image(voxels, np.eye(4))
     has_place = own is not None or affine is not None
+    check = _check(scan if has_place else voxels, model, inside)
     steps = None
     if isinstance(model, AnyGridIQT) and model._trained_on() is not None and has_place:
         (plan,) = model._plan(cohort)
@@ -151,6 +157,7 @@ def read_inputs(
         subject=_read_subject(fine, truth),
         has_truth=truth is not None,
         steps=steps,
+        check=check,
     )
 
 
@@ -164,6 +171,16 @@ def slice_profile(thickness: Any, scale: tuple[int, ...]) -> tuple[float, ...]:
             f"enhancement and at least 1, got {thickness!r}."
         )
     return tuple(np.where(refined, given, 1).astype(float).tolist())
+
+
+def _check(scan: Any, model: Any, inside: NDArray[np.bool_] | None) -> ScanCheck | None:
+    """Compare the scan with the training scans, before it is changed."""
+    mask: Any = inside
+    if inside is not None and isinstance(scan, SpatialImage):
+        mask = Nifti1Image(inside.astype(np.uint8), scan.affine)
+    enhancer = steps_of(model)[-1]
+    known = isinstance(enhancer, BaseIQTRegressor) and hasattr(enhancer, "spacing_")
+    return check_scan(scan, model, mask=mask) if known else None
 
 
 def _title(volume: Any) -> str:

@@ -17,12 +17,14 @@ from nibabel.affines import voxel_sizes
 
 from sklearn_iqt._version import __version__
 from sklearn_iqt.base import steps_of
+from sklearn_iqt.checks import ScanCheck
 from sklearn_iqt.compose import ConformalIQT
 from sklearn_iqt.metrics import score_table, ssim
 from sklearn_iqt.metrics._table import MEASURES
 from sklearn_iqt.patches import PatchTransformer
 from sklearn_iqt.persistence import TrainingCard
 from sklearn_iqt.preprocessing import intensity_scale
+from sklearn_iqt.preprocessing._scan_features import FEATURES
 from sklearn_iqt.report._inputs import Inputs, turn_upright
 from sklearn_iqt.report._quality import Consistency, Quality
 
@@ -52,6 +54,11 @@ _INTERVALS = (
     "probability of at least {subjects:g} %, they contain the truth in at least {voxels:g} % of "
     "the voxels of the brain. They promise nothing about a particular place, such as a lesion, and "
     "nothing about scans of another kind."
+)
+_CHECK_LIMITS = (
+    "The distance is in standard deviations between subjects, on the side where a scan is worse. "
+    "A scan that is more than 3 away is doubtful, and one that is more than 4 away is refused by "
+    "sklearn-iqt enhance, unless the number is only a hint (field of view, detail)."
 )
 _TRUTH = (
     "Measured in the voxels where the truth is above zero. A lower NRMSE is better. A "
@@ -92,6 +99,21 @@ def consistency_section(
     return Section(
         "Consistency with the scan", [Table(rows)], [_CONSISTENCY], [_CONSISTENCY_LIMITS]
     )
+
+
+def check_section(check: ScanCheck) -> Section:
+    """Return the section on the check of the scan, which the commands run as well."""
+    rows = []
+    for one in check.differences:
+        feature = FEATURES[one.name]
+        value = "not measured" if one.value is None else feature.show(one.value)
+        learned = " to ".join(map(feature.show, one.learned))
+        rows.append([feature.words, value, learned, f"{one.distance:.1f}"])
+    header = ["", "this scan", "in training", "distance"]
+    reasons = "; ".join(check.reasons)
+    intro = f"Verdict: {check.verdict}." + (f" Reasons: {reasons}." if reasons else "")
+    tables = [Table(rows, header)] if rows else []
+    return Section("Check of the scan", tables, [intro], [_CHECK_LIMITS] if rows else [])
 
 
 def truth_section(inputs: Inputs) -> Section:

@@ -110,7 +110,15 @@ def find_faults(inputs: Inputs, quality: Quality | str, orientation: str | None)
         faults.append(Fault("the skull", reason))
     if isinstance(quality, str):
         faults.append(Fault("contrast", f"Contrast and noise could not be estimated: {quality}"))
+    known = {fault.topic.removeprefix("the ") for fault in faults}
+    for finding in () if inputs.check is None else inputs.check.findings:
+        if finding.verdict == "refuse" and finding.topic not in known:
+            faults.append(Fault(finding.topic, _sentence(finding.reason)))
     return faults
+
+
+def _sentence(reason: str) -> str:
+    return f"{reason[0].upper()}{reason[1:]}."
 
 
 def _slice_axes(orientation: str, scale: Sequence[int]) -> str:

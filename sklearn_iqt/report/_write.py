@@ -35,6 +35,7 @@ from sklearn_iqt.report._quality import (
     measure_consistency,
 )
 from sklearn_iqt.report._sections import (
+    check_section,
     consistency_section,
     model_section,
     scan_section,
@@ -215,6 +216,7 @@ def write_report(
     packed, step = pack_within(layers, _MAX_BYTES)
     sections = [
         shift_section(comparisons, quality),
+        *([] if inputs.check is None else [check_section(inputs.check)]),
         consistency_section(consistency, quality, profile),
         *([truth_section(inputs)] if inputs.has_truth else []),
         scan_section(inputs, layers[0].window, step),

@@ -18,6 +18,7 @@ from benchmarks.tables import format_spread, format_table
 
 SCRIPTS = {
     "baselines": ["skimage"],
+    "checks": [],
     "endpoints": [],
     "enhancement": [],
     "fidelity": [],

@@ -103,7 +103,7 @@ def test_a_scan_of_another_kind_of_contrast_must_not_be_used(read, pair):
     ):
         verdict = read(scan, card=card)
         assert verdict.startswith("bad")
-        assert "(contrast)" in verdict
+        assert "training scans (contrast, kind of contrast" in verdict
         assert "above: the scan seems not to be T1-weighted" in verdict
     verdict = read(card=TrainingCard(**describe_scans([pair.low])))
     assert verdict.startswith("good")

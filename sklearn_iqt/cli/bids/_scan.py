@@ -81,7 +81,7 @@ def read_sidecar(output: Path) -> dict[str, Any]:
 
 
 def read_description(path: Path) -> dict[str, Any]:
-    """Return what a JSON file says on a scan, or an empty dict if it cannot be read."""
+    """Return the description in a JSON file, or an empty dict if it cannot be read."""
     content = read_json(path).get("IQT")
     return content if isinstance(content, dict) else {}
 
