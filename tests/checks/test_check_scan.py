@@ -243,7 +243,7 @@ def test_the_training_scans_are_in_the_file_of_a_model(model, tmp_path):
 def test_a_wrong_description_is_not_stored(described, pairs, tmp_path):
     fitted = PatchwiseRegressor(max_patches=500, random_state=0).fit(*pairs)
     fitted.training_scans_ = described
-    with pytest.raises(ValueError, match="load_model would refuse the file, .*training_scans_"):
+    with pytest.raises(ValueError, match=r"load_model would refuse the file, .*training_scans_"):
         save_model(fitted, tmp_path / "model.iqt")
 
 
