@@ -5,6 +5,7 @@ import pytest
 from safetensors.numpy import load
 
 from benchmarks.attack.model_files import at, change, deep, join, split, swap
+from sklearn_iqt import ConformalIQT, PatchTransformer, PatchwiseRegressor, save_model
 
 DOCUMENTS = {
     "unknown class": (at("model", "class", value="Popen"), "contains the class 'Popen'"),
@@ -318,6 +319,37 @@ def test_malformed_steps_are_refused(steps, genuine, refused):
 def test_impossible_ratios_of_tissues_are_refused(ratios, genuine, refused):
     (name,) = (name for name in load(genuine["pipeline"]) if name.endswith("ratios_"))
     refused(swap(genuine["pipeline"], **{name: ratios}), r"ratios_ (cannot be|is not)")
+
+
+@pytest.fixture(scope="module")
+def calibrated(tmp_path_factory):
+    """Return the bytes of a model with calibrated intervals."""
+    high = np.random.default_rng(0).random((4, 8, 8, 16), dtype=np.float32) + 0.5
+    low = high.reshape(4, 8, 8, 4, 4).mean(axis=-1)
+    model = ConformalIQT(PatchwiseRegressor(patcher=PatchTransformer(3), random_state=0))
+    path = tmp_path_factory.mktemp("calibrated") / "model.iqt"
+    return save_model(model.fit(low, high).conformalize(low, high), path).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "factors",
+    [
+        np.ones((4, 998)),
+        np.ones(999),
+        np.ones((0, 999)),
+        np.ones((4, 999), np.float32),
+        -np.ones((4, 999)),
+        np.linspace(2, 1, 999)[None],
+    ],
+)
+def test_impossible_factors_of_intervals_are_refused(factors, calibrated, refused):
+    refused(swap(calibrated, factors_=factors), r"factors_ does not hold increasing factors")
+
+
+def test_intervals_without_a_description_of_their_scans_are_refused(calibrated, refused):
+    described = at("model", "fitted", "calibration_scans_", value={"dict": {"snr": 1}})
+    edited = change(calibrated, described)
+    refused(edited, r"calibration_scans_ does not describe scans|does not use")
 
 
 @pytest.mark.parametrize("attack", DOCUMENTS)
