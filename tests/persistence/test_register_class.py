@@ -128,7 +128,7 @@ def test_arrays_of_an_own_class_have_the_registered_shapes(pairs, tmp_path):
         if allowed:
             assert load_model(save_model(model, path)).weights_.shape == (n,)
         else:
-            with pytest.raises(ValueError, match="would refuse the file.*weights_ has shape"):
+            with pytest.raises(ValueError, match=r"would refuse the file.*weights_ has shape"):
                 save_model(model, path, overwrite=True)
 
 
