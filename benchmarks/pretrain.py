@@ -56,7 +56,7 @@ from sklearn_iqt import (
 from sklearn_iqt._fitted_params import remember_params
 from sklearn_iqt.deep._inference import Predictor
 from sklearn_iqt.deep._validation import average_batch_norm
-from sklearn_iqt.io import load_volume, save_volume
+from sklearn_iqt.io import Cohort, load_volume, save_volume
 from sklearn_iqt.metrics import coherence, nrmse
 from sklearn_iqt.persistence import TrainingCard, load_pretrained, read_model_card
 from sklearn_iqt.persistence._pretrained import FOLDER
@@ -165,6 +165,12 @@ def write_recipe(args: argparse.Namespace, argv: Sequence[str]) -> None:
     runs.append({"command": command, "commit": read_commit(), **describe_code()})
     stages = [vars(stage) for stage in STAGES]
     write_json(path, {"seed": SEED, "stages": stages, "runs": runs})
+
+
+def list_commits(output: Path) -> str:
+    """Return the commits that parts of the training were run with, without repetitions."""
+    runs = json.loads((output / "recipe.json").read_text())["runs"]
+    return ", ".join(dict.fromkeys(run["commit"] for run in runs))
 
 
 def read_commit() -> str:
@@ -333,8 +339,6 @@ def describe(args: argparse.Namespace, number: int, n_pairs: int, n_epochs: int)
         tissues=("given", "estimated"),
         seed=SEED,
         date=recipe["runs"][-1]["date"][:10],
-        recipe=recipe["runs"][0]["command"],
-        commit=recipe["runs"][-1]["commit"],
         intended_use="T1-weighted scans of the brain alone, with slices of 2 to 6.5 mm in any "
         "direction, of healthy adults; research use, not for diagnosis",
         limits=(
@@ -640,8 +644,20 @@ def publish(args: argparse.Namespace) -> None:
     }
     FOLDER.mkdir(exist_ok=True)
     target = FOLDER / f"{NAME}.iqt"
-    card = replace(card, scores=scores, notes=notes, **measure_scans(args))
+    card = replace(
+        card,
+        scores=scores,
+        notes=notes,
+        recipe=f"python -m benchmarks.pretrain --stages {len(notes['stages'])}",
+        commit=list_commits(output),
+        **measure_scans(args),
+    )
     model = load_stage(output)
+    if getattr(model.estimator_, "training_scans_", None) is None:
+        # The net comes from a version that did not describe its training scans.
+        brains = prepare_brains(args, "train")
+        scans = SimulatedScans(brains.images, brains.maps(), wide_simulator(), random_state=SEED)
+        model.estimator_._describe_scans(Cohort(scans, caller="publish"), reset=True)
     model.estimator_.set_params(**FINE_TUNING)
     remember_params(model.estimator_)
     save_model(model, target, training=card, overwrite=True, half_precision=True)

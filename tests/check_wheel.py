@@ -73,6 +73,23 @@ def check_estimator(folder: Path) -> None:
     assert "</html>" in page.read_text(encoding="utf-8")
 
 
+def check_pretrained() -> None:
+    """Find the models of the package, which need torch to be loaded."""
+    from sklearn_iqt import load_pretrained
+    from sklearn_iqt.persistence import list_pretrained
+
+    cards = list_pretrained()
+    assert cards, "the models are missing"
+    for name, card in cards.items():
+        assert card.license == "CC0-1.0"
+        message = ""
+        try:
+            load_pretrained(name)
+        except ImportError as error:
+            message = str(error)
+        assert 'pip install "sklearn-iqt[deep]"' in message, f"{name} raised {message!r}"
+
+
 def run(*arguments: str) -> str:
     """Run a command of the program, and return its output."""
     done = subprocess.run([PROGRAM, *arguments], capture_output=True, text=True)
@@ -95,6 +112,7 @@ def main() -> None:
     check_star_import()
     with tempfile.TemporaryDirectory() as folder:
         check_estimator(Path(folder))
+    check_pretrained()
     check_commands()
     print("The wheel works without torch and without a compiler.")
 

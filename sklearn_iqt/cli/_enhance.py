@@ -141,7 +141,7 @@ def run(args: argparse.Namespace) -> int:
             say(
                 args,
                 f"{args.scans[n]}: enhanced by the model {choice.name} of the package, because "
-                f"{choice.reason}. For research, not for diagnosis",
+                f"{choice.reason}",
             )
             if choice.doubts:
                 warnings.warn(

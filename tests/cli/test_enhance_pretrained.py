@@ -37,7 +37,6 @@ def test_the_model_and_the_reason_are_printed(folder, pairs, scan, tmp_path, cap
     assert run("enhance", scan, "--output", out) == 0
     said = capsys.readouterr().err
     assert f"{scan}: enhanced by the model any of the package, because it is for brains" in said
-    assert "For research, not for diagnosis" in said
     assert "warning" not in said
     (expected,) = model.predict([scan])
     result = load_volume(out)
