@@ -1,6 +1,7 @@
 """Behaviour that the commands share: usage, help, progress, and files that are never lost."""
 
 import csv
+import importlib.util
 import subprocess
 import sys
 import warnings
@@ -11,7 +12,7 @@ from command_line import names, run
 
 from sklearn_iqt import __version__
 from sklearn_iqt.io import load_volume
-from sklearn_iqt.persistence import load_model, read_model_card
+from sklearn_iqt.persistence import list_pretrained, load_model, read_model_card
 
 COMMANDS = (
     "prepare",
@@ -229,17 +230,18 @@ def test_the_model_of_the_demo_beats_both_baselines(tmp_path, capsys):
     folder = tmp_path / "demo"
     shape = ["--shape", 64, 64, 48]
     assert run("demo", "--output", folder, "--subjects", 3, *shape, "--jobs", 1, "--quiet") == 0
+    # The models of the package take part if torch is installed.
+    torch = all(map(importlib.util.find_spec, ("torch", "skorch")))
+    shipped = list(list_pretrained()) if torch else []
+    kinds = ("low", "interpolated", "curve", "enhanced", *shipped, "truth")
     assert names(folder) == sorted(
-        ["demo.png", "model.iqt", "scores.csv"]
-        + [
-            f"sub-03_{kind}.nii.gz"
-            for kind in ("low", "interpolated", "curve", "enhanced", "truth")
-        ]
+        ["demo.png", "model.iqt", "scores.csv"] + [f"sub-03_{kind}.nii.gz" for kind in kinds]
     )
     rows = list(csv.DictReader((folder / "scores.csv").open()))
-    cubic, curve, learned = rows[-3:]
-    assert [row["subject"] for row in rows] == ["sub-03"] * 3 + ["mean"] * 3
-    assert [row["method"] for row in rows[-3:]] == ["interpolation", "intensity curve", "IQT-SRep"]
+    methods = ["interpolation", "intensity curve", "IQT-SRep", *shipped]
+    assert [row["subject"] for row in rows] == ["sub-03"] * len(methods) + ["mean"] * len(methods)
+    assert [row["method"] for row in rows] == 2 * methods
+    cubic, curve, learned = rows[len(methods) :][:3]
     for baseline in (cubic, curve):
         assert float(learned["NRMSE (max)"]) < float(baseline["NRMSE (max)"])
         assert float(learned["NRMSE (max, after gain)"]) < float(
