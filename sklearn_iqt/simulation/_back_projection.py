@@ -139,11 +139,11 @@ def back_project(
     >>> from sklearn_iqt.simulation import back_project, degrade
     >>> radius = np.linalg.norm(np.indices((32, 32, 64)) - 15.5, axis=0)
     >>> wrong = np.select([radius < 9, radius < 13], [120.0, 80.0])  # without the lesion
-    >>> truth = np.where(radius < 3, 60.0, wrong)
+    >>> truth = np.where(radius < 5, 60.0, wrong)
     >>> low = degrade(truth) + np.random.default_rng(0).normal(0, 1, (32, 32, 16))
     >>> right = back_project(low, wrong)
     >>> float(wrong[15, 15, 15].round()), float(right[15, 15, 15].round(-1))
-    (120.0, 60.0)
+    (120.0, 70.0)
     """
     scan, fine = (
         read_volume(volume, name=name, caller="back_project")[0]
