@@ -116,7 +116,8 @@ def run(args: argparse.Namespace) -> int:
     _draw(args, testing, estimates, subjects.affine).savefig(figure_file, dpi=110)
     rows = _score(testing.high, estimates, held_out)
     write_text(table_file, format_csv(rows))
-    scores = {name: rows[-1][name] for name in MEASURES}
+    learned = rows[list(estimates).index("IQT-SRep") - len(estimates)]  # among the means
+    scores = {name: learned[name] for name in MEASURES}
     card = _describe(args, n_train, training.snr, scores)
     save_model(model, model_file, training=card, overwrite=args.force)
     print(format_table(rows))
