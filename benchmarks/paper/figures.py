@@ -45,12 +45,12 @@ def draw_endpoints(
     if not panels:
         return ""
     lines = [endpoint for endpoint in ENDPOINTS if any(endpoint == panel[0] for panel in panels)]
-    width = 1.5 + 0.8 * max(len(columns) for _, _, columns in panels)
+    width = 2.5 + 0.6 * max(len(columns) for _, _, columns in panels)
     figure, axes = plt.subplots(
         len(lines),
         len(GROUPS),
         squeeze=False,
-        figsize=(2 * width, 3.4 * len(lines)),
+        figsize=(2 * width, 4 * len(lines)),
         layout="constrained",
     )
     for ax in axes.flat:

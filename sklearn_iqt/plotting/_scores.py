@@ -75,7 +75,7 @@ def plot_scores(
     >>> nrmse = {"interpolation": [0.12, 0.15, 0.11], "IQT-SRep": [0.10, 0.14, 0.10]}
     >>> ax = plot_scores(nrmse, baseline="interpolation", label="NRMSE")
     >>> ax.get_ylabel()
-    'NRMSE, difference from interpolation'
+    'NRMSE,\\ndifference from interpolation'
     """
     names, values = _table(scores)
     if not 0 < confidence < 1:
@@ -84,7 +84,7 @@ def plot_scores(
         if baseline not in names:
             raise ValueError(f"{_CALLER}: baseline must be one of {names}, got {baseline!r}.")
         values = values - values[names.index(baseline)]
-        label = f"{label}, difference from {baseline}"
+        label = f"{label},\ndifference from {baseline}"
         others = [n for n, name in enumerate(names) if name != baseline]
         names, values = [names[n] for n in others], values[others]
         if not names:
@@ -113,7 +113,8 @@ def plot_scores(
     known = values[np.isfinite(values)]
     if baseline is not None or (known.size and known.min() <= 0):
         ax.axhline(0, color="black", linewidth=0.8, linestyle="--", zorder=0)
-    slanted = len(names) > 3 and max(map(len, names)) > 8
+    longest = max(map(len, names))
+    slanted = longest > 12 or (len(names) > 3 and longest > 8)
     slant: dict[str, Any] = {"rotation": 20, "ha": "right", "rotation_mode": "anchor"}
     ax.set_xticks(columns, names, **(slant if slanted else {}))
     plain(ax, xlim=(-0.4, len(names) - 0.6 + _MEAN_OFFSET), ylabel=label)
