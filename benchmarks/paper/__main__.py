@@ -29,6 +29,7 @@ import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ from benchmarks.code import describe_code
 from benchmarks.cohorts import Cohort, load_cohort, write_embedded_cohort
 from benchmarks.paper.cell import BUSY, is_done, list_scans
 from benchmarks.paper.config import Cell, list_cells, make_folds, read_profile
-from benchmarks.paper.measures import ENDPOINTS, measure_cell
+from benchmarks.paper.measures import ENDPOINTS, MEASURES, measure_cell
 from benchmarks.paper.pairs import prepare_pairs, write_json
 from benchmarks.paper.report import write_report
 
@@ -68,6 +69,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--folds", nargs="+", type=int, help="run only these folds, from 0")
     parser.add_argument(
         "--draws", type=int, help="use only the first draws; by default those of the profile"
+    )
+    parser.add_argument(
+        "--measures",
+        nargs="+",
+        choices=list(MEASURES),
+        metavar="MEASURE",
+        help="compute only these measures; benchmarks.paper.measures adds the others later",
     )
     parser.add_argument("--fits", type=int, help="run only the first fits of methods with repeats")
     parser.add_argument(
@@ -111,7 +119,7 @@ def run(arguments: argparse.Namespace, output: Path, command: str) -> list[str]:
     failed, busy = [], []
     for number, cell in enumerate(cells, 1):
         print(f"[{number}/{len(cells)}] {cell.folder}", file=sys.stderr, flush=True)
-        code = _run_cell(output, cell, cohort, manifest)
+        code = _run_cell(output, cell, cohort, manifest, measures=arguments.measures)
         if code == BUSY:
             busy.append(cell)
         elif code:
@@ -119,13 +127,18 @@ def run(arguments: argparse.Namespace, output: Path, command: str) -> list[str]:
     # Other processes of this experiment, or of a run that was killed, may still be running.
     for cell in busy:
         print(f"waiting for {cell.folder}", file=sys.stderr, flush=True)
-        if _run_cell(output, cell, cohort, manifest, "--wait"):
+        if _run_cell(output, cell, cohort, manifest, "--wait", measures=arguments.measures):
             failed.append(cell.folder)
     return failed
 
 
 def _run_cell(
-    output: Path, cell: Cell, cohort: Cohort, manifest: dict[str, Any], *options: str
+    output: Path,
+    cell: Cell,
+    cohort: Cohort,
+    manifest: dict[str, Any],
+    *options: str,
+    measures: Sequence[str] | None,
 ) -> int:
     """Simulate, fit, predict and measure what is not stored yet, and return the exit status."""
     start = time.perf_counter()
@@ -141,7 +154,7 @@ def _run_cell(
                 [*child, *options], cwd=ROOT, stdout=stream, stderr=stream
             ).returncode
     if code != BUSY:
-        measure_cell(output, cell)
+        measure_cell(output, cell, measures)
     print(f"    {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
     return code
 

@@ -437,7 +437,7 @@ def test_the_variance_between_draws_is_separated_from_that_between_subjects():
 
 
 @pytest.mark.processes
-def test_draws_and_fits_can_be_added_later(tmp_path, capsys):
+def test_draws_fits_and_measures_can_be_added_later(tmp_path, capsys):
     profile = tmp_path / "two.toml"
     profile.write_text(
         'folds = 2\ndraws = 2\ntest_sets = ["ind1"]\nin_distribution = ["ind1"]\n'
@@ -448,8 +448,11 @@ def test_draws_and_fits_can_be_added_later(tmp_path, capsys):
     output = tmp_path / "run"
     common = ["--output", str(output), "--profile", str(profile), "--no-figures"]
     common += ["--cohort", str(cohort.folder)]
-    assert main([*common, "--draws", "1", "--fits", "1"]) == 0
-    assert "4 subjects in 2 folds, 1 of 2 draws" in capsys.readouterr().out
+    first_part = ["--draws", "1", "--fits", "1", "--measures", "NRMSE"]
+    assert main([*common, *first_part]) == 0
+    report = capsys.readouterr().out
+    assert "4 subjects in 2 folds, 1 of 2 draws" in report
+    assert "**SSIM** is missing for 4 of 4 results" in report
     first = output / "cells" / "interpolation_fold0_fit0" / "ind1_draw0.json"
     written = first.stat().st_mtime_ns
     assert not first.with_name("ind1_draw1.json").exists()
@@ -457,6 +460,7 @@ def test_draws_and_fits_can_be_added_later(tmp_path, capsys):
     assert main([*common, "--resume"]) == 0
     report = capsys.readouterr().out
     assert "2 of 2 draws" in report
+    assert "**SSIM** is missing" not in report
     assert "| ind1 | interpolation | 16 |" in report
     assert first.stat().st_mtime_ns == written
     assert first.with_name("ind1_draw1.json").exists()
