@@ -440,7 +440,7 @@ def test_the_variance_between_draws_is_separated_from_that_between_subjects():
 def test_draws_fits_and_measures_can_be_added_later(tmp_path, capsys):
     profile = tmp_path / "two.toml"
     profile.write_text(
-        'folds = 2\ndraws = 2\ntest_sets = ["ind1"]\nin_distribution = ["ind1"]\n'
+        'folds = 2\ndraws = 2\ntest_sets = ["ind1", "thick_axis_i"]\nin_distribution = ["ind1"]\n'
         'table_sets = ["ind1"]\npaper_set = "ulf_measured"\nsimple = ["interpolation"]\n'
         '[methods.interpolation]\nestimator = "InterpolationIQT"\nrepeats = 2\n'
     )
@@ -452,7 +452,7 @@ def test_draws_fits_and_measures_can_be_added_later(tmp_path, capsys):
     assert main([*common, *first_part]) == 0
     report = capsys.readouterr().out
     assert "4 subjects in 2 folds, 1 of 2 draws" in report
-    assert "**SSIM** is missing for 4 of 4 results" in report
+    assert "**SSIM** is missing for 8 of 8 results" in report
     first = output / "cells" / "interpolation_fold0_fit0" / "ind1_draw0.json"
     written = first.stat().st_mtime_ns
     assert not first.with_name("ind1_draw1.json").exists()
