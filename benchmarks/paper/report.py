@@ -185,10 +185,14 @@ def _heading(output: Path, manifest: dict[str, Any], draws: int) -> str:
 
 def _missing(output: Path, results: dict[Cell, dict], scores: Rows, reasons: dict[str, str]) -> str:
     lines = []
+    started = {cell.name for cell in results if (output / "cells" / cell.folder).is_dir()}
+    never = dict.fromkeys(cell.name for cell in results if cell.name not in started)
+    if never:
+        lines.append(f"**Not run:** {', '.join(never)}.")
     cells = [
         f"{cell.folder} ({len(set(cell.test_sets) - set(by_set))} of {len(cell.test_sets)} sets)"
         for cell, by_set in results.items()
-        if set(cell.test_sets) - set(by_set)
+        if cell.name in started and set(cell.test_sets) - set(by_set)
     ]
     if cells:
         lines.append(f"**Missing or failed:** {'; '.join(cells)}.")

@@ -249,15 +249,17 @@ def test_a_failed_cell_is_reported_and_the_others_run(tmp_path, capsys):
         "[methods.broken]\n"
         'estimator = "CoupledDictionaryIQT"\nparams = { n_atoms = -1 }\n'
         '[methods.interpolation]\nestimator = "InterpolationIQT"\n'
+        '[methods.later]\nestimator = "InterpolationIQT"\n'
     )
     output = ["--output", str(tmp_path / "run")]
     cohort = write_embedded_cohort(tmp_path / "brains", 4, (40, 44, 48))
     output += ["--cohort", str(cohort.folder), "--profile", str(profile), "--no-figures"]
-    assert main([*output, "--folds", "0"]) == 1
+    assert main([*output, "--folds", "0", "--methods", "broken", "interpolation"]) == 1
     printed = capsys.readouterr()
     assert "failed: broken_fold0_fit0" in printed.err
     assert "broken_fold0_fit0 (1 of 1 sets)" in printed.out
     assert "interpolation_fold1_fit0 (1 of 1 sets)" in printed.out
+    assert "**Not run:** later." in printed.out
     assert "| ind1 | interpolation | 2 |" in printed.out
     log = (tmp_path / "run" / "cells" / "broken_fold0_fit0.log").read_text()
     assert "n_atoms" in log
