@@ -73,7 +73,8 @@ class ScanCheck:
         from it in standard deviations between subjects.
     distance : float
         The largest of these distances, among the numbers that can refuse a scan. Infinite if the
-        scan is refused for a reason that is not a number, such as another direction of slices.
+        scan is refused for a reason that is not a number, such as another direction of slices. NaN
+        if nothing could be compared.
 
     See Also
     --------
@@ -100,7 +101,7 @@ class ScanCheck:
         Returns
         -------
         dict
-            ``Verdict``, ``Reasons`` and ``Distance``, which is None if it is infinite.
+            ``Verdict``, ``Reasons`` and ``Distance``, which is None if it is infinite or NaN.
         """
         finite = math.isfinite(self.distance)
         return {
@@ -192,7 +193,7 @@ def check_scan(scan: Any, model: Any, *, mask: Any = None) -> ScanCheck:
     refused = any(
         finding.verdict == "refuse" and finding.topic in _NOT_MEASURED for finding in findings
     )
-    distance = math.inf if refused else max(sure, default=0.0)
+    distance = math.inf if refused else max(sure, default=math.nan)
     return ScanCheck(tuple(findings), tuple(differences), distance)
 
 

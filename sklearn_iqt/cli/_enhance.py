@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
-import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -140,22 +140,15 @@ def run(args: argparse.Namespace) -> int:
             choice = choose_pretrained(scan, mask)
             say(
                 args,
-                f"{args.scans[n]}: enhanced by the model {choice.name} of the package, because "
+                f"{args.scans[n]}: the model is {choice.name} of the package, because "
                 f"{choice.reason}",
             )
-            if choice.doubts:
-                warnings.warn(
-                    f"{args.scans[n]}: the result may be worse than for scans like those of the "
-                    f"training, because {'; '.join(choice.doubts)}",
-                    UserWarning,
-                    stacklevel=2,
-                )
             model = prepare(choice.model)
             if mask is not None:
                 scan, mask = without_outside(scan, mask), None
         check = check_scan(scan, model, mask=mask)
-        refused = check.verdict == "refuse" and not args.force
-        write_check(outputs[n]["enhanced"], check, enhanced=not refused, force=args.force)
+        record = partial(write_check, outputs[n]["enhanced"], check, force=args.force)
+        record(enhanced=False)
         results: dict[str, Any] = {}
         with judged_by(args, check, args.scans[n]):
             plan = plan_of(model, scan)
@@ -171,6 +164,7 @@ def run(args: argparse.Namespace) -> int:
                 results["enhanced"] = model.predict(scan, mask=mask)
         for kind, output in outputs[n].items():
             save_volume(results[kind][0], output)
+        record(enhanced=True)
 
     code = run_batch(args, range(len(args.scans)), enhance, "enhancing", show=not single)
     if code == 0:

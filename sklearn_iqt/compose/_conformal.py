@@ -88,7 +88,7 @@ class ConformalIQT(ModelWrapper):
         Largest :meth:`scan_distance` of a scan that gets intervals, in standard deviations between
         subjects. With None, only scans that cannot be compared at all are refused.
     cv : int or cross-validation splitter, default=5
-        Folds of :meth:`fit_conformalize`.
+        Folds of :meth:`fit_conformalize`. A number is at most the number of subjects.
 
     Attributes
     ----------
@@ -272,12 +272,19 @@ class ConformalIQT(ModelWrapper):
         name = type(self).__name__
         if is_rows(X):
             raise ValueError(f"{name}: intervals are for volumes, but X holds rows.")
+        if isinstance(self.estimator, FrozenEstimator):
+            raise ValueError(
+                f"{name}: a FrozenEstimator cannot be fitted again without the subjects of a fold. "
+                "Pass an estimator that can, or call conformalize with other subjects."
+            )
         together = None if groups is None else np.asarray(groups)
         groups = _check_groups(groups, len(X), name)
-        self.check_levels(len(np.unique(groups)))
+        n_subjects = len(np.unique(groups))
+        self.check_levels(n_subjects)
         cv = self.cv
         if isinstance(cv, Integral):
-            cv = KFold(int(cv)) if together is None else GroupKFold(int(cv))
+            n_folds = min(int(cv), n_subjects)
+            cv = KFold(n_folds) if together is None else GroupKFold(n_folds)
         factors: list[Any] = [None] * len(X)
         for train, test in cv.split(np.arange(len(X)), groups=together):
             learn, calibrate = (
@@ -443,8 +450,8 @@ class ConformalIQT(ModelWrapper):
         raise ValueError(
             f"{name}: subject_level={self.subject_level:g} needs at least {needed} calibration "
             f"subjects, got {n_subjects}, which allow {n_subjects / (n_subjects + 1):.3f} at most. "
-            "Pass more subjects, lower subject_level, or call fit_conformalize, which calibrates "
-            "on the training subjects by cross-validation."
+            "Pass more subjects or lower subject_level. fit_conformalize calibrates on the "
+            "training subjects by cross-validation, if these are more."
         )
 
     def _check_calibrated(self) -> None:

@@ -94,6 +94,21 @@ def test_calibration_subjects_are_covered_as_they_must_be(pairs):
         assert np.sum(coverage(model, low[:n], high[:n]) >= 0.9 - 1e-6) >= at_least
 
 
+def test_folds_are_not_more_than_subjects(pairs):
+    low, high = pairs
+    model = ConformalIQT(ridge()).fit_conformalize(low[:4], high[:4])
+    assert len(model.factors_) == 4
+    with pytest.raises(ValueError, match="needs at least 4 calibration subjects, got 3"):
+        model.fit_conformalize(low[:3], high[:3])
+
+
+def test_a_frozen_model_is_not_calibrated_on_what_it_learned(pairs):
+    low, high = pairs
+    frozen = FrozenEstimator(ridge().fit(low[:6], high[:6]))
+    with pytest.raises(ValueError, match="FrozenEstimator cannot be fitted again"):
+        ConformalIQT(frozen).fit_conformalize(low[:6], high[:6])
+
+
 def test_intervals_grow_with_both_levels(calibrated, pairs):
     low, _ = pairs
     widths = []
