@@ -66,7 +66,7 @@ class Comparison(NamedTuple):
 def compare_with_training(
     quality: Quality | str,
     surface: float,
-    spacing: Sequence[float] | None,
+    spacing: Sequence[float],
     learned: Sequence[float] | None,
     training: TrainingCard | None,
     *,
@@ -74,13 +74,12 @@ def compare_with_training(
 ) -> list[Comparison]:
     """Compare the voxel size, contrast and noise of a scan with those of the training scans.
 
-    The voxel size of the training is taken from the model, or else from its training card. Without
-    the voxel size of the scan, it is not compared. Another contrast is not serious if the model
-    corrects the contrast of each scan.
+    The voxel size of the training is taken from the model, or else from its training card. Another
+    contrast is not serious if the model corrects the contrast of each scan.
     """
     training = TrainingCard() if training is None else training
     learned = training.spacing_low_mm if learned is None else learned
-    comparisons = [] if spacing is None else [_compare_spacing(spacing, learned)]
+    comparisons = [_compare_spacing(spacing, learned)]
     if np.isfinite(surface):
         comparisons.append(_compare_surface(surface, training))
     if isinstance(quality, Quality):

@@ -462,8 +462,11 @@ class SimulatedScans(_DrawnVolumes):
         GeometryMismatchError
             If high volumes differ between draws, and these are not the targets of the scans.
         """
-        same = isinstance(targets, _Targets) and (
-            targets._scanner is self._scanner and np.array_equal(targets._subjects, self._subjects)
+        same = (
+            isinstance(targets, _Targets)
+            and targets._scanner is self._scanner
+            and targets.draw == self.draw
+            and np.array_equal(targets._subjects, self._subjects)
         )
         if self._scanner.simulator._changes_brains and not same:
             raise GeometryMismatchError(

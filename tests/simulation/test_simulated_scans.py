@@ -222,8 +222,9 @@ def test_real_brains_are_drawn_from_files(shared_data):
 def test_high_volumes_that_are_not_of_the_draw_are_refused():
     high, labels = people()
     scans = SimulatedScans(high, labels, wide(), random_state=0)
-    with pytest.raises(GeometryMismatchError, match=r"Pass scans\.targets as y"):
-        PatchwiseRegressor(scale=1).fit(scans, high)
+    for wrong in (high, scans.targets.drawn(1), scans[1:].targets):
+        with pytest.raises(GeometryMismatchError, match=r"Pass scans\.targets as y"):
+            PatchwiseRegressor(scale=1).fit(scans[: len(wrong)], wrong)
 
 
 def test_axes_that_turn_between_draws_are_not_reported():
